@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The keys of a repository and the slots that wrap them. FORMAT.md sections 3 and 4. A KeyRing is
+// immutable once open; callable from any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "store/base/bytes.h"
+#include "store/base/result.h"
+#include "store/crypto.h"
+#include "store/tree_reader.h"
+
+namespace bygone::store {
+
+// Small sealed objects, each kind under its own key and associated data.
+enum class ObjectKind : std::uint8_t { snapshot = 3, note = 4, list = 5 };
+
+class KeyRing {
+ public:
+  // Fresh keys for a new repository, epoch 1.
+  static std::unique_ptr<KeyRing> generate(const RepositoryId& repository);
+
+  // Encodes a slot file that wraps all keys under `secret`. Errors: io when Argon2 has no memory.
+  Result<Bytes> wrap(const Secret& secret, const std::string& slot_name,
+                     const Argon2Limits& limits = {}) const;
+  // Opens one slot. Errors: denied when `secret` does not open it; corrupt; unsupported.
+  static Result<std::unique_ptr<KeyRing>> unwrap(const RepositoryId& repository,
+                                                 const Secret& secret, const std::string& slot_name,
+                                                 ByteView slot);
+
+  [[nodiscard]] const RepositoryId& repository() const { return repository_; }
+  [[nodiscard]] std::uint32_t newest_epoch() const { return epochs_.rbegin()->first; }
+
+  [[nodiscard]] ChunkId chunk_id(ChunkKind kind, ByteView bytes) const;
+  // 256 secret words of the Gear hash.
+  [[nodiscard]] const std::array<std::uint64_t, 256>& gear_table() const { return *gear_; }
+  [[nodiscard]] std::uint64_t name_hash(ByteView name) const { return siphash(name_key_, name); }
+  // For st_ino in the mount: SipHash-2-4 under the inode subkey, all 64 bits.
+  [[nodiscard]] std::uint64_t inode_hash(ByteView data) const { return siphash(inode_key_, data); }
+  // 16 bytes that name something (a lock, a volume) without showing it.
+  [[nodiscard]] std::array<std::uint8_t, 16> name_tag(std::string_view what, ByteView data) const;
+  [[nodiscard]] std::array<std::uint8_t, 32> config_mac(ByteView config) const;
+  [[nodiscard]] SnapshotId snapshot_id(ByteView encoded) const;
+
+  // The sealing key of one pack. Errors: denied when this ring lacks the epoch.
+  Result<SecretBytes> pack_key(ChunkKind kind, std::uint32_t epoch, const PackId& pack) const;
+
+  // Epoch, random nonce, sealed and padded content. `file_name` is bound to it.
+  [[nodiscard]] Bytes seal_object(ObjectKind kind, std::string_view file_name,
+                                  ByteView content) const;
+  // Errors: corrupt when it does not prove itself under that kind and name.
+  Result<Bytes> unseal_object(ObjectKind kind, std::string_view file_name, ByteView sealed) const;
+
+ private:
+  struct Epoch {
+    SecretBytes data{kKeyBytes}, page{kKeyBytes}, snapshot{kKeyBytes}, note{kKeyBytes},
+        list{kKeyBytes};
+  };
+  KeyRing(const RepositoryId& repository, SecretBytes root,
+          std::map<std::uint32_t, SecretBytes> masters);
+  [[nodiscard]] const SecretBytes* object_key(ObjectKind kind, std::uint32_t epoch) const;
+
+  RepositoryId repository_;
+  SecretBytes root_;
+  std::map<std::uint32_t, SecretBytes> masters_;
+  std::map<std::uint32_t, Epoch> epochs_;
+  SecretBytes chunk_key_, name_key_, inode_key_, tag_key_, config_key_, snapshot_id_key_;
+  std::unique_ptr<std::array<std::uint64_t, 256>> gear_;
+};
+
+}  // namespace bygone::store
