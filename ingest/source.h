@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a backup reads: a source with its volumes, as discovered from the Docker engine or named on
+// the command line. Values only; discover.h makes them, backup.h reads them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/base/bytes.h"
+#include "store/base/result.h"
+#include "store/snapshot.h"
+
+namespace bygone::ingest {
+
+// One mounted storage of a container, or the one tree of a folder or a bare volume.
+struct VolumeSource {
+  // Folder under the instant; empty for a folder source. Unique within the source.
+  std::string name;
+  std::string destination;  // path in the container; empty for folders and bare volumes
+  std::string origin;       // Docker's volume name, or the path on the host
+  store::VolumeKind kind = store::VolumeKind::folder;
+  std::string host_path;    // where the data is read on this host
+  // Paths below host_path (relative, no leading slash) at which another volume is mounted in the
+  // container: captured from their own source, shown here as the empty folder that the host has.
+  std::vector<std::string> nested;
+};
+
+// A container that can write to a volume of the source and runs at present.
+struct Writer {
+  std::string id;    // Docker's full id
+  std::string name;  // without the slash
+  bool paused = false;  // already paused by somebody else
+};
+
+struct Source {
+  store::SourceKind kind = store::SourceKind::folder;
+  std::string name;     // container name or bygone.name label, volume name, or NAME of NAME=DIR
+  std::string host_id;  // engine id for containers and volumes, machine-id for folders
+  std::string host;     // host name, for people
+  std::string project;  // Compose project, empty for none
+  std::vector<VolumeSource> volumes;  // sorted by destination, then name
+  // Everything that must be paused for a consistent capture: this container and every other
+  // running container that mounts one of these volumes (or binds one of these folders) writable.
+  std::vector<Writer> writers;
+  std::string container_json;  // the engine's inspect answer; empty for folders and bare volumes
+  std::string image;           // reference, and
+  std::string image_id;        // sha256:... digest of the image; empty when none
+  // What is mounted but not captured, with the reason, for people ("/run/x.sock: the engine's
+  // socket", "/tmp/x: tmpfs, gone with the container").
+  std::vector<std::string> skipped;
+  // Why this source cannot be captured at all; a source with an error fails, alone.
+  std::optional<Error> error;
+};
+
+}  // namespace bygone::ingest
