@@ -63,16 +63,16 @@ struct Xattr {
 inline constexpr std::uint8_t kRacy = 1;              // times too fresh to prove it unchanged later
 inline constexpr std::uint8_t kChangedWhileRead = 2;  // content may mix two states
 inline constexpr std::uint8_t kUnreadable = 4;        // content (or listing) could not be read
-inline constexpr std::uint8_t kNotCrossed = 8;        // a mount point, or left out on purpose: empty
+inline constexpr std::uint8_t kNotCrossed = 8;  // a mount point, or left out on purpose: empty
 
 // One name in a directory, or the root of a volume (then `name` is empty).
 struct Entry {
   enum class Content : std::uint8_t {
-    none = 0,         // no bytes: empty file, symlink, device, unreadable
+    none = 0,          // no bytes: empty file, symlink, device, unreadable
     inline_bytes = 1,  // up to kMaxInlineBytes in `inline_bytes`
-    extents = 2,      // up to kMaxInlineExtents in `extents`
-    extent_node = 3,  // `node` is the root of an extent tree
-    directory = 4,    // `node` is the directory's node; the totals below are set
+    extents = 2,       // up to kMaxInlineExtents in `extents`
+    extent_node = 3,   // `node` is the root of an extent tree
+    directory = 4,     // `node` is the directory's node; the totals below are set
   };
 
   std::string name;  // raw bytes, 1 to 255, no '/' and no NUL
@@ -83,9 +83,9 @@ struct Entry {
   std::uint32_t gid = 0;
   Timestamp mtime;
   Timestamp ctime;
-  std::uint64_t size = 0;   // regular files: bytes; symlinks: target length; else 0
-  std::uint64_t inode = 0;  // of the source; hard links and change detection
-  std::uint32_t links = 1;  // st_nlink of the source
+  std::uint64_t size = 0;    // regular files: bytes; symlinks: target length; else 0
+  std::uint64_t inode = 0;   // of the source; hard links and change detection
+  std::uint32_t links = 1;   // st_nlink of the source
   std::uint64_t device = 0;  // st_rdev of devices, as makedev(3) makes it
   std::string target;        // symlinks: raw bytes
 

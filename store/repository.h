@@ -25,10 +25,10 @@ class ChunkStore;
 class Index;
 
 struct OpenOptions {
-  std::string index_dir;               // empty: `index/` in the repository
+  std::string index_dir;  // empty: `index/` in the repository
   std::size_t page_cache_bytes = 16u << 20;
   std::size_t chunk_cache_bytes = 32u << 20;
-  Files* files = nullptr;              // nullptr: system_files()
+  Files* files = nullptr;  // nullptr: system_files()
 };
 
 class Repository {
@@ -54,7 +54,8 @@ class Repository {
 
   // Ids of the committed snapshots: the names in `snapshots/`. Unordered.
   Result<std::vector<SnapshotId>> snapshot_ids();
-  // Errors: not_found when it is not (or no longer) committed; corrupt when it does not prove itself.
+  // Errors: not_found when it is not (or no longer) committed; corrupt when it does not prove
+  // itself.
   Result<Snapshot> snapshot(const SnapshotId& id);
   // Every committed snapshot by (display name, instant, sequence). A record that is damaged is
   // left out and named in `damaged` when given, else an error.

@@ -54,9 +54,9 @@ struct Snapshot {
   // The folder name in the mount, fixed at the first backup: `name`, or `name+host` when another
   // host has it already.
   std::string display_name;
-  Nanoseconds instant = 0;  // of the captured state, UTC
-  std::string listed_name;  // `2024-03-16T05:57`, fixed at commit (zone.h)
-  std::string zone;         // the writer's time zone, "Europe/Berlin"; the clock of listed names
+  Nanoseconds instant = 0;     // of the captured state, UTC
+  std::string listed_name;     // `2024-03-16T05:57`, fixed at commit (zone.h)
+  std::string zone;            // the writer's time zone, "Europe/Berlin"; the clock of listed names
   std::uint64_t sequence = 0;  // 1, 2, ... for one source
   SnapshotId previous;         // the record with sequence - 1; zero for the first
   std::vector<Volume> volumes;
@@ -66,7 +66,7 @@ struct Snapshot {
   bool partial = false;    // walked to the end, but some entries could not be read
   Nanoseconds started = 0;
   Nanoseconds finished = 0;
-  std::uint64_t files = 0;   // everything that is not a directory
+  std::uint64_t files = 0;  // everything that is not a directory
   std::uint64_t folders = 0;
   std::uint64_t bytes = 0;        // sizes of regular files
   std::uint64_t added_bytes = 0;  // written to packs for this snapshot

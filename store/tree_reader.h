@@ -7,7 +7,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -17,6 +16,7 @@
 
 namespace bygone::store {
 
+// What a chunk holds: file bytes or directory nodes. Each kind has its own keys.
 enum class ChunkKind : std::uint8_t { data = 1, page = 2 };
 
 // Where decoded chunks come from: the chunk store, or a test.
@@ -28,7 +28,7 @@ class ChunkSource {
   virtual Result<std::shared_ptr<const Bytes>> get(ChunkKind kind, const ChunkId& id) = 0;
 };
 
-class Page;
+class Page;  // page.h
 
 // One leaf of a directory: a run of its name-sorted entries.
 struct LeafRef {
@@ -62,6 +62,11 @@ class TreeReader {
   // Content::none have no extents.
   Result<void> extents(const Entry& file, std::uint64_t offset, std::uint64_t length,
                        const std::function<bool(std::uint64_t, const Extent&)>& visit);
+  // Calls `visit` with each extent leaf of a file with Content::extent_node, in file order: its
+  // file offset, its reference, its extents.
+  Result<void> extent_leaves(
+      const Entry& file,
+      const std::function<void(std::uint64_t, const NodeRef&, std::vector<Extent>&&)>& visit);
   // The extended attributes of `entry`, inline or not, sorted by name.
   Result<std::vector<Xattr>> xattrs(const Entry& entry);
   // The decoded page. For verify, which walks pages itself.
@@ -69,12 +74,13 @@ class TreeReader {
 
  private:
   struct Cache;
-  Result<void> visit_leaves(const NodeRef& node, int depth,
-                            const std::function<Result<bool>(const LeafRef&)>& visit,
-                            std::uint64_t skip_entries);
-  Result<bool> visit_extents(const NodeRef& node, int depth, std::uint64_t base,
-                             std::uint64_t offset, std::uint64_t end,
-                             const std::function<bool(std::uint64_t, const Extent&)>& visit);
+  using VisitExtentLeaf =
+      std::function<Result<bool>(std::uint64_t offset, const NodeRef&, std::vector<Extent>&&)>;
+  Result<void> collect_leaves(const NodeRef& node, int depth, std::vector<LeafRef>& out);
+  Result<bool> walk_extents(const NodeRef& node, int depth, std::uint64_t base, std::uint64_t begin,
+                            std::uint64_t end, const VisitExtentLeaf& visit);
+  Result<bool> list_node(const NodeRef& node, int depth, std::uint64_t& skip,
+                         const std::function<bool(const Entry&)>& visit);
 
   ChunkSource& source_;
   std::unique_ptr<Cache> cache_;

@@ -63,10 +63,10 @@ struct Id {
   friend auto operator<=>(const Id&, const Id&) = default;
 };
 
-using ChunkId = Id<struct ChunkIdTag, 32>;      // keyed hash of a chunk's or page's bytes
-using PackId = Id<struct PackIdTag, 16>;        // random
-using SnapshotId = Id<struct SnapshotIdTag, 16>;  // keyed hash of the record
-using SourceId = Id<struct SourceIdTag, 16>;    // random, given at the first backup
+using ChunkId = Id<struct ChunkIdTag, 32>;            // keyed hash of a chunk's or page's bytes
+using PackId = Id<struct PackIdTag, 16>;              // random
+using SnapshotId = Id<struct SnapshotIdTag, 16>;      // keyed hash of the record
+using SourceId = Id<struct SourceIdTag, 16>;          // random, given at the first backup
 using RepositoryId = Id<struct RepositoryIdTag, 16>;  // random, given at init
 
 // For hash maps: the ids are keyed hashes or random, so their first bytes are as good as any hash.

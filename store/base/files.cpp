@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/base/files.h"
 
+#include <algorithm>
+#include <cerrno>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 
 namespace bygone {
 
@@ -56,8 +56,7 @@ class SystemFiles final : public Files {
 
   Result<void> write_at(const Fd& fd, ByteView data, std::uint64_t offset) override {
     while (!data.empty()) {
-      const ssize_t n =
-          ::pwrite(fd.get(), data.data(), data.size(), static_cast<off_t>(offset));
+      const ssize_t n = ::pwrite(fd.get(), data.data(), data.size(), static_cast<off_t>(offset));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return os_error(errno, "writing");
       data = data.subspan(static_cast<std::size_t>(n));

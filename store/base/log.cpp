@@ -11,8 +11,8 @@ namespace {
 
 spdlog::logger& logger() {
   static const auto instance = [] {
-    auto made = std::make_shared<spdlog::logger>(
-        "bygone", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>("bygone",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("bygone: %l: %v");
     made->set_level(spdlog::level::warn);
     return made;

@@ -49,12 +49,12 @@ Code code_of(int errnum) {
 
 Error os_error(int errnum, const std::string& what) {
   char buffer[128];
-  return Error{code_of(errnum), errnum,
-               what + ": " + strerror_r(errnum, buffer, sizeof buffer)};
+  return Error{code_of(errnum), errnum, what + ": " + strerror_r(errnum, buffer, sizeof buffer)};
 }
 
 void check_failed(const char* condition, const char* file, int line) {
-  std::fprintf(stderr, "bygone: internal error: %s does not hold at %s:%d\n", condition, file, line);
+  std::fprintf(stderr, "bygone: internal error: %s does not hold at %s:%d\n", condition, file,
+               line);
   std::abort();
 }
 

@@ -48,8 +48,10 @@ template <class T>
 class [[nodiscard]] Result {
  public:
   using value_type = T;
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -79,7 +81,8 @@ class [[nodiscard]] Result<void> {
  public:
   using value_type = void;
   Result() = default;
-  Result(Error error) : error_(std::move(error)), ok_(false) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : error_(std::move(error)), ok_(false) {}  // NOLINT(google-explicit-constructor)
   [[nodiscard]] bool ok() const { return ok_; }
   explicit operator bool() const { return ok_; }
   void value() const {}
@@ -101,14 +104,16 @@ void ignore(const Result<T>& /*result*/, const char* /*why*/) {}
 
 #define BYGONE_CONCAT2(a, b) a##b
 #define BYGONE_CONCAT(a, b) BYGONE_CONCAT2(a, b)
-#define BYGONE_TRY(name, ...)                                  \
-  __extension__({                                              \
-    auto name = (__VA_ARGS__);                                 \
-    if (!name.ok()) [[unlikely]] return std::move(name).error(); \
-    std::move(name).value();                                   \
+#define BYGONE_TRY(name, ...)         \
+  __extension__({                     \
+    auto name = (__VA_ARGS__);        \
+    if (!name.ok()) [[unlikely]]      \
+      return std::move(name).error(); \
+    std::move(name).value();          \
   })
 // The value of a Result expression; on failure returns its Error from the enclosing function.
-#define TRY(...) BYGONE_TRY(BYGONE_CONCAT(try_, __COUNTER__), __VA_ARGS__)  // NOLINT(bugprone-macro-parentheses)
+#define TRY(...) \
+  BYGONE_TRY(BYGONE_CONCAT(try_, __COUNTER__), __VA_ARGS__)  // NOLINT(bugprone-macro-parentheses)
 
 // Programmer errors only: never for what comes from disk, kernel, network or Docker.
 #define CHECK(condition) \

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/chunker.h"
+
+#include "store/format.h"
+
+namespace bygone::store {
+namespace {
+
+// Two bits more than log2(kNormalChunk) before the normal size, two fewer after it. High bits: in
+// a Gear hash they depend on the last 64 bytes, the low ones on fewer.
+constexpr std::uint64_t kStrictMask = ~std::uint64_t{0} << (64 - 20);
+constexpr std::uint64_t kLooseMask = ~std::uint64_t{0} << (64 - 16);
+
+}  // namespace
+
+std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data) {
+  if (data.size() <= kMinChunk) return data.size();
+  const std::size_t end = std::min(data.size(), kMaxChunk);
+  const std::size_t normal = std::min(end, kNormalChunk);
+  std::uint64_t hash = 0;
+  // The 64 bytes before the smallest cut are hashed too, so that the hash there is a full one.
+  std::size_t i = kMinChunk - 64;
+  for (; i < kMinChunk; ++i) hash = (hash << 1) + table[data[i]];
+  for (; i < normal; ++i) {
+    hash = (hash << 1) + table[data[i]];
+    if ((hash & kStrictMask) == 0) return i + 1;
+  }
+  for (; i < end; ++i) {
+    hash = (hash << 1) + table[data[i]];
+    if ((hash & kLooseMask) == 0) return i + 1;
+  }
+  return end;
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Content-defined cut points: Gear with a secret table and normalised chunking (FastCDC, ATC 2016).
+// A pure function of the bytes and the table: where a chunk ends depends only on the bytes since
+// its start. No buffers, no I/O. FORMAT.md section 5.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "store/base/bytes.h"
+
+namespace bygone::store {
+
+// Length of the first chunk of `data`: between kMinChunk and kMaxChunk, or all of it when it is
+// shorter. To be sure of a cut, `data` holds kMaxChunk bytes or runs to the end of the content.
+[[nodiscard]] std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data);
+
+}  // namespace bygone::store
