@@ -17,12 +17,15 @@ namespace bygone::ingest {
 
 // One mounted storage of a container, or the one tree of a folder or a bare volume.
 struct VolumeSource {
-  // Folder under the instant; empty for a folder source. Unique within the source.
+  // Folder under the instant; empty for a folder source and a bare volume, whose tree stands
+  // directly under the instant. Unique within the source.
   std::string name;
   std::string destination;  // path in the container; empty for folders and bare volumes
   std::string origin;       // Docker's volume name, or the path on the host
   store::VolumeKind kind = store::VolumeKind::folder;
-  std::string host_path;    // where the data is read on this host
+  // Where the data is read on this host: a folder, or a file for a bind of a file. Absolute, with
+  // all symbolic links resolved, so a reader may (and should) refuse links when it opens it.
+  std::string host_path;
   // Paths below host_path (relative, no leading slash) at which another volume is mounted in the
   // container: captured from their own source, shown here as the empty folder that the host has.
   std::vector<std::string> nested;
@@ -30,9 +33,10 @@ struct VolumeSource {
 
 // A container that can write to a volume of the source and runs at present.
 struct Writer {
-  std::string id;    // Docker's full id
-  std::string name;  // without the slash
-  bool paused = false;  // already paused by somebody else
+  std::string id;          // Docker's full id
+  std::string name;        // without the slash
+  bool paused = false;     // already paused by somebody else
+  std::string started_at;  // of its latest start: another value later means that it ran anew
 };
 
 struct Source {
@@ -42,9 +46,14 @@ struct Source {
   std::string host;     // host name, for people
   std::string project;  // Compose project, empty for none
   std::vector<VolumeSource> volumes;  // sorted by destination, then name
-  // Everything that must be paused for a consistent capture: this container and every other
-  // running container that mounts one of these volumes (or binds one of these folders) writable.
+  // Everything that must be paused for a consistent capture: each running or paused container,
+  // this one or another, that mounts one of these volumes, or binds a path at, above or below one
+  // of them, writable.
   std::vector<Writer> writers;
+  // Those that would be writers but are between two runs of a crash loop: nothing of them runs,
+  // so they cannot be paused (the engine answers 409), but they may start at any moment. A
+  // capture is frozen or idle only if none of them has another `started_at` afterwards.
+  std::vector<Writer> restarting;
   std::string container_json;  // the engine's inspect answer; empty for folders and bare volumes
   std::string image;           // reference, and
   std::string image_id;        // sha256:... digest of the image; empty when none
