@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Backs up one source into one snapshot: settle (freeze), walk, keep what is unchanged, read,
+// chunk, store, commit. Knows Docker only through Engine, which pauses writers. One call at a
+// time per Session.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ingest/docker/engine.h"
+#include "ingest/source.h"
+#include "store/base/clock.h"
+#include "store/session.h"
+
+namespace bygone::ingest {
+
+enum class Quiesce {
+  automatic,  // freeze when something that can write runs, else nothing is needed
+  freeze,     // as automatic, but a freeze that fails, or passes its deadline, fails the source
+  live,       // never pause anything
+};
+
+struct BackupOptions {
+  std::vector<std::string> tags;
+  std::vector<std::string> exclude;  // patterns as in .gitignore, relative to each volume's root
+  Quiesce quiesce = Quiesce::automatic;
+  std::chrono::milliseconds max_freeze{10'000};
+  bool rescan = false;  // read every file again, believe no times
+  store::Compression compression = store::Compression::standard;
+  std::string zone = "UTC";      // for the listed name
+  Clock clock = system_now;
+  std::string state_folder;      // where the intent journal is kept; see default_state_folder()
+  // Folders of the host that are never captured, each with what it is ("the repository").
+  std::vector<std::pair<std::string, std::string>> off_limits;
+};
+
+struct BackupProgress {
+  std::uint64_t files_done = 0;
+  std::uint64_t bytes_done = 0;    // of regular files, unchanged ones included
+  std::uint64_t files_seen = 0;    // listed so far: the total, once `walk_finished`
+  std::uint64_t bytes_seen = 0;
+  bool walk_finished = false;
+  std::string phase;               // "reading", "frozen", "storing"
+};
+// Called from a thread of the backup, a few times a second at most.
+using ProgressCallback = std::function<void(const BackupProgress&)>;
+
+struct Unreadable {
+  std::string path;    // volume name, then the path in it; raw bytes
+  std::string reason;  // for people
+};
+
+struct BackupReport {
+  store::Snapshot snapshot;             // as committed
+  std::vector<Unreadable> unreadable;   // exit code 3 when there are any
+  std::vector<std::string> skipped;     // not captured on purpose, each with its reason
+  std::vector<std::string> warnings;    // "db: frozen longer than 10 s, captured live"
+  std::uint64_t new_files = 0;          // not in the parent
+  std::uint64_t changed_files = 0;      // content read again and different in times or bytes
+  std::uint64_t unmodified_files = 0;   // kept without being opened
+  std::uint64_t bytes_read = 0;
+};
+
+// Effect: a new committed snapshot of `source`, or none at all. `engine` is needed only when the
+// source has writers. Errors: busy when another backup of the source runs; cancelled when `cancel`
+// became true (writers are resumed, nothing is committed); unavailable when the engine is gone;
+// what failed otherwise. An error of `source` itself is returned as it is.
+Result<BackupReport> backup(store::Session& session, const Source& source, docker::Engine* engine,
+                            const BackupOptions& options, const ProgressCallback& progress,
+                            const std::atomic<bool>& cancel);
+
+// BYGONE_STATE_DIR, else /var/lib/bygone for root, else ~/.local/state/bygone.
+[[nodiscard]] std::string default_state_folder();
+
+}  // namespace bygone::ingest

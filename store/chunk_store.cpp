@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/chunk_store.h"
+
+#include <set>
+
+#include "store/base/log.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr std::size_t kPackCacheBytes = 16u << 20;
+constexpr std::size_t kAdoptBatch = 256u << 10;  // rows inserted in one transaction
+
+Error no_such_chunk(const ChunkId& id) {
+  return Error{Code::not_found, 0, "chunk " + id.hex() + " is in no pack"};
+}
+
+}  // namespace
+
+ChunkStore::ChunkStore(Files& files, const KeyRing& keys, std::string repository, Index& index,
+                       std::size_t cache_bytes)
+    : files_(files),
+      keys_(keys),
+      repository_(std::move(repository)),
+      index_(index),
+      chunks_(cache_bytes),
+      packs_(kPackCacheBytes) {}
+
+ChunkStore::~ChunkStore() = default;
+
+Result<std::shared_ptr<const PackReader>> ChunkStore::pack(const PackId& id) {
+  if (auto hit = packs_.find(id)) return *hit;
+  auto reader = TRY(PackReader::open(files_, keys_, repository_, id));
+  packs_.insert(id, reader, 4096 + reader->records().size() * sizeof(Record));
+  return reader;
+}
+
+Result<std::shared_ptr<const Bytes>> ChunkStore::read_at(ChunkKind kind, const ChunkId& id,
+                                                         const Location& at, int depth) {
+  auto reader = TRY(pack(at.pack));
+  if (reader->kind() != kind || at.slot >= reader->records().size() ||
+      reader->records()[at.slot].id != id) {
+    return no_such_chunk(id);  // a wrong row: the index is asked again, more slowly
+  }
+  const Record& record = reader->records()[at.slot];
+  std::shared_ptr<const Bytes> base;
+  if (record.base) {
+    if (depth >= static_cast<int>(kMaxDeltaDepth)) {
+      return Error{Code::corrupt, 0, "chunk " + id.hex() + ": its chain of deltas is too long"};
+    }
+    base = TRY(fetch(kind, *record.base, depth + 1));
+  }
+  auto bytes = TRY(reader->read(at.slot, base ? ByteView(*base) : ByteView()));
+  return std::make_shared<const Bytes>(std::move(bytes));
+}
+
+Result<std::shared_ptr<const Bytes>> ChunkStore::fetch(ChunkKind kind, const ChunkId& id,
+                                                       int depth) {
+  if (kind == ChunkKind::data) {
+    if (auto hit = chunks_.find(id)) return *hit;
+  }
+  auto location = index_.find(id);
+  auto result = [&]() -> Result<std::shared_ptr<const Bytes>> {
+    if (!location.ok() || !*location) return no_such_chunk(id);
+    return read_at(kind, id, **location, depth);
+  }();
+  if (!result && result.error().code == Code::not_found) {
+    const auto found = TRY(find_slowly(id));
+    if (!found) return no_such_chunk(id);
+    location = found;
+    result = read_at(kind, id, *found, depth);
+  }
+  if (!result && result.error().code == Code::corrupt) {
+    for (const Location& copy : TRY(find_copies(id, **location))) {
+      auto again = read_at(kind, id, copy, depth);
+      if (again) {
+        result = std::move(again);
+        break;
+      }
+    }
+  }
+  if (result && kind == ChunkKind::data) chunks_.insert(id, *result, (*result)->size());
+  return result;
+}
+
+Result<std::shared_ptr<const Bytes>> ChunkStore::get(ChunkKind kind, const ChunkId& id) {
+  return fetch(kind, id, 0);
+}
+
+Result<bool> ChunkStore::is_stored_at(ChunkKind kind, const ChunkId& id, const Location& at,
+                                      const std::unordered_set<PackId, IdHash>& listing,
+                                      int depth) {
+  if (!listing.contains(at.pack)) return false;
+  auto reader = pack(at.pack);
+  if (!reader) return false;  // a damaged pack: its chunks are stored again
+  if ((*reader)->kind() != kind || at.slot >= (*reader)->records().size()) return false;
+  const Record& record = (*reader)->records()[at.slot];
+  if (record.id != id) return false;
+  if (!record.base) return true;
+  if (depth >= static_cast<int>(kMaxDeltaDepth)) return false;
+  const auto base = TRY(index_.find(*record.base));
+  return base && TRY(is_stored_at(kind, *record.base, *base, listing, depth + 1));
+}
+
+Result<bool> ChunkStore::is_stored(ChunkKind kind, const ChunkId& id,
+                                   const std::unordered_set<PackId, IdHash>& listing) {
+  const auto location = TRY(index_.find(id));
+  return location && TRY(is_stored_at(kind, id, *location, listing, 0));
+}
+
+Result<std::vector<PackId>> ChunkStore::list_packs() {
+  std::vector<PackId> packs;
+  const std::string root = repository_ + "/packs";
+  for (const std::string& bucket : TRY(files_.list(root))) {
+    for (const std::string& name : TRY(files_.list(root + "/" + bucket))) {
+      if (const auto id = PackId::from_hex_text(name)) packs.push_back(*id);
+    }
+  }
+  return packs;
+}
+
+Result<std::vector<PackId>> ChunkStore::adopt_packs() {
+  // Known first, listing second: a pack that is finished in between is adopted once too often,
+  // never taken for gone.
+  const auto known_list = TRY(index_.packs());
+  std::unordered_set<PackId, IdHash> known(known_list.begin(), known_list.end());
+  std::vector<PackId> listing = TRY(list_packs());
+  std::vector<PackContents> batch;
+  std::size_t rows = 0;
+  const auto insert = [&]() -> Result<void> {
+    // A row promises a pack that a power cut cannot take away.
+    std::set<std::string> buckets;
+    for (const auto& each : batch) buckets.insert(parent_folder(pack_path(repository_, each.pack)));
+    for (const std::string& bucket : buckets) TRY(files_.sync_directory(bucket));
+    TRY(index_.insert(batch));
+    batch.clear();
+    rows = 0;
+    return {};
+  };
+  for (const PackId& id : listing) {
+    if (known.erase(id) != 0) continue;
+    auto reader = PackReader::open(files_, keys_, repository_, id);
+    if (!reader) {
+      log::warning(reader.error().message + "; hint: bygone verify tells what it costs");
+      continue;
+    }
+    PackContents contents{.pack = id, .chunks = {}};
+    for (const Record& record : (*reader)->records()) contents.chunks.push_back(record.id);
+    rows += contents.chunks.size();
+    batch.push_back(std::move(contents));
+    if (rows >= kAdoptBatch) TRY(insert());
+  }
+  if (!batch.empty()) TRY(insert());
+  if (!known.empty()) TRY(index_.remove_packs({known.begin(), known.end()}));
+  return listing;
+}
+
+Result<void> ChunkStore::rebuild_index() {
+  TRY(index_.clear());
+  TRY(adopt_packs());
+  return {};
+}
+
+Result<std::optional<Location>> ChunkStore::find_slowly(const ChunkId& id) {
+  const std::lock_guard lock(slow_mutex_);
+  // Another process may have written packs since this one looked.
+  TRY(adopt_packs());
+  const auto proven = [&]() -> Result<std::optional<Location>> {
+    auto location = TRY(index_.find(id));
+    if (!location) return location;
+    auto reader = pack(location->pack);
+    const bool right = reader.ok() && location->slot < (*reader)->records().size() &&
+                       (*reader)->records()[location->slot].id == id;
+    if (!right) location.reset();
+    return location;
+  };
+  auto location = TRY(proven());
+  if (location || rebuilt_) return location;
+  log::warning("chunk " + id.hex() + " is not where the index says: rebuilding the index");
+  rebuilt_ = true;
+  TRY(rebuild_index());
+  return proven();
+}
+
+Result<std::vector<Location>> ChunkStore::find_copies(const ChunkId& id, const Location& known) {
+  std::vector<Location> copies;
+  for (const PackId& pack_id : TRY(list_packs())) {
+    auto reader = pack(pack_id);
+    if (!reader) continue;
+    const auto& records = (*reader)->records();
+    for (std::uint32_t slot = 0; slot < records.size(); ++slot) {
+      const Location at{pack_id, slot};
+      if (records[slot].id == id && at != known) copies.push_back(at);
+    }
+  }
+  return copies;
+}
+
+}  // namespace bygone::store

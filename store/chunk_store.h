@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Chunks by id: resolve through the index, prove, decode, cache. Answers the index lacks or gets
+// wrong are found through the pack footers; the index is mended on the way. Writing goes through
+// session.h. Callable from any thread; no lock is held during I/O or decoding.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "store/base/lru.h"
+#include "store/index.h"
+#include "store/pack_reader.h"
+#include "store/tree_reader.h"
+
+namespace bygone::store {
+
+class ChunkStore : public ChunkSource {
+ public:
+  // All references must outlive the store. `cache_bytes` of decoded chunks are kept.
+  ChunkStore(Files& files, const KeyRing& keys, std::string repository, Index& index,
+             std::size_t cache_bytes);
+  ~ChunkStore() override;
+
+  // Errors: not_found when no pack has the chunk; corrupt when every copy is damaged, naming chunk
+  // and pack; io.
+  Result<std::shared_ptr<const Bytes>> get(ChunkKind kind, const ChunkId& id) override;
+
+  // Whether a pack's footer shows the chunk and, for a delta, all its bases. Believes no index row
+  // without the footer, nor a pack that is not in `listing`.
+  Result<bool> is_stored(ChunkKind kind, const ChunkId& id,
+                         const std::unordered_set<PackId, IdHash>& listing);
+
+  // An open pack, from a small cache. Errors: those of PackReader::open.
+  Result<std::shared_ptr<const PackReader>> pack(const PackId& id);
+  // The packs in `packs/` now.
+  Result<std::vector<PackId>> list_packs();
+  // Inserts packs that the index does not know (adoption), drops those that are gone. Damaged
+  // footers are skipped with a warning. Returns the listing.
+  Result<std::vector<PackId>> adopt_packs();
+  // Empties the index and adopts all packs.
+  Result<void> rebuild_index();
+
+ private:
+  Result<std::shared_ptr<const Bytes>> read_at(ChunkKind kind, const ChunkId& id,
+                                               const Location& at, int depth);
+  Result<std::shared_ptr<const Bytes>> fetch(ChunkKind kind, const ChunkId& id, int depth);
+  Result<bool> is_stored_at(ChunkKind kind, const ChunkId& id, const Location& at,
+                            const std::unordered_set<PackId, IdHash>& listing, int depth);
+  Result<std::optional<Location>> find_slowly(const ChunkId& id);
+  Result<std::vector<Location>> find_copies(const ChunkId& id, const Location& known);
+
+  Files& files_;
+  const KeyRing& keys_;
+  std::string repository_;
+  Index& index_;
+  LruCache<ChunkId, std::shared_ptr<const Bytes>, IdHash> chunks_;
+  LruCache<PackId, std::shared_ptr<const PackReader>, IdHash> packs_;
+  std::mutex slow_mutex_;  // one rebuild at a time; the others wait for its answer
+  bool rebuilt_ = false;   // guarded by slow_mutex_
+};
+
+}  // namespace bygone::store

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/index.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstring>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "store/base/codec.h"
+#include "store/base/log.h"
+#include "store/lmdb.h"
+
+namespace bygone::store {
+namespace {
+
+using lmdb::Table;
+
+constexpr std::uint32_t kSchema = 1;
+constexpr std::string_view kSchemaKey = "schema";
+constexpr std::string_view kNextPackKey = "next_pack";
+
+// Rows are little-endian but for the pack number as a key: LMDB sorts keys by their bytes.
+std::array<std::uint8_t, 4> number_key(std::uint32_t number) {
+  return {static_cast<std::uint8_t>(number >> 24), static_cast<std::uint8_t>(number >> 16),
+          static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+}
+
+std::uint32_t key_number(ByteView key) {
+  return std::uint32_t{key[0]} << 24 | std::uint32_t{key[1]} << 16 | std::uint32_t{key[2]} << 8 |
+         key[3];
+}
+
+ByteView chunk_key(const ChunkId& id) { return id.view().first(16); }
+
+Bytes u32_bytes(std::uint32_t v) {
+  Writer w;
+  w.u32(v);
+  return w.take();
+}
+
+// The path of the suspect mark, for the signal handler: set once, then only read.
+std::array<char, 4096> g_suspect_path{};
+std::atomic<bool> g_index_open{false};
+
+void on_crash(int signal) {
+  if (g_index_open.load()) {
+    const int fd = ::open(g_suspect_path.data(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) ::close(fd);
+    static constexpr char kText[] =
+        "bygone: stopped by a fault, perhaps in a damaged index; it is rebuilt at the next "
+        "start\n";
+    const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
+    static_cast<void>(written);
+  }
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+Result<void> check_schema(lmdb::Env& env) {
+  {
+    const lmdb::ReadTxn txn = TRY(env.read());
+    const auto found = TRY(txn.get(Table::meta, as_bytes(kSchemaKey)));
+    if (found) {
+      Reader r(*found);
+      if (TRY(r.u32()) == kSchema) return {};
+      return Error{Code::corrupt, 0, "index: written by another version of bygone"};
+    }
+  }
+  lmdb::WriteTxn txn = TRY(env.write());
+  TRY(txn.put(Table::meta, as_bytes(kSchemaKey), u32_bytes(kSchema)));
+  return txn.commit();
+}
+
+Result<std::unique_ptr<lmdb::Env>> open_env(const std::string& folder) {
+  auto env = TRY(lmdb::Env::open(folder, lmdb::Access::read_write));
+  TRY(check_schema(*env));
+  return env;
+}
+
+}  // namespace
+
+void watch_for_index_crashes() {
+  for (const int signal : {SIGSEGV, SIGBUS, SIGABRT}) ::signal(signal, on_crash);
+}
+
+Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& folder,
+                                           const std::string& fallback) {
+  std::unique_ptr<Index> index(new Index());
+  index->files_ = &files;
+  index->folder_ = folder;
+  const std::string data = "/data.mdb";
+  const auto make = [&](const std::string& path) -> Result<void> {
+    auto made = files.make_directory(path);
+    if (!made && made.error().code != Code::exists) return made;
+    index->fresh_ = !files.info(path + data).ok();
+    return {};
+  };
+  auto made = make(folder);
+  const bool writable = made.ok() && ::access(folder.c_str(), W_OK | X_OK) == 0;
+  if (!writable) {
+    log::info("index " + folder + " cannot be written: using a private one in " + fallback);
+    index->folder_ = fallback;
+    for (std::size_t slash = fallback.find('/', 1); slash != std::string::npos;
+         slash = fallback.find('/', slash + 1)) {
+      ignore(files.make_directory(fallback.substr(0, slash)), "it may exist; the last one counts");
+    }
+    TRY(make(fallback));
+  }
+  const std::string& chosen = index->folder_;
+  const std::string suspect = chosen + "/suspect";
+  bool rebuild = files.info(suspect).ok();
+  if (rebuild) log::warning("index " + chosen + " is suspect after a crash: rebuilding it");
+  if (!rebuild) {
+    auto env = open_env(chosen);
+    if (env) {
+      index->env_ = std::move(env).value();
+    } else if (env.error().code == Code::corrupt) {
+      log::warning(env.error().message + ": rebuilding it from the packs");
+      rebuild = true;
+    } else {
+      return std::move(env).error();
+    }
+  }
+  if (rebuild) {
+    for (const char* name : {"/data.mdb", "/lock.mdb"}) {
+      auto removed = files.remove(chosen + name);
+      if (!removed && removed.error().code != Code::not_found) return std::move(removed).error();
+    }
+    index->env_ = TRY(open_env(chosen));
+    index->fresh_ = true;
+    ignore(files.remove(suspect), "absent unless a crash left it");
+  }
+  if (suspect.size() < g_suspect_path.size() && !g_index_open.load()) {
+    std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
+    g_index_open.store(true);
+  }
+  return index;
+}
+
+Index::~Index() { g_index_open.store(false); }
+
+Result<std::optional<PackId>> Index::pack_of(std::uint32_t number) {
+  {
+    const std::shared_lock lock(mutex_);
+    const auto found = pack_numbers_.find(number);
+    if (found != pack_numbers_.end()) return std::optional<PackId>(found->second);
+  }
+  const lmdb::ReadTxn txn = TRY(env_->read());
+  const auto value = TRY(txn.get(Table::packs, number_key(number)));
+  if (!value || value->size() != PackId::kSize) return std::optional<PackId>();
+  const PackId pack = PackId::from(*value);
+  const std::unique_lock lock(mutex_);
+  pack_numbers_.emplace(number, pack);
+  return std::optional<PackId>(pack);
+}
+
+Result<std::optional<Location>> Index::find(const ChunkId& id) {
+  std::uint32_t number = 0;
+  Location location;
+  {
+    const lmdb::ReadTxn txn = TRY(env_->read());
+    const auto value = TRY(txn.get(Table::chunks, chunk_key(id)));
+    if (!value || value->size() != 8) return std::optional<Location>();
+    Reader r(*value);
+    number = TRY(r.u32());
+    location.slot = TRY(r.u32());
+  }
+  const auto pack = TRY(pack_of(number));
+  if (!pack) return std::optional<Location>();
+  location.pack = *pack;
+  return std::optional<Location>(location);
+}
+
+Result<void> Index::insert(const std::vector<PackContents>& packs) {
+  struct Row {
+    std::array<std::uint8_t, 16> key;
+    std::uint32_t number;
+    std::uint32_t slot;
+  };
+  lmdb::WriteTxn txn = TRY(env_->write());
+  std::uint32_t next = 0;
+  if (const auto value = TRY(txn.get(Table::meta, as_bytes(kNextPackKey)))) {
+    Reader r(*value);
+    next = TRY(r.u32());
+  }
+  std::vector<Row> rows;
+  for (const PackContents& pack : packs) {
+    TRY(txn.put(Table::packs, number_key(next), pack.pack.view()));
+    for (std::size_t slot = 0; slot < pack.chunks.size(); ++slot) {
+      Row row{.key = {}, .number = next, .slot = static_cast<std::uint32_t>(slot)};
+      std::copy_n(pack.chunks[slot].bytes.begin(), 16, row.key.begin());
+      rows.push_back(row);
+    }
+    ++next;
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.key < b.key; });
+  for (const Row& row : rows) {
+    Writer w;
+    w.u32(row.number);
+    w.u32(row.slot);
+    TRY(txn.put(Table::chunks, row.key, w.buffer()));
+  }
+  TRY(txn.put(Table::meta, as_bytes(kNextPackKey), u32_bytes(next)));
+  return txn.commit();
+}
+
+Result<std::vector<PackId>> Index::packs() {
+  const lmdb::ReadTxn txn = TRY(env_->read());
+  std::vector<PackId> packs;
+  TRY(txn.scan(Table::packs, [&](ByteView, ByteView value) {
+    if (value.size() == PackId::kSize) packs.push_back(PackId::from(value));
+    return true;
+  }));
+  return packs;
+}
+
+Result<void> Index::remove_packs(const std::vector<PackId>& packs) {
+  std::vector<std::uint32_t> numbers;
+  {
+    const lmdb::ReadTxn txn = TRY(env_->read());
+    TRY(txn.scan(Table::packs, [&](ByteView key, ByteView value) {
+      if (key.size() == 4 && value.size() == PackId::kSize &&
+          std::find(packs.begin(), packs.end(), PackId::from(value)) != packs.end()) {
+        numbers.push_back(key_number(key));
+      }
+      return true;
+    }));
+  }
+  lmdb::WriteTxn txn = TRY(env_->write());
+  for (const std::uint32_t number : numbers) TRY(txn.remove(Table::packs, number_key(number)));
+  TRY(txn.commit());
+  const std::unique_lock lock(mutex_);
+  for (const std::uint32_t number : numbers) pack_numbers_.erase(number);
+  return {};
+}
+
+Result<void> Index::clear() {
+  lmdb::WriteTxn txn = TRY(env_->write());
+  TRY(txn.clear(Table::chunks));
+  TRY(txn.clear(Table::packs));
+  TRY(txn.clear(Table::snapshots));
+  TRY(txn.commit());
+  const std::unique_lock lock(mutex_);
+  pack_numbers_.clear();
+  return {};
+}
+
+Result<std::uint64_t> Index::chunk_count() {
+  const lmdb::ReadTxn txn = TRY(env_->read());
+  return txn.count(Table::chunks);
+}
+
+Result<std::optional<Bytes>> Index::snapshot(const SnapshotId& id) {
+  const lmdb::ReadTxn txn = TRY(env_->read());
+  const auto value = TRY(txn.get(Table::snapshots, id.view()));
+  if (!value) return std::optional<Bytes>();
+  return std::optional<Bytes>(Bytes(value->begin(), value->end()));
+}
+
+Result<void> Index::keep_snapshot(const SnapshotId& id, ByteView sealed) {
+  lmdb::WriteTxn txn = TRY(env_->write());
+  TRY(txn.put(Table::snapshots, id.view(), sealed));
+  return txn.commit();
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a chunk is: chunk id -> (pack, slot), in LMDB. A cache of what the pack footers say, which
+// decides nothing alone: who acts on an answer proves it by the footer or the record. Also keeps
+// the sealed snapshot records as they are on disk. Callable from any thread. FORMAT.md section 9.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "store/base/bytes.h"
+#include "store/base/files.h"
+#include "store/base/result.h"
+
+namespace bygone::store {
+
+namespace lmdb {
+class Env;
+}
+
+struct Location {
+  PackId pack;
+  std::uint32_t slot = 0;
+  friend bool operator==(const Location&, const Location&) = default;
+};
+
+// The chunks of one pack in slot order, for insertion.
+struct PackContents {
+  PackId pack;
+  std::vector<ChunkId> chunks;
+};
+
+class Index {
+ public:
+  // Opens the index in `folder`; when that cannot be written (read-only medium, another user), a
+  // private one under `fallback`. A damaged or suspect one is moved out of the way, and an empty
+  // one made: was_rebuilt() tells, and the caller adopts all packs again.
+  static Result<std::unique_ptr<Index>> open(Files& files, const std::string& folder,
+                                             const std::string& fallback);
+  ~Index();
+
+  [[nodiscard]] const std::string& folder() const { return folder_; }
+  // True when this open began with an empty index where there had been none, or a bad one.
+  [[nodiscard]] bool is_fresh() const { return fresh_; }
+
+  Result<std::optional<Location>> find(const ChunkId& id);
+  // Inserts every chunk of every pack, sorted, in one transaction. An existing row is replaced.
+  Result<void> insert(const std::vector<PackContents>& packs);
+  // Ids of the packs whose contents were inserted. Unordered.
+  Result<std::vector<PackId>> packs();
+  // Forgets packs that are gone; their chunk rows become misses.
+  Result<void> remove_packs(const std::vector<PackId>& packs);
+  // Empties everything.
+  Result<void> clear();
+  Result<std::uint64_t> chunk_count();
+
+  // The sealed record of a snapshot as it is on disk; nothing when not kept yet.
+  Result<std::optional<Bytes>> snapshot(const SnapshotId& id);
+  Result<void> keep_snapshot(const SnapshotId& id, ByteView sealed);
+
+ private:
+  Index() = default;
+  Result<std::optional<PackId>> pack_of(std::uint32_t number);
+
+  Files* files_ = nullptr;
+  std::string folder_;
+  bool fresh_ = false;
+  std::unique_ptr<lmdb::Env> env_;
+  std::shared_mutex mutex_;
+  std::unordered_map<std::uint32_t, PackId> pack_numbers_;  // guarded by mutex_
+};
+
+// Leaves `index/suspect` behind when the process dies by SIGSEGV, SIGBUS or SIGABRT while an
+// index is open: LMDB can die on its own damaged page, and the next start rebuilds.
+void watch_for_index_crashes();
+
+}  // namespace bygone::store

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/lmdb.h"
+
+#include <lmdb.h>
+
+namespace bygone::store::lmdb {
+namespace {
+
+// Address space only; the file is as large as its data. 64 GiB hold 1.9 billion chunks.
+constexpr std::size_t kMapBytes = std::size_t{64} << 30;
+constexpr unsigned kMaxReaders = 1024;
+constexpr std::size_t kMaxIdle = 32;
+constexpr const char* kNames[kTables] = {"chunks", "packs", "snapshots", "meta"};
+
+Error lmdb_error(int rc, const char* what) {
+  const std::string text = std::string("index: ") + what + ": " + mdb_strerror(rc);
+  switch (rc) {
+    case MDB_INVALID:
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE:
+    case MDB_BAD_TXN:
+    case MDB_BAD_DBI:
+    case MDB_BAD_VALSIZE:
+    case MDB_NOTFOUND:
+      return Error{Code::corrupt, 0, text};
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL:
+    case MDB_READERS_FULL:
+      return Error{Code::unavailable, 0, text};
+    default:
+      return rc > 0 ? os_error(rc, std::string("index: ") + what) : Error{Code::io, 0, text};
+  }
+}
+
+MDB_val to_val(ByteView bytes) { return {bytes.size(), const_cast<std::uint8_t*>(bytes.data())}; }
+ByteView from_val(const MDB_val& val) {
+  return {static_cast<const std::uint8_t*>(val.mv_data), val.mv_size};
+}
+
+Result<std::optional<ByteView>> get_from(MDB_txn* txn, unsigned handle, ByteView key) {
+  MDB_val k = to_val(key);
+  MDB_val v{};
+  const int rc = mdb_get(txn, handle, &k, &v);
+  if (rc == MDB_NOTFOUND) return std::optional<ByteView>();
+  if (rc != 0) return lmdb_error(rc, "looking up");
+  return std::optional<ByteView>(from_val(v));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Env>> Env::open(const std::string& folder, Access access) {
+  MDB_env* raw = nullptr;
+  int rc = mdb_env_create(&raw);
+  if (rc != 0) return lmdb_error(rc, "starting");
+  std::unique_ptr<Env> env(new Env(raw));
+  mdb_env_set_maxdbs(raw, kTables);
+  mdb_env_set_mapsize(raw, kMapBytes);
+  mdb_env_set_maxreaders(raw, kMaxReaders);
+  const unsigned mode = access == Access::read_only ? MDB_RDONLY : 0;
+  rc = mdb_env_open(raw, folder.c_str(), MDB_NOTLS | MDB_NORDAHEAD | mode, 0600);
+  if (rc != 0) return lmdb_error(rc, ("opening " + folder).c_str());
+  int dead = 0;
+  mdb_reader_check(raw, &dead);
+
+  MDB_txn* txn = nullptr;
+  rc = mdb_txn_begin(raw, nullptr, mode, &txn);
+  if (rc != 0) return lmdb_error(rc, "beginning");
+  for (unsigned i = 0; i < kTables && rc == 0; ++i) {
+    rc = mdb_dbi_open(txn, kNames[i], access == Access::read_only ? 0 : MDB_CREATE,
+                      &env->handles_[i]);
+  }
+  if (rc != 0) {
+    mdb_txn_abort(txn);
+    return lmdb_error(rc, "opening a table");
+  }
+  rc = mdb_txn_commit(txn);
+  if (rc != 0) return lmdb_error(rc, "committing");
+  return env;
+}
+
+Env::~Env() {
+  for (MDB_txn* txn : idle_) mdb_txn_abort(txn);
+  mdb_env_close(env_);
+}
+
+Result<ReadTxn> Env::read() {
+  MDB_txn* txn = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      txn = idle_.back();
+      idle_.pop_back();
+    }
+  }
+  const int rc =
+      txn != nullptr ? mdb_txn_renew(txn) : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
+  if (rc != 0) return lmdb_error(rc, "beginning to read");
+  return ReadTxn(this, txn);
+}
+
+void Env::give_back(MDB_txn* txn) {
+  mdb_txn_reset(txn);
+  {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() < kMaxIdle) {
+      idle_.push_back(txn);
+      return;
+    }
+  }
+  mdb_txn_abort(txn);
+}
+
+Result<WriteTxn> Env::write() {
+  MDB_txn* txn = nullptr;
+  const int rc = mdb_txn_begin(env_, nullptr, 0, &txn);
+  if (rc != 0) return lmdb_error(rc, "beginning to write");
+  return WriteTxn(this, txn);
+}
+
+ReadTxn::ReadTxn(ReadTxn&& other) noexcept
+    : env_(other.env_), txn_(std::exchange(other.txn_, nullptr)) {}
+
+ReadTxn::~ReadTxn() {
+  if (txn_ != nullptr) env_->give_back(txn_);
+}
+
+Result<std::optional<ByteView>> ReadTxn::get(Table table, ByteView key) const {
+  return get_from(txn_, env_->handles_[static_cast<unsigned>(table)], key);
+}
+
+Result<void> ReadTxn::scan(Table table,
+                           const std::function<bool(ByteView, ByteView)>& visit) const {
+  MDB_cursor* cursor = nullptr;
+  int rc = mdb_cursor_open(txn_, env_->handles_[static_cast<unsigned>(table)], &cursor);
+  if (rc != 0) return lmdb_error(rc, "scanning");
+  MDB_val k{};
+  MDB_val v{};
+  while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+    if (!visit(from_val(k), from_val(v))) break;
+  }
+  mdb_cursor_close(cursor);
+  if (rc != 0 && rc != MDB_NOTFOUND) return lmdb_error(rc, "scanning");
+  return {};
+}
+
+Result<std::uint64_t> ReadTxn::count(Table table) const {
+  MDB_stat stat{};
+  const int rc = mdb_stat(txn_, env_->handles_[static_cast<unsigned>(table)], &stat);
+  if (rc != 0) return lmdb_error(rc, "counting");
+  return static_cast<std::uint64_t>(stat.ms_entries);
+}
+
+WriteTxn::WriteTxn(WriteTxn&& other) noexcept
+    : env_(other.env_), txn_(std::exchange(other.txn_, nullptr)) {}
+
+WriteTxn::~WriteTxn() {
+  if (txn_ != nullptr) mdb_txn_abort(txn_);
+}
+
+Result<std::optional<ByteView>> WriteTxn::get(Table table, ByteView key) const {
+  return get_from(txn_, env_->handles_[static_cast<unsigned>(table)], key);
+}
+
+Result<void> WriteTxn::put(Table table, ByteView key, ByteView value) {
+  MDB_val k = to_val(key);
+  MDB_val v = to_val(value);
+  const int rc = mdb_put(txn_, env_->handles_[static_cast<unsigned>(table)], &k, &v, 0);
+  if (rc != 0) return lmdb_error(rc, "writing");
+  return {};
+}
+
+Result<void> WriteTxn::remove(Table table, ByteView key) {
+  MDB_val k = to_val(key);
+  const int rc = mdb_del(txn_, env_->handles_[static_cast<unsigned>(table)], &k, nullptr);
+  if (rc != 0 && rc != MDB_NOTFOUND) return lmdb_error(rc, "removing");
+  return {};
+}
+
+Result<void> WriteTxn::clear(Table table) {
+  const int rc = mdb_drop(txn_, env_->handles_[static_cast<unsigned>(table)], 0);
+  if (rc != 0) return lmdb_error(rc, "clearing");
+  return {};
+}
+
+Result<void> WriteTxn::commit() {
+  const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
+  if (rc != 0) return lmdb_error(rc, "committing");
+  return {};
+}
+
+}  // namespace bygone::store::lmdb

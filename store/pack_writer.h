@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Writes one pack: records at reserved offsets, then footer, padding and trailer, then makes it
+// durable under its name. Records may be added from several threads at once; finish() when all
+// have returned. A pack that fails or is dropped stays in tmp/ under no name that counts, and its
+// id is never used again. FORMAT.md section 6.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "store/base/files.h"
+#include "store/record.h"
+
+namespace bygone::store {
+
+class PackWriter {
+ public:
+  // Opens a file in `tmp/` under an exclusive flock. `repository` is the repository's folder.
+  static Result<std::unique_ptr<PackWriter>> create(Files& files, const KeyRing& keys,
+                                                    const std::string& repository, ChunkKind kind);
+  ~PackWriter();
+  PackWriter(const PackWriter&) = delete;
+  PackWriter& operator=(const PackWriter&) = delete;
+
+  [[nodiscard]] const PackId& id() const { return header_.pack; }
+  [[nodiscard]] ChunkKind kind() const { return header_.kind; }
+  // Bytes reserved so far.
+  [[nodiscard]] std::uint64_t size_bytes() const;
+
+  // Reserves a place for a record whose sizes are final; sets `record.offset`, returns its slot.
+  std::uint32_t reserve(Record& record);
+  // Seals `stored` and writes it at the reserved place. Errors: io, no_space; the pack is lost.
+  Result<void> write(const Record& record, ByteView stored);
+  // The decoded record of a slot that was written. `base`: decoded base of a delta, else empty.
+  Result<Bytes> read(std::uint32_t slot, ByteView base) const;
+  [[nodiscard]] Record record(std::uint32_t slot) const;
+
+  // Footer, padding, trailer, fdatasync, rename into its bucket. The bucket folder is not synced:
+  // the session does that once before it commits. Errors: as write().
+  Result<void> finish();
+  // After finish(): the records in slot order.
+  [[nodiscard]] const std::vector<Record>& records() const { return records_; }
+
+ private:
+  PackWriter(Files& files, std::string repository, PackHeader header, SecretBytes key)
+      : files_(files), repository_(std::move(repository)), header_(header), key_(std::move(key)) {}
+  Result<void> write_sealed(std::uint64_t offset, char piece, ByteView plain);
+
+  Files& files_;
+  std::string repository_;
+  PackHeader header_;
+  SecretBytes key_;
+  std::string tmp_path_;
+  Fd fd_;
+  mutable std::mutex mutex_;
+  std::vector<Record> records_;
+  std::uint64_t end_ = kPackHeaderBytes;
+  std::uint64_t writeback_ = 0;
+  bool finished_ = false;
+};
+
+// Reads and proves one record at its offset; decodes it. Shared with PackReader.
+// Errors: corrupt, io.
+[[nodiscard]] Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,
+                                        const PackHeader& header, const Record& record,
+                                        ByteView base);
+
+}  // namespace bygone::store

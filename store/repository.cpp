@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/repository.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <tuple>
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include "store/base/log.h"
+#include "store/chunk_store.h"
+#include "store/config.h"
+#include "store/format.h"
+#include "store/index.h"
+#include "store/temp_file.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr std::uint64_t kReserveBytes = 8u << 20;
+
+std::string user_cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') {
+    return cache;
+  }
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home != '/') {
+    const passwd* user = ::getpwuid(::getuid());
+    home = user != nullptr ? user->pw_dir : "/";
+  }
+  return std::string(home) + "/.cache";
+}
+
+Result<void> make_layout(Files& files, const std::string& path) {
+  for (const char* folder : {"keys", "packs", "snapshots", "notes", "trash", "condemned", "damaged",
+                             "locks", "locks/gen", "locks/source", "tmp", "index"}) {
+    TRY(files.make_directory(path + "/" + folder));
+  }
+  for (unsigned bucket = 0; bucket < 256; ++bucket) {
+    const std::uint8_t byte = static_cast<std::uint8_t>(bucket);
+    TRY(files.make_directory(path + "/packs/" + to_hex({&byte, 1})));
+  }
+  TRY(files.sync_directory(path + "/packs"));
+  const Fd reserve = TRY(files.open(path + "/reserve", O_RDWR | O_CREAT | O_EXCL, 0600));
+  return files.allocate(reserve, kReserveBytes);
+}
+
+Error no_repository(const std::string& path) {
+  return Error{Code::not_found, 0,
+               "there is no repository at " + printable(path) +
+                   "; hint: bygone init makes one, BYGONE_REPOSITORY or --repo names another"};
+}
+
+Result<std::unique_ptr<KeyRing>> open_keys(Files& files, const std::string& path,
+                                           const RepositoryId& id, const Secret& secret) {
+  std::string damaged;
+  std::size_t fitting = 0;
+  for (const std::string& name : TRY(files.list(path + "/keys"))) {
+    const Bytes slot = TRY(read_file(files, path + "/keys/" + name, kMaxSlotBytes));
+    auto ring = KeyRing::unwrap(id, secret, name, slot);
+    if (ring) return ring;
+    if (ring.error().code != Code::denied) {
+      damaged += "; " + ring.error().message;
+      continue;
+    }
+    ++fitting;
+  }
+  const char* what = secret.kind == Secret::Kind::passphrase ? "passphrase" : "key file";
+  if (fitting == 0 && !damaged.empty()) {
+    return Error{Code::corrupt, 0, "no key slot is readable" + damaged};
+  }
+  return Error{Code::denied, 0, std::string("no key slot matches this ") + what + damaged};
+}
+
+}  // namespace
+
+Result<void> Repository::create(const std::string& path, const Secret& secret, Files& files) {
+  TRY(init_crypto());
+  auto made = files.make_directory(path);
+  if (!made && made.error().code != Code::exists) {
+    return std::move(made).error().with("creating repository");
+  }
+  if (!made) {
+    auto names = files.list(path);
+    if (!names) return std::move(names).error().with("creating repository");
+    if (std::find(names->begin(), names->end(), "config") != names->end()) {
+      return Error{Code::exists, 0, "there is a repository at " + printable(path) + " already"};
+    }
+    if (!names->empty()) {
+      return Error{Code::exists, 0,
+                   "creating repository " + printable(path) +
+                       ": the folder is not empty; hint: name a new or an empty folder"};
+    }
+  }
+  TRY(make_layout(files, path));
+  const Config config{.repository = random_id<RepositoryId>(), .created = system_now()};
+  const auto keys = KeyRing::generate(config.repository);
+  const std::string slot = random_id<PackId>().hex();
+  const Bytes wrapped = TRY(keys->wrap(secret, slot));
+  const std::string tmp = path + "/tmp";
+  TRY(write_durably(files, tmp, path + "/keys", slot, wrapped));
+  // Last: a folder with a config is a repository.
+  TRY(write_durably(files, tmp, path, "config", encode_config(config, *keys)));
+  return files.sync_directory(parent_folder(path));
+}
+
+Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, const Secret& secret,
+                                                     OpenOptions options) {
+  TRY(init_crypto());
+  std::unique_ptr<Repository> repository(new Repository());
+  repository->path_ = path;
+  repository->files_ = options.files != nullptr ? options.files : &system_files();
+  Files& files = *repository->files_;
+  const auto in_context = [&](Error error) {
+    return std::move(error).with("opening repository " + printable(path));
+  };
+  auto raw = read_file(files, path + "/config", 1u << 16);
+  if (!raw && (raw.error().code == Code::not_found || raw.error().errnum == ENOTDIR)) {
+    return no_repository(path);
+  }
+  if (!raw) return in_context(std::move(raw).error());
+  auto config = decode_config(*raw);
+  if (!config) return in_context(std::move(config).error());
+  repository->id_ = config->repository;
+  auto keys = open_keys(files, path, config->repository, secret);
+  if (!keys) return in_context(std::move(keys).error());
+  repository->keys_ = std::move(keys).value();
+  auto proven = prove_config(*raw, *repository->keys_);
+  if (!proven) return in_context(std::move(proven).error());
+
+  const std::string index_dir = options.index_dir.empty() ? path + "/index" : options.index_dir;
+  auto index = Index::open(files, index_dir,
+                           user_cache_folder() + "/bygone/" + repository->id_.hex() + "/index");
+  if (!index) return in_context(std::move(index).error());
+  repository->index_ = std::move(index).value();
+  repository->chunks_ = std::make_unique<ChunkStore>(
+      files, *repository->keys_, path, *repository->index_, options.chunk_cache_bytes);
+  repository->trees_ = std::make_unique<TreeReader>(*repository->chunks_, options.page_cache_bytes);
+  return repository;
+}
+
+Repository::~Repository() = default;
+
+Result<std::vector<SnapshotId>> Repository::snapshot_ids() {
+  std::vector<SnapshotId> ids;
+  for (const std::string& name : TRY(files_->list(path_ + "/snapshots"))) {
+    if (const auto id = SnapshotId::from_hex_text(name)) ids.push_back(*id);
+  }
+  return ids;
+}
+
+Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
+  const std::string name = id.hex();
+  const auto decode = [&](ByteView sealed) -> Result<Snapshot> {
+    const Bytes content = TRY(keys_->unseal_object(ObjectKind::snapshot, name, sealed));
+    if (keys_->snapshot_id(content) != id) {
+      return Error{Code::corrupt, 0, "snapshot " + name + " is not the one that it is named"};
+    }
+    Snapshot snapshot = TRY(decode_snapshot(content));
+    snapshot.id = id;
+    return snapshot;
+  };
+  const auto kept = index_->snapshot(id);
+  if (kept && *kept) {
+    auto snapshot = decode(**kept);
+    if (snapshot) return snapshot;  // else the index lies: the file decides
+  }
+  const std::string path = path_ + "/snapshots/" + name;
+  auto sealed = read_file(*files_, path, kMaxObjectBytes);
+  if (!sealed) return std::move(sealed).error().with("snapshot " + name);
+  auto snapshot = decode(*sealed);
+  if (!snapshot) return std::move(snapshot).error().with("snapshot " + path);
+  if (auto put = index_->keep_snapshot(id, *sealed); !put) log::info(put.error().message);
+  return snapshot;
+}
+
+Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* damaged) {
+  std::vector<Snapshot> all;
+  for (const SnapshotId& id : TRY(snapshot_ids())) {
+    auto snapshot = this->snapshot(id);
+    if (snapshot) {
+      all.push_back(std::move(snapshot).value());
+    } else if (snapshot.error().code == Code::not_found) {
+      continue;  // forgotten since the listing
+    } else if (damaged != nullptr) {
+      damaged->push_back(snapshot.error().message);
+    } else {
+      return std::move(snapshot).error();
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Snapshot& a, const Snapshot& b) {
+    return std::tie(a.display_name, a.instant, a.sequence, a.id) <
+           std::tie(b.display_name, b.instant, b.sequence, b.id);
+  });
+  return all;
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/session.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fcntl.h>
+
+#include "store/base/codec.h"
+#include "store/base/log.h"
+#include "store/chunk_store.h"
+#include "store/index.h"
+#include "store/temp_file.h"
+#include "store/zone.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr std::size_t kMaxToFinish = 2;          // packs that may wait for their fdatasync
+constexpr std::size_t kIndexBatch = 256u << 10;  // rows kept in memory before they are inserted
+
+}  // namespace
+
+struct Session::ActivePack {
+  std::unique_ptr<PackWriter> writer;
+  std::size_t pending = 0;  // reserved records that are not written yet; guarded by mutex_
+  bool closing = false;     // takes no more records; guarded by mutex_
+};
+
+Session::Session(Repository& repository, Compression compression)
+    : repository_(repository), page_compressor_(compression) {}
+
+Result<std::unique_ptr<Session>> Session::begin(Repository& repository, Compression compression) {
+  std::unique_ptr<Session> session(new Session(repository, compression));
+  TRY(session->take_generation_lock());
+  TRY(clean_temp_folder(repository.files(), repository.path() + "/tmp"));
+  auto adopted = repository.chunks().adopt_packs();
+  if (!adopted) return std::move(adopted).error().with("listing packs");
+  session->listing_.insert(adopted->begin(), adopted->end());
+  session->finisher_ = std::thread([raw = session.get()] { raw->finish_packs(); });
+  return session;
+}
+
+Session::~Session() {
+  if (!finisher_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  finisher_.join();
+}
+
+Result<void> Session::take_generation_lock() {
+  Files& files = repository_.files();
+  const std::string path = repository_.path();
+  const auto newest = [&]() -> Result<std::string> {
+    const auto lists = TRY(files.list(path + "/condemned"));
+    return lists.empty() ? std::string("0") : lists.back();
+  };
+  std::string generation = TRY(newest());
+  for (;;) {
+    generation_lock_ = TRY(files.open(path + "/locks/gen/" + generation, O_RDWR | O_CREAT, 0600));
+    if (!TRY(files.try_lock(generation_lock_, Lock::shared))) {
+      return Error{Code::busy, 0, "generation " + generation + " is being finished by a prune"};
+    }
+    // A list that appeared before the lock was held binds this session too.
+    const std::string again = TRY(newest());
+    if (again == generation) return {};
+    generation = again;
+  }
+}
+
+Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id,
+                                     const std::string& host, const std::string& name) {
+  Files& files = repository_.files();
+  ClaimedSource source;
+  const std::string lock_key = host_id + '\0' + name;
+  const std::string lock_path =
+      repository_.path() + "/locks/source/" +
+      to_hex(repository_.keys().name_tag("bygone.source", as_bytes(lock_key)));
+  source.lock = TRY(files.open(lock_path, O_RDWR | O_CREAT, 0600));
+  if (!TRY(files.try_lock(source.lock, Lock::exclusive))) {
+    return Error{Code::busy, 0, "another backup of " + printable(name) + " is running"};
+  }
+  bool bare_name_taken = false;
+  for (Snapshot& snapshot : TRY(repository_.snapshots())) {
+    if (snapshot.name != name) continue;
+    if (snapshot.host_id != host_id) {
+      bare_name_taken = bare_name_taken || snapshot.display_name == name;
+      continue;
+    }
+    if (snapshot.kind != kind) {
+      return Error{Code::invalid, 0,
+                   printable(name) + " is the name of a " + to_text(snapshot.kind) +
+                       " here already; hint: give this " + to_text(kind) + " another name"};
+    }
+    source.listed_names.push_back(snapshot.listed_name);
+    if (!source.parent || snapshot.sequence > source.parent->sequence) {
+      source.parent = std::move(snapshot);
+    }
+  }
+  source.id = source.parent ? source.parent->source : random_id<SourceId>();
+  source.display_name = source.parent     ? source.parent->display_name
+                        : bare_name_taken ? name + "+" + host
+                                          : name;
+  return source;
+}
+
+Error Session::fail(Error error) {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = error;
+  changed_.notify_all();
+  return error;
+}
+
+Result<bool> Session::is_known(ChunkKind kind, const ChunkId& id) {
+  const std::shared_lock lock(listing_mutex_);
+  auto stored = repository_.chunks().is_stored(kind, id, listing_);
+  if (stored) return stored;
+  // The index failed. It is a cache: without it the chunk is merely stored once more.
+  log::info(stored.error().message);
+  return false;
+}
+
+Result<ChunkId> Session::put_data(ByteView raw, std::uint64_t volume_tag, Compressor& compressor) {
+  const ChunkId id = repository_.keys().chunk_id(ChunkKind::data, raw);
+  TRY(store(ChunkKind::data, id, raw, volume_tag, compressor));
+  return id;
+}
+
+Result<void> Session::put_page(const ChunkId& id, Bytes page) {
+  return store(ChunkKind::page, id, page, 0, page_compressor_);
+}
+
+Result<void> Session::store(ChunkKind kind, const ChunkId& id, ByteView raw,
+                            std::uint64_t volume_tag, Compressor& compressor) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_) return *failure_;
+    // Whoever claimed it first stores it; should that fail, the whole session does.
+    if (stored_.contains(id) || !claimed_.insert(id).second) return {};
+  }
+  const auto release = [&] {
+    const std::lock_guard lock(mutex_);
+    claimed_.erase(id);
+  };
+  if (TRY(is_known(kind, id))) {
+    release();
+    return {};
+  }
+  thread_local Bytes compressed;
+  auto shrunk = compressor.compress(raw, compressed);
+  if (!shrunk) return fail(std::move(shrunk).error());
+  Record record;
+  record.id = id;
+  record.volume_tag = volume_tag;
+  record.raw_size = static_cast<std::uint32_t>(raw.size());
+  record.codec = *shrunk ? kCodecZstd : kCodecRaw;
+  const ByteView stored = *shrunk ? ByteView(compressed) : raw;
+  record.stored_size = static_cast<std::uint32_t>(stored.size());
+  auto put = put_record(kind, record, stored);
+  if (!put) return fail(std::move(put).error());
+  return {};
+}
+
+Result<void> Session::put_record(ChunkKind kind, Record record, ByteView stored) {
+  const std::size_t which = kind == ChunkKind::data ? 0 : 1;
+  std::shared_ptr<ActivePack> pack;
+  std::uint32_t slot = 0;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return to_finish_.size() < kMaxToFinish || failure_; });
+    if (failure_) return *failure_;
+    if (!current_[which]) {
+      current_[which] = std::make_shared<ActivePack>();
+      auto writer =
+          PackWriter::create(repository_.files(), repository_.keys(), repository_.path(), kind);
+      if (!writer) {
+        current_[which].reset();
+        return std::move(writer).error();
+      }
+      current_[which]->writer = std::move(writer).value();
+    }
+    pack = current_[which];
+    slot = pack->writer->reserve(record);
+    ++pack->pending;
+    if (pack->writer->size_bytes() >= kPackTarget) {
+      pack->closing = true;
+      current_[which].reset();
+    }
+  }
+  auto written = pack->writer->write(record, stored);
+  added_bytes_ += record.pack_bytes();
+  const std::lock_guard lock(mutex_);
+  stored_.emplace(record.id, Place{pack, slot});
+  claimed_.erase(record.id);
+  --pack->pending;
+  if (pack->closing && pack->pending == 0) {
+    to_finish_.push_back(pack);
+    changed_.notify_all();
+  }
+  return written;
+}
+
+void Session::finish_packs() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return stopping_ || !to_finish_.empty(); });
+    if (stopping_) return;
+    const std::shared_ptr<ActivePack> pack = to_finish_.front();
+    ++finishing_;
+    lock.unlock();
+    auto done = finish_pack(pack);
+    lock.lock();
+    to_finish_.pop_front();
+    --finishing_;
+    if (!done && !failure_) failure_ = std::move(done).error();
+    changed_.notify_all();
+  }
+}
+
+Result<void> Session::finish_pack(const std::shared_ptr<ActivePack>& pack) {
+  TRY(pack->writer->finish());
+  std::size_t rows = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    finished_.push_back(pack);
+    for (const auto& each : finished_) rows += each->writer->records().size();
+  }
+  return rows >= kIndexBatch ? insert_finished() : Result<void>();
+}
+
+// Rows go in only for packs whose names are durable: whoever finds a row may build on it.
+Result<void> Session::insert_finished() {
+  std::vector<std::shared_ptr<ActivePack>> packs;
+  {
+    const std::lock_guard lock(mutex_);
+    packs.swap(finished_);
+  }
+  if (packs.empty()) return {};
+  std::set<std::string> buckets;
+  std::vector<PackContents> contents;
+  for (const auto& pack : packs) {
+    buckets.insert(parent_folder(pack_path(repository_.path(), pack->writer->id())));
+    PackContents each{.pack = pack->writer->id(), .chunks = {}};
+    for (const Record& record : pack->writer->records()) each.chunks.push_back(record.id);
+    contents.push_back(std::move(each));
+  }
+  for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
+  {
+    const std::unique_lock lock(listing_mutex_);
+    for (const auto& pack : packs) listing_.insert(pack->writer->id());
+  }
+  if (auto inserted = repository_.index().insert(contents); !inserted) {
+    log::warning(inserted.error().message + "; the packs are safe, the index catches up later");
+    return {};  // the chunks stay known through stored_
+  }
+  const std::lock_guard lock(mutex_);
+  for (const PackContents& pack : contents) {
+    for (const ChunkId& id : pack.chunks) stored_.erase(id);
+  }
+  return {};
+}
+
+Result<void> Session::flush() {
+  {
+    std::unique_lock lock(mutex_);
+    for (auto& pack : current_) {
+      if (!pack) continue;
+      pack->closing = true;
+      CHECK(pack->pending == 0);  // no put_data() runs beside commit()
+      to_finish_.push_back(std::move(pack));
+      pack.reset();
+    }
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return failure_ || (to_finish_.empty() && finishing_ == 0); });
+    if (failure_) return *failure_;
+  }
+  return insert_finished();
+}
+
+Result<std::shared_ptr<const Bytes>> Session::get(ChunkKind kind, const ChunkId& id) {
+  std::optional<Place> place;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = stored_.find(id);
+    if (found != stored_.end()) place = found->second;
+  }
+  if (!place) return repository_.chunks().get(kind, id);
+  if (place->pack->writer->kind() != kind) {
+    return Error{Code::corrupt, 0, "chunk " + id.hex() + " is of another kind than asked for"};
+  }
+  return std::make_shared<const Bytes>(TRY(place->pack->writer->read(place->slot, {})));
+}
+
+std::uint64_t Session::volume_tag(const SourceId& source, std::string_view destination) const {
+  Bytes key(source.bytes.begin(), source.bytes.end());
+  key.insert(key.end(), destination.begin(), destination.end());
+  const auto tag = repository_.keys().name_tag("bygone.volume", key);
+  return Reader(tag).u64().value();
+}
+
+Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
+  TRY(flush());
+  snapshot.source = source.id;
+  snapshot.display_name = source.display_name;
+  snapshot.sequence = source.parent ? source.parent->sequence + 1 : 1;
+  snapshot.previous = source.parent ? source.parent->id : SnapshotId{};
+  snapshot.listed_name = make_listed_name(snapshot.zone, snapshot.instant, source.listed_names);
+  snapshot.added_bytes = added_bytes();
+  const Bytes encoded = encode_snapshot(snapshot);
+  // What cannot be read back is not written.
+  snapshot.id = repository_.keys().snapshot_id(encoded);
+  Snapshot again = TRY(decode_snapshot(encoded));
+  again.id = snapshot.id;
+  if (again != snapshot) {
+    return Error{Code::corrupt, 0, "the snapshot record does not read back as it was written"};
+  }
+  const std::string name = snapshot.id.hex();
+  const Bytes sealed = repository_.keys().seal_object(ObjectKind::snapshot, name, encoded);
+  TRY(write_durably(repository_.files(), repository_.path() + "/tmp",
+                    repository_.path() + "/snapshots", name, sealed));
+  if (auto kept = repository_.index().keep_snapshot(snapshot.id, sealed); !kept) {
+    log::warning(kept.error().message);
+  }
+  source.listed_names.push_back(snapshot.listed_name);
+  source.parent = snapshot;
+  return snapshot;
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/temp_file.h"
+
+#include <fcntl.h>
+
+namespace bygone::store {
+namespace {
+
+constexpr int kAttempts = 8;
+
+}  // namespace
+
+Result<TempFile> TempFile::create(Files& files, const std::string& folder,
+                                  const std::string& name) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TempFile temp;
+    temp.path_ = folder + "/" + name;
+    temp.fd_ = TRY(files.open(temp.path_, O_RDWR | O_CREAT | O_EXCL, 0600));
+    // A cleaner may take the lock between open and flock, and unlink the file: then begin again.
+    if (!TRY(files.try_lock(temp.fd_, Lock::exclusive))) continue;
+    const FileInfo info = TRY(files.info(temp.fd_));
+    if (info.links > 0) return temp;
+  }
+  return Error{Code::busy, 0, "creating " + folder + "/" + name + ": others keep removing it"};
+}
+
+Result<void> clean_temp_folder(Files& files, const std::string& folder) {
+  for (const std::string& name : TRY(files.list(folder))) {
+    const std::string path = folder + "/" + name;
+    auto fd = files.open(path, O_RDWR | O_NOFOLLOW, 0);
+    if (!fd && fd.error().code == Code::not_found) continue;
+    if (!fd) return std::move(fd).error();
+    if (!TRY(files.try_lock(*fd, Lock::exclusive))) continue;
+    auto removed = files.remove(path);
+    if (!removed && removed.error().code != Code::not_found) return removed;
+  }
+  return {};
+}
+
+Result<void> write_durably(Files& files, const std::string& tmp_folder, const std::string& folder,
+                           const std::string& name, ByteView data) {
+  const TempFile temp = TRY(TempFile::create(files, tmp_folder, name));
+  const auto write = [&]() -> Result<void> {
+    TRY(files.write_at(temp.fd(), data, 0));
+    TRY(files.sync_data(temp.fd()));
+    return files.rename(temp.path(), folder + "/" + name);
+  };
+  auto written = write();
+  if (!written) {
+    ignore(files.remove(temp.path()), "the first error is the one to report");
+    return std::move(written).error().with("writing " + folder + "/" + name);
+  }
+  return files.sync_directory(folder);
+}
+
+}  // namespace bygone::store

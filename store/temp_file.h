@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files being written: each stands in tmp/ under its writer's exclusive flock, which the kernel
+// releases when the process dies. Whoever gets that flock may delete the file. Any thread.
+#pragma once
+
+#include <string>
+
+#include "store/base/files.h"
+
+namespace bygone::store {
+
+class TempFile {
+ public:
+  // Creates `folder`/`name` (which must not exist), locked. Errors: io, no_space, exists.
+  static Result<TempFile> create(Files& files, const std::string& folder, const std::string& name);
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const Fd& fd() const { return fd_; }
+  // Gives the open, locked file away.
+  [[nodiscard]] Fd release() { return std::move(fd_); }
+
+ private:
+  std::string path_;
+  Fd fd_;
+};
+
+// Removes what dead writers left in `folder`.
+Result<void> clean_temp_folder(Files& files, const std::string& folder);
+
+// Writes `data` as `folder`/`name` so that it is there whole and durable or not at all: a file in
+// `tmp_folder`, fdatasync, rename, fsync of `folder`. Replaces an older file.
+Result<void> write_durably(Files& files, const std::string& tmp_folder, const std::string& folder,
+                           const std::string& name, ByteView data);
+
+}  // namespace bygone::store
