@@ -84,7 +84,6 @@ struct Volume {
   std::string mountpoint;  // path on the engine's host
   std::string scope;       // "local" or "global"
   Labels labels;
-  bool has_labels = false;  // false for `"Labels": null`
   std::map<std::string, std::string> options;
 };
 
