@@ -24,6 +24,7 @@ backup three
 
 step "what is listed"
 check_equal "sources" "$(ls "$MNT")" data
+# shellcheck disable=SC2012  # names of instants only
 check_equal "the source lists its instants and latest" "$(ls "$MNT/data" | wc -l)" 4
 check_equal "new snapshots appeared without a remount" "$(content latest)" three
 [ -L "$MNT/data/latest" ] || fail "latest is not a symbolic link"
