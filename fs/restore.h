@@ -43,7 +43,7 @@ struct RestoreOptions {
   bool verify = false;        // read everything back afterwards and compare it with the store
   unsigned threads = 0;       // 0: by the number of processors, 2 to 4
   // Neither inside nor, with delete_extra, above this folder may the target lie; empty: anywhere.
-  std::string repository_path;
+  std::string repository_path = {};
 };
 
 // How far it is; read from any thread while restore() runs. Verification counts once more.
