@@ -10,8 +10,19 @@ namespace bygone::store {
 
 void SecretBytes::Free::operator()(std::uint8_t* p) const { sodium_free(p); }
 
+namespace {
+
+// A passphrase is read before any repository is opened, and sodium_malloc aborts before
+// sodium_init: so whoever comes first initialises.
+bool is_ready() {
+  static const bool ready = sodium_init() >= 0;
+  return ready;
+}
+
+}  // namespace
+
 SecretBytes::SecretBytes(std::size_t size)
-    : data_(static_cast<std::uint8_t*>(sodium_malloc(size))), size_(size) {
+    : data_(is_ready() ? static_cast<std::uint8_t*>(sodium_malloc(size)) : nullptr), size_(size) {
   if (!data_) throw std::bad_alloc();
   wipe(mutable_view());
 }
@@ -29,7 +40,7 @@ SecretBytes SecretBytes::random(std::size_t size) {
 }
 
 Result<void> init_crypto() {
-  if (sodium_init() < 0) return Error{Code::io, 0, "the system gives no random bytes"};
+  if (!is_ready()) return Error{Code::io, 0, "the system gives no random bytes"};
   return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 #include <tuple>
 
 #include <fcntl.h>
@@ -33,18 +34,47 @@ std::string user_cache_folder() {
   return std::string(home) + "/.cache";
 }
 
+constexpr const char* kFolders[] = {"keys",      "packs",   "snapshots", "notes",
+                                    "trash",     "damaged", "condemned", "locks",
+                                    "locks/gen", "tmp",     "index",     "locks/source"};
+
 Result<void> make_layout(Files& files, const std::string& path) {
-  for (const char* folder : {"keys", "packs", "snapshots", "notes", "trash", "condemned", "damaged",
-                             "locks", "locks/gen", "locks/source", "tmp", "index"}) {
-    TRY(files.make_directory(path + "/" + folder));
-  }
+  const auto make = [&](const std::string& folder) -> Result<void> {
+    auto made = files.make_directory(path + "/" + folder);
+    if (!made && made.error().code == Code::exists) return {};  // of an init that was interrupted
+    return made;
+  };
+  for (const char* folder : kFolders) TRY(make(folder));
   for (unsigned bucket = 0; bucket < 256; ++bucket) {
     const std::uint8_t byte = static_cast<std::uint8_t>(bucket);
-    TRY(files.make_directory(path + "/packs/" + to_hex({&byte, 1})));
+    TRY(make("packs/" + to_hex({&byte, 1})));
   }
   TRY(files.sync_directory(path + "/packs"));
-  const Fd reserve = TRY(files.open(path + "/reserve", O_RDWR | O_CREAT | O_EXCL, 0600));
-  return files.allocate(reserve, kReserveBytes);
+  TRY(files.sync_directory(path + "/locks"));
+  const Fd reserve = TRY(files.open(path + "/reserve", O_RDWR | O_CREAT, 0600));
+  TRY(files.allocate(reserve, kReserveBytes));
+  return files.sync_data(reserve);
+}
+
+// Removes what an init that was interrupted left: a layout without config that holds no pack and
+// no snapshot, so that its keys open nothing. False: it is something else, and was not touched.
+Result<bool> clear_unfinished(Files& files, const std::string& path) {
+  static const std::set<std::string> kOurs{std::begin(kFolders), std::end(kFolders)};
+  for (const std::string& name : TRY(files.list(path))) {
+    if (name != "reserve" && !kOurs.contains(name)) return false;
+    if (name == "snapshots" && !TRY(files.list(path + "/snapshots")).empty()) return false;
+    if (name != "packs") continue;
+    for (const std::string& bucket : TRY(files.list(path + "/packs"))) {
+      if (!TRY(files.list(path + "/packs/" + bucket)).empty()) return false;
+    }
+  }
+  for (const char* folder : {"/keys", "/tmp"}) {
+    const auto names = files.list(path + folder);
+    if (!names && names.error().code == Code::not_found) continue;
+    if (!names) return names.error();
+    for (const std::string& name : *names) TRY(files.remove(path + folder + "/" + name));
+  }
+  return true;
 }
 
 Error no_repository(const std::string& path) {
@@ -56,19 +86,19 @@ Error no_repository(const std::string& path) {
 Result<std::unique_ptr<KeyRing>> open_keys(Files& files, const std::string& path,
                                            const RepositoryId& id, const Secret& secret) {
   std::string damaged;
-  std::size_t fitting = 0;
+  std::size_t whole = 0;
   for (const std::string& name : TRY(files.list(path + "/keys"))) {
-    const Bytes slot = TRY(read_file(files, path + "/keys/" + name, kMaxSlotBytes));
-    auto ring = KeyRing::unwrap(id, secret, name, slot);
+    const auto slot = read_file(files, path + "/keys/" + name, kMaxSlotBytes);
+    auto ring = slot ? KeyRing::unwrap(id, secret, name, *slot) : slot.error();
     if (ring) return ring;
     if (ring.error().code != Code::denied) {
       damaged += "; " + ring.error().message;
       continue;
     }
-    ++fitting;
+    ++whole;
   }
   const char* what = secret.kind == Secret::Kind::passphrase ? "passphrase" : "key file";
-  if (fitting == 0 && !damaged.empty()) {
+  if (whole == 0 && !damaged.empty()) {
     return Error{Code::corrupt, 0, "no key slot is readable" + damaged};
   }
   return Error{Code::denied, 0, std::string("no key slot matches this ") + what + damaged};
@@ -88,7 +118,7 @@ Result<void> Repository::create(const std::string& path, const Secret& secret, F
     if (std::find(names->begin(), names->end(), "config") != names->end()) {
       return Error{Code::exists, 0, "there is a repository at " + printable(path) + " already"};
     }
-    if (!names->empty()) {
+    if (!TRY(clear_unfinished(files, path))) {
       return Error{Code::exists, 0,
                    "creating repository " + printable(path) +
                        ": the folder is not empty; hint: name a new or an empty folder"};
@@ -162,12 +192,16 @@ Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
     snapshot.id = id;
     return snapshot;
   };
+  const std::string path = path_ + "/snapshots/" + name;
   const auto kept = index_->snapshot(id);
   if (kept && *kept) {
+    // The folder says what is committed; the index only saves reading the file.
+    if (auto info = files_->info(path); !info) {
+      return std::move(info).error().with("snapshot " + name);
+    }
     auto snapshot = decode(**kept);
     if (snapshot) return snapshot;  // else the index lies: the file decides
   }
-  const std::string path = path_ + "/snapshots/" + name;
   auto sealed = read_file(*files_, path, kMaxObjectBytes);
   if (!sealed) return std::move(sealed).error().with("snapshot " + name);
   auto snapshot = decode(*sealed);

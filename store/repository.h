@@ -33,7 +33,8 @@ struct OpenOptions {
 
 class Repository {
  public:
-  // Creates a repository at `path` (which must be absent or an empty folder) with one key slot.
+  // Creates a repository at `path` (which must be absent, an empty folder, or what an interrupted
+  // create() left) with one key slot.
   // Errors: exists when the folder is not empty; those of the file system.
   static Result<void> create(const std::string& path, const Secret& secret,
                              Files& files = system_files());

@@ -10,6 +10,7 @@
 #include "store/base/log.h"
 #include "store/chunk_store.h"
 #include "store/index.h"
+#include "store/locks.h"
 #include "store/temp_file.h"
 #include "store/zone.h"
 
@@ -32,13 +33,30 @@ Session::Session(Repository& repository, Compression compression)
 
 Result<std::unique_ptr<Session>> Session::begin(Repository& repository, Compression compression) {
   std::unique_ptr<Session> session(new Session(repository, compression));
-  TRY(session->take_generation_lock());
+  session->generation_lock_ = TRY(lock_generation(repository.files(), repository.path()));
   TRY(clean_temp_folder(repository.files(), repository.path() + "/tmp"));
-  auto adopted = repository.chunks().adopt_packs();
-  if (!adopted) return std::move(adopted).error().with("listing packs");
-  session->listing_.insert(adopted->begin(), adopted->end());
+  TRY(session->list_packs());
   session->finisher_ = std::thread([raw = session.get()] { raw->finish_packs(); });
   return session;
+}
+
+// The listing says which packs count as stored; the index is only asked where in them.
+Result<void> Session::list_packs() {
+  ChunkStore& chunks = repository_.chunks();
+  auto listing = chunks.adopt_packs();
+  if (!listing) {
+    log::warning(listing.error().message + ": rebuilding the index");
+    auto rebuilt = chunks.rebuild_index();
+    if (!rebuilt) {
+      log::warning(rebuilt.error().message +
+                   ": going on without the index, chunks may be stored "
+                   "once more");
+    }
+    listing = chunks.list_packs();
+  }
+  if (!listing) return std::move(listing).error().with("listing packs");
+  listing_.insert(listing->begin(), listing->end());
+  return {};
 }
 
 Session::~Session() {
@@ -51,30 +69,11 @@ Session::~Session() {
   finisher_.join();
 }
 
-Result<void> Session::take_generation_lock() {
-  Files& files = repository_.files();
-  const std::string path = repository_.path();
-  const auto newest = [&]() -> Result<std::string> {
-    const auto lists = TRY(files.list(path + "/condemned"));
-    return lists.empty() ? std::string("0") : lists.back();
-  };
-  std::string generation = TRY(newest());
-  for (;;) {
-    generation_lock_ = TRY(files.open(path + "/locks/gen/" + generation, O_RDWR | O_CREAT, 0600));
-    if (!TRY(files.try_lock(generation_lock_, Lock::shared))) {
-      return Error{Code::busy, 0, "generation " + generation + " is being finished by a prune"};
-    }
-    // A list that appeared before the lock was held binds this session too.
-    const std::string again = TRY(newest());
-    if (again == generation) return {};
-    generation = again;
-  }
-}
-
 Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id,
                                      const std::string& host, const std::string& name) {
   Files& files = repository_.files();
   ClaimedSource source;
+  source.added_before = added_bytes();
   const std::string lock_key = host_id + '\0' + name;
   const std::string lock_path =
       repository_.path() + "/locks/source/" +
@@ -83,11 +82,11 @@ Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id
   if (!TRY(files.try_lock(source.lock, Lock::exclusive))) {
     return Error{Code::busy, 0, "another backup of " + printable(name) + " is running"};
   }
-  bool bare_name_taken = false;
-  for (Snapshot& snapshot : TRY(repository_.snapshots())) {
-    if (snapshot.name != name) continue;
-    if (snapshot.host_id != host_id) {
-      bare_name_taken = bare_name_taken || snapshot.display_name == name;
+  std::set<std::string> taken;  // by sources of other hosts
+  std::vector<std::string> damaged;
+  for (Snapshot& snapshot : TRY(repository_.snapshots(&damaged))) {
+    if (snapshot.name != name || snapshot.host_id != host_id) {
+      taken.insert(std::move(snapshot.display_name));
       continue;
     }
     if (snapshot.kind != kind) {
@@ -100,10 +99,13 @@ Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id
       source.parent = std::move(snapshot);
     }
   }
+  // One bad record does not end all backups; what it costs is for verify to say.
+  for (const std::string& line : damaged) log::warning(line);
   source.id = source.parent ? source.parent->source : random_id<SourceId>();
-  source.display_name = source.parent     ? source.parent->display_name
-                        : bare_name_taken ? name + "+" + host
-                                          : name;
+  source.display_name = source.parent ? source.parent->display_name : name;
+  for (int n = 1; !source.parent && taken.contains(source.display_name); ++n) {
+    source.display_name = name + "+" + host + (n == 1 ? "" : "~" + std::to_string(n));
+  }
   return source;
 }
 
@@ -144,6 +146,7 @@ Result<void> Session::store(ChunkKind kind, const ChunkId& id, ByteView raw,
   const auto release = [&] {
     const std::lock_guard lock(mutex_);
     claimed_.erase(id);
+    changed_.notify_all();
   };
   if (TRY(is_known(kind, id))) {
     release();
@@ -193,13 +196,11 @@ Result<void> Session::put_record(ChunkKind kind, Record record, ByteView stored)
   auto written = pack->writer->write(record, stored);
   added_bytes_ += record.pack_bytes();
   const std::lock_guard lock(mutex_);
-  stored_.emplace(record.id, Place{pack, slot});
+  if (written) stored_.emplace(record.id, Place{pack, slot});
   claimed_.erase(record.id);
   --pack->pending;
-  if (pack->closing && pack->pending == 0) {
-    to_finish_.push_back(pack);
-    changed_.notify_all();
-  }
+  if (pack->closing && pack->pending == 0) to_finish_.push_back(pack);
+  changed_.notify_all();
   return written;
 }
 
@@ -283,7 +284,10 @@ Result<void> Session::flush() {
 Result<std::shared_ptr<const Bytes>> Session::get(ChunkKind kind, const ChunkId& id) {
   std::optional<Place> place;
   {
-    const std::lock_guard lock(mutex_);
+    // What another thread is storing this moment is there in the next one.
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return failure_ || !claimed_.contains(id); });
+    if (claimed_.contains(id)) return *failure_;
     const auto found = stored_.find(id);
     if (found != stored_.end()) place = found->second;
   }
@@ -308,7 +312,7 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   snapshot.sequence = source.parent ? source.parent->sequence + 1 : 1;
   snapshot.previous = source.parent ? source.parent->id : SnapshotId{};
   snapshot.listed_name = make_listed_name(snapshot.zone, snapshot.instant, source.listed_names);
-  snapshot.added_bytes = added_bytes();
+  snapshot.added_bytes = added_bytes() - committed_bytes_;
   const Bytes encoded = encode_snapshot(snapshot);
   // What cannot be read back is not written.
   snapshot.id = repository_.keys().snapshot_id(encoded);
@@ -324,6 +328,7 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   if (auto kept = repository_.index().keep_snapshot(snapshot.id, sealed); !kept) {
     log::warning(kept.error().message);
   }
+  committed_bytes_ += snapshot.added_bytes;
   source.listed_names.push_back(snapshot.listed_name);
   source.parent = snapshot;
   return snapshot;

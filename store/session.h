@@ -34,6 +34,7 @@ struct ClaimedSource {
   std::string display_name;
   std::optional<Snapshot> parent;         // newest by sequence
   std::vector<std::string> listed_names;  // taken already
+  std::uint64_t added_before = 0;         // Session::added_bytes() when it was claimed
   Fd lock;
 };
 
@@ -69,11 +70,11 @@ class Session final : public ChunkSource, public PageSink {
  private:
   struct ActivePack;
   Session(Repository& repository, Compression compression);
-  Result<void> take_generation_lock();
   Result<bool> is_known(ChunkKind kind, const ChunkId& id);
   Result<void> put_record(ChunkKind kind, Record record, ByteView stored);
   Result<void> store(ChunkKind kind, const ChunkId& id, ByteView raw, std::uint64_t volume_tag,
                      Compressor& compressor);
+  Result<void> list_packs();
   void finish_packs();
   Result<void> finish_pack(const std::shared_ptr<ActivePack>& pack);
   Result<void> flush();
@@ -102,6 +103,7 @@ class Session final : public ChunkSource, public PageSink {
   bool stopping_ = false;
   std::optional<Error> failure_;
   std::atomic<std::uint64_t> added_bytes_{0};
+  std::uint64_t committed_bytes_ = 0;  // of added_bytes_, those of snapshots committed before
   std::thread finisher_;
 };
 

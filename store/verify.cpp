@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+
+#include <fmt/core.h>
+
+#include "store/base/log.h"
+#include "store/chunk_store.h"
+#include "store/locks.h"
+#include "store/verify_tree.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr unsigned kReaders = 2;
+
+std::string title(const Snapshot& snapshot) {
+  return fmt::format("snapshot {} ({} {})", snapshot.id.hex(), printable(snapshot.display_name),
+                     printable(snapshot.listed_name));
+}
+
+class Verifier {
+ public:
+  Verifier(Repository& repository, const std::function<void(const VerifyProgress&)>& progress,
+           const std::atomic<bool>& cancel)
+      : repository_(repository), progress_(progress), cancel_(cancel) {}
+
+  Result<VerifyReport> run(const VerifyOptions& options);
+
+ private:
+  struct BadRecord {
+    ChunkId id;
+    std::optional<ChunkId> base;
+  };
+  Result<Fd> lock();
+  Result<void> list_packs();
+  Result<void> read_footers();
+  Result<void> read_records(double percent);
+  Result<void> read_pack(const PackId& id);
+  Result<void> walk_snapshots();
+  void check_chain();
+  void damaged(const std::string& line) {
+    const std::lock_guard guard(mutex_);
+    report_.damage.push_back(line);
+  }
+  Result<void> step(const char* phase, std::uint64_t done, std::uint64_t total) {
+    if (cancel_.load()) return Error{Code::cancelled, 0, "verifying was cancelled"};
+    if (progress_) progress_({.done = done, .total = total, .phase = phase});
+    return {};
+  }
+
+  Repository& repository_;
+  const std::function<void(const VerifyProgress&)>& progress_;
+  const std::atomic<bool>& cancel_;
+  std::vector<Snapshot> snapshots_;
+  std::vector<PackId> packs_;
+  RecordSet records_;
+  std::mutex mutex_;  // for what follows, while packs are read
+  VerifyReport report_;
+  std::vector<BadRecord> bad_;
+  std::size_t next_pack_ = 0;
+  std::optional<Error> failure_;
+};
+
+// On a medium that cannot be written no prune can run either.
+Result<Fd> Verifier::lock() {
+  auto lock = lock_generation(repository_.files(), repository_.path());
+  if (!lock && lock.error().code == Code::denied) {
+    log::info(lock.error().message + "; verifying without the lock");
+    return Fd();
+  }
+  return lock;
+}
+
+Result<void> Verifier::list_packs() {
+  Files& files = repository_.files();
+  const std::string root = repository_.path() + "/packs";
+  for (const std::string& bucket : TRY(files.list(root))) {
+    const std::string folder = root + "/" + bucket;
+    auto names = files.list(folder);
+    if (!names) {
+      damaged(printable(folder) + " is no folder of packs: " + names.error().message);
+      continue;
+    }
+    for (const std::string& name : *names) {
+      const auto id = PackId::from_hex_text(name);
+      if (id && name.substr(0, 2) == bucket) {
+        packs_.push_back(*id);
+      } else {
+        damaged(printable(folder + "/" + name) + " does not belong here: it is not read");
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> Verifier::read_footers() {
+  std::vector<PackId> readable;
+  std::uint64_t done = 0;
+  for (const PackId& id : packs_) {
+    TRY(step("packs", done++, packs_.size()));
+    auto reader = PackReader::open(repository_.files(), repository_.keys(), repository_.path(), id);
+    if (!reader && reader.error().code == Code::not_found) continue;  // pruned since the listing
+    ++report_.packs;
+    if (!reader) {
+      damaged(reader.error().message + "; none of its records can be found");
+      continue;
+    }
+    readable.push_back(id);
+    report_.records += (*reader)->records().size();
+    for (const Record& record : (*reader)->records()) records_.add((*reader)->kind(), record);
+  }
+  packs_ = std::move(readable);
+  records_.seal();
+  return {};
+}
+
+Result<void> Verifier::read_pack(const PackId& id) {
+  auto reader = PackReader::open(repository_.files(), repository_.keys(), repository_.path(), id);
+  if (!reader && reader.error().code == Code::not_found) return {};
+  if (!reader) return std::move(reader).error();
+  const auto& records = (*reader)->records();
+  for (std::uint32_t slot = 0; slot < records.size(); ++slot) {
+    if (cancel_.load()) return Error{Code::cancelled, 0, "verifying was cancelled"};
+    const Record& record = records[slot];
+    const auto read = [&]() -> Result<Bytes> {
+      std::shared_ptr<const Bytes> base;
+      if (record.base) base = TRY(repository_.chunks().get((*reader)->kind(), *record.base));
+      Bytes bytes = TRY((*reader)->read(slot, base ? ByteView(*base) : ByteView()));
+      if (repository_.keys().chunk_id((*reader)->kind(), bytes) != record.id) {
+        return Error{Code::corrupt, 0,
+                     fmt::format("chunk {} in pack {} decodes to other bytes than its id names",
+                                 record.id.hex(), id.hex())};
+      }
+      return bytes;
+    };
+    const auto bytes = read();
+    const std::lock_guard guard(mutex_);
+    ++report_.records_read;
+    if (bytes) {
+      report_.bytes_read += record.pack_bytes();
+    } else {
+      report_.damage.push_back(bytes.error().message);
+      bad_.push_back({record.id, record.base});
+    }
+  }
+  return {};
+}
+
+Result<void> Verifier::read_records(double percent) {
+  std::vector<PackId> chosen = packs_;
+  std::shuffle(chosen.begin(), chosen.end(), std::mt19937_64(std::random_device{}()));
+  chosen.resize(std::min(chosen.size(), static_cast<std::size_t>(std::ceil(
+                                            static_cast<double>(chosen.size()) * percent / 100))));
+  const auto work = [&] {
+    for (;;) {
+      PackId id;
+      {
+        const std::lock_guard guard(mutex_);
+        if (failure_ || next_pack_ == chosen.size()) return;
+        if (auto going = step("data", next_pack_, chosen.size()); !going) {
+          failure_ = std::move(going).error();
+          return;
+        }
+        id = chosen[next_pack_++];
+      }
+      if (auto read = read_pack(id); !read) {
+        const std::lock_guard guard(mutex_);
+        if (!failure_) failure_ = std::move(read).error();
+      }
+    }
+  };
+  std::vector<std::thread> readers;
+  for (unsigned i = 1; i < kReaders; ++i) readers.emplace_back(work);
+  work();
+  for (std::thread& reader : readers) reader.join();
+  if (failure_) return *failure_;
+  for (const BadRecord& bad : bad_) records_.strike(bad.id, bad.base);
+  return {};
+}
+
+// Records of one source name their predecessor: a gap is a record that was lost or taken away.
+void Verifier::check_chain() {
+  std::set<SnapshotId> present;
+  for (const Snapshot& snapshot : snapshots_) present.insert(snapshot.id);
+  for (const Snapshot& snapshot : snapshots_) {
+    if (snapshot.previous.is_zero() || present.contains(snapshot.previous)) continue;
+    const std::string name = snapshot.previous.hex();
+    const bool in_trash = repository_.files().info(repository_.path() + "/trash/" + name).ok();
+    const bool unreadable =
+        repository_.files().info(repository_.path() + "/snapshots/" + name).ok();
+    if (in_trash || unreadable) continue;  // the second has its own line
+    damaged(fmt::format("{}: the snapshot before it, number {} with id {}, is missing",
+                        title(snapshot), snapshot.sequence - 1, name));
+  }
+}
+
+Result<void> Verifier::walk_snapshots() {
+  TreeVerifier walker(repository_.trees(), records_, cancel_,
+                      [this](const std::string& line) { damaged(line); });
+  std::sort(snapshots_.begin(), snapshots_.end(),
+            [](const Snapshot& a, const Snapshot& b) { return a.instant > b.instant; });
+  for (const Snapshot& snapshot : snapshots_) {
+    TRY(step("snapshots", report_.snapshots++, snapshots_.size()));
+    for (const Volume& volume : snapshot.volumes) {
+      const std::string path = volume.name.empty() ? "" : "/" + printable(volume.name);
+      TRY(walker.walk(title(snapshot), path, volume.root));
+    }
+    if (snapshot.extra) TRY(walker.walk(title(snapshot), "/.bygone", *snapshot.extra));
+  }
+  return {};
+}
+
+Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
+  const Fd held = TRY(lock());
+  // Snapshots before packs: what is committed after this listing is not missed in the other.
+  snapshots_ = TRY(repository_.snapshots(&report_.damage));
+  TRY(list_packs());
+  TRY(read_footers());
+  if (options.read_data_percent > 0) TRY(read_records(options.read_data_percent));
+  for (const ChunkId& id : records_.resolve_deltas()) {
+    damaged("chunk " + id.hex() + " is a delta on a chunk that no pack holds any more");
+  }
+  check_chain();
+  TRY(walk_snapshots());
+  return std::move(report_);
+}
+
+}  // namespace
+
+Result<VerifyReport> verify(Repository& repository, const VerifyOptions& options,
+                            const std::function<void(const VerifyProgress&)>& progress,
+                            const std::atomic<bool>& cancel) {
+  return Verifier(repository, progress, cancel).run(options);
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A Docker engine of containers that live in memory: pause and unpause obey Docker's rules, and a
+// test can make calls fail or act before one. Any thread, as every Engine.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ingest/docker/engine.h"
+
+namespace bygone::docker {
+
+class FakeEngine final : public Engine {
+ public:
+  explicit FakeEngine(std::string address = "unix:///run/fake.sock")
+      : address_(std::move(address)) {}
+
+  // A container that runs. Change it through with().
+  void add(const std::string& id, Status status = Status::running) {
+    const std::lock_guard lock(mutex_);
+    states_[id].started_at = "2024-01-01T00:00:00Z";
+    set(states_[id], status);
+  }
+  void remove(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    states_.erase(id);
+  }
+  void set_status(const std::string& id, Status status) {
+    const std::lock_guard lock(mutex_);
+    set(states_.at(id), status);
+  }
+  void restart(const std::string& id, const std::string& started_at) {
+    const std::lock_guard lock(mutex_);
+    states_.at(id).started_at = started_at;
+    set(states_.at(id), Status::running);
+  }
+  [[nodiscard]] bool is_paused(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    return states_.at(id).paused;
+  }
+  // The names of the calls that changed or tried to change something, in order: "pause db".
+  [[nodiscard]] std::vector<std::string> calls() {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  // The next `times` calls of `call` ("pause db") fail with `error`.
+  void fail(const std::string& call, const Error& error, std::size_t times = 1) {
+    const std::lock_guard lock(mutex_);
+    failures_[call].insert(failures_[call].end(), times, error);
+  }
+  // Runs before a call does anything, outside of the fake's lock; set it before any call.
+  std::function<void(const std::string& call)> before;
+
+  [[nodiscard]] std::string address() const override { return address_; }
+  [[nodiscard]] std::string socket_path() const override { return address_.substr(7); }
+  Result<EngineInfo> info() override { return EngineInfo{}; }
+  Result<std::vector<ContainerSummary>> containers() override { return none(); }
+  Result<Container> container(const std::string&) override { return none(); }
+  Result<std::vector<Volume>> volumes() override { return none(); }
+  Result<Volume> volume(const std::string&) override { return none(); }
+
+  Result<ContainerState> state(const std::string& id) override {
+    TRY(begin("state " + id));
+    const std::lock_guard lock(mutex_);
+    if (states_.count(id) == 0) return none();
+    return states_[id];
+  }
+
+  Result<Paused> pause(const std::string& id, std::chrono::milliseconds) override {
+    TRY(begin("pause " + id));
+    const std::lock_guard lock(mutex_);
+    if (states_.count(id) == 0) return none();
+    ContainerState& state = states_[id];
+    if (state.paused) return Paused::already_paused;
+    if (state.status == Status::restarting) return Paused::restarting;
+    if (state.status != Status::running) return Paused::not_running;
+    set(state, Status::paused);
+    return Paused::paused;
+  }
+
+  Result<Unpaused> unpause(const std::string& id) override {
+    TRY(begin("unpause " + id));
+    const std::lock_guard lock(mutex_);
+    if (states_.count(id) == 0) return none();
+    if (!states_[id].paused) return Unpaused::was_not_paused;
+    set(states_[id], Status::running);
+    return Unpaused::unpaused;
+  }
+
+ private:
+  static Error none() { return Error{Code::not_found, 0, "no such container"}; }
+
+  static void set(ContainerState& state, Status status) {
+    state.status = status;
+    state.paused = status == Status::paused;
+    state.restarting = status == Status::restarting;
+    state.running = state.paused || state.restarting || status == Status::running;
+  }
+
+  Result<void> begin(const std::string& call) {
+    if (before) before(call);
+    const std::lock_guard lock(mutex_);
+    if (call.substr(0, 5) != "state") calls_.push_back(call);
+    std::deque<Error>& errors = failures_[call];
+    if (errors.empty()) return {};
+    Error error = errors.front();
+    errors.pop_front();
+    return error;
+  }
+
+  std::string address_;
+  std::mutex mutex_;  // guards all below
+  std::map<std::string, ContainerState> states_;
+  std::map<std::string, std::deque<Error>> failures_;
+  std::vector<std::string> calls_;
+};
+
+}  // namespace bygone::docker

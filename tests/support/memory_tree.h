@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A folder tree in a map, a backup of it and its restore: the smallest client of the store, for
+// tests of everything below. One thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "store/repository.h"
+#include "store/session.h"
+
+namespace bygone::test {
+
+// Path below the root ("a/b.txt") to content. A path that ends in '/' is an empty folder.
+using MemoryTree = std::map<std::string, Bytes>;
+
+// Reproducible bytes that do not compress.
+[[nodiscard]] Bytes noise(std::size_t size, std::uint64_t seed);
+// Reproducible text that does.
+[[nodiscard]] Bytes prose(std::size_t size, std::uint64_t seed);
+
+[[nodiscard]] store::Secret key_file(std::string_view contents = "the key file of the tests");
+[[nodiscard]] store::Secret passphrase(std::string_view text);
+
+struct BackUpOptions {
+  std::string source = "db";
+  Nanoseconds instant = 1'710'000'000 * kSecond;
+  store::Compression compression = store::Compression::fastest;
+};
+
+// One session, one snapshot with one volume.
+Result<store::Snapshot> back_up(store::Repository& repository, const MemoryTree& tree,
+                                const BackUpOptions& options = {});
+// The same within a session of the caller.
+Result<store::Snapshot> back_up(store::Session& session, const MemoryTree& tree,
+                                const BackUpOptions& options = {});
+Result<MemoryTree> read_back(store::Repository& repository, const store::Snapshot& snapshot);
+
+// A repository in a new folder, opened with key_file(); its index is in the repository unless
+// `index_dir` says otherwise.
+std::unique_ptr<store::Repository> new_repository(const std::string& path);
+std::unique_ptr<store::Repository> reopen(const std::string& path,
+                                          const std::string& index_dir = {});
+
+}  // namespace bygone::test
