@@ -113,7 +113,6 @@ Result<Volume> volume_of(const Json& json) {
   volume.driver = TRY(json.text("Driver"));
   volume.mountpoint = TRY(json.text("Mountpoint"));
   volume.scope = TRY(json.text("Scope"));
-  .exists();
   volume.labels = TRY(json.text_map("Labels"));
   volume.options = TRY(json.text_map("Options"));
   return volume;

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/discover.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "ingest/mounts.h"
+#include "ingest/selection.h"
+#include "ingest/survey.h"
+#include "ingest/writers.h"
+#include "store/base/bytes.h"
+
+namespace bygone::ingest {
+namespace {
+
+using docker::Status;
+
+// Whether a listed container may be running by the time that we ask.
+bool may_run(Status status) {
+  return status != Status::created && status != Status::exited && status != Status::dead &&
+         status != Status::removing;
+}
+
+// An engine that is gone ends the discovery; one container that makes it wait (a volume that
+// mounts slowly blocks its inspect) or that it cannot read does not.
+bool ends_discovery(const Error& error) {
+  return error.code == Code::unavailable && error.errnum != ETIMEDOUT;
+}
+
+class Discovery {
+ public:
+  Discovery(docker::Engine& engine, const Survey& survey, const ParentNames& parent_names)
+      : engine_(engine), survey_(survey), parent_names_(parent_names) {}
+
+  Result<std::vector<Source>> run(const std::vector<Called>& called, const Selected& selected) {
+    for (std::size_t i = 0; i < survey_.containers.size(); ++i) {
+      const auto chosen = selected.containers.find(i);
+      TRY(look_at(survey_.containers[i], called[i],
+                  chosen == selected.containers.end() ? nullptr : &chosen->second));
+    }
+    for (const auto& [name, named] : selected.volumes) add_volume(name, named);
+    for (Source& source : sources_) writers_.find(source, survey_);
+    std::sort(sources_.begin(), sources_.end(), [](const Source& a, const Source& b) {
+      return std::tie(a.kind, a.name) < std::tie(b.kind, b.name);
+    });
+    return std::move(sources_);
+  }
+
+ private:
+  // Inspects a container when it is selected (`named` tells how) or may be a writer.
+  Result<void> look_at(const docker::ContainerSummary& summary, const Called& called,
+                       const bool* named) {
+    if (named == nullptr && !may_run(summary.status)) return {};
+    const Result<docker::Container> container = engine_.container(summary.id);
+    if (container.ok()) {
+      writers_.add(*container, survey_);
+      if (named != nullptr) add_container(*container, called);
+      return {};
+    }
+    const Error& error = container.error();
+    if (ends_discovery(error)) return error;
+    if (error.code != Code::not_found) writers_.add(summary, survey_);
+    if (named != nullptr && (error.code != Code::not_found || *named)) {
+      Source source = new_source(store::SourceKind::container, called.name);
+      source.error = error;
+      sources_.push_back(std::move(source));
+    }
+    return {};
+  }
+
+  void add_container(const docker::Container& container, const Called& called) {
+    Source source = new_source(store::SourceKind::container, called.name);
+    source.project = label(container.labels, "com.docker.compose.project");
+    source.container_json = container.json;
+    source.image = container.image;
+    source.image_id = container.image_id;
+    if (!called.warning.empty()) source.skipped.push_back(called.warning);
+    source.error = called.error;
+    add_mounts(source, container, survey_, engine_,
+               parent_names_(source.kind, source.host_id, source.name));
+    sources_.push_back(std::move(source));
+  }
+
+  void add_volume(const std::string& name, bool named) {
+    const docker::Volume& volume = survey_.volumes.at(name);
+    Source source = new_source(store::SourceKind::volume, name);
+    source.project = label(volume.labels, "com.docker.compose.project");
+    Verdict verdict = judge_volume(survey_, volume, {});
+    if (const auto* left_out = std::get_if<LeftOut>(&verdict)) {
+      if (!named) return;
+      source.error = Error{Code::unsupported, 0,
+                           fmt::format("volume {}: {}", printable(name), left_out->reason)};
+    } else if (auto* error = std::get_if<Error>(&verdict)) {
+      source.error = std::move(*error).with("volume " + printable(name));
+    } else {
+      source.volumes.push_back(std::get<VolumeSource>(std::move(verdict)));
+    }
+    if (!valid_name(name)) {
+      source.error =
+          Error{Code::invalid, 0,
+                fmt::format("volume {}: its name cannot be a source's", printable(name))};
+    }
+    sources_.push_back(std::move(source));
+  }
+
+  [[nodiscard]] Source new_source(store::SourceKind kind, const std::string& name) const {
+    Source source;
+    source.kind = kind;
+    source.name = name;
+    source.host_id = survey_.host_id;
+    source.host = survey_.info.name;
+    return source;
+  }
+
+  docker::Engine& engine_;
+  const Survey& survey_;
+  const ParentNames& parent_names_;
+  WriterIndex writers_;
+  std::vector<Source> sources_;
+};
+
+}  // namespace
+
+Result<std::vector<Source>> discover(docker::Engine& engine, const Selection& selection,
+                                     const ParentNames& parent_names) {
+  const Survey survey = TRY(take_survey(engine));
+  const std::vector<Called> called = call_containers(survey);
+  const Selected selected = TRY(select(survey, called, selection));
+  return Discovery(engine, survey, parent_names).run(called, selected);
+}
+
+}  // namespace bygone::ingest

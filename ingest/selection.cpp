@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/selection.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "store/base/bytes.h"
+
+namespace bygone::ingest {
+namespace {
+
+constexpr const char* kProject = "com.docker.compose.project";
+constexpr const char* kNameLabel = "bygone.name";
+
+Called call(const docker::ContainerSummary& container) {
+  Called called{container.name, "", std::nullopt};
+  const std::string wanted = label(container.labels, kNameLabel);
+  if (valid_name(wanted)) {
+    called.name = wanted;
+  } else if (container.labels.count(kNameLabel) != 0) {
+    called.warning = fmt::format(
+        "container {}: label bygone.name='{}' is not usable, Docker's name is used; hint: letters, "
+        "digits, '_', '.' and '-', the first a letter or digit",
+        printable(container.name), printable(wanted));
+  }
+  if (!valid_name(called.name)) {
+    called.error = Error{Code::invalid, 0,
+                         fmt::format("container {}: its name '{}' cannot be a source's; hint: give "
+                                     "it a label bygone.name",
+                                     printable(container.id), printable(called.name))};
+  }
+  return called;
+}
+
+// Selection by name, piece by piece.
+class Selector {
+ public:
+  Selector(const Survey& survey, const std::vector<Called>& called)
+      : survey_(survey), called_(called) {}
+
+  void take_all() {
+    for (std::size_t i = 0; i < survey_.containers.size(); ++i) take_container(i);
+    for (const auto& [name, volume] : survey_.volumes) take_volume(volume);
+  }
+
+  // False when `text` selects nothing.
+  bool take(const std::string& text) {
+    constexpr std::string_view kVolume = "volume:";
+    if (text.rfind(kVolume, 0) == 0) return take_named_volume(text.substr(kVolume.size()));
+    if (text.rfind('@', 0) == 0) return take_project(text.substr(1));
+    return take_named_container(text.rfind('/', 0) == 0 ? text.substr(1) : text);
+  }
+
+  [[nodiscard]] std::string what_exists() const;
+  [[nodiscard]] Selected result() && { return std::move(selected_); }
+
+ private:
+  // Unless its label forbids; what was named itself stays so.
+  void take_container(std::size_t i) {
+    if (!is_disabled(survey_.containers[i].labels)) selected_.containers.emplace(i, false);
+  }
+  void take_volume(const docker::Volume& volume) {
+    if (is_disabled(volume.labels) || survey_.used_volumes.count(volume.name) != 0) return;
+    selected_.volumes.emplace(volume.name, false);
+  }
+
+  bool take_named_volume(const std::string& name) {
+    if (survey_.volumes.count(name) == 0) return false;
+    selected_.volumes[name] = true;
+    return true;
+  }
+
+  bool take_project(const std::string& project) {
+    bool found = false;
+    for (std::size_t i = 0; i < survey_.containers.size(); ++i) {
+      if (project.empty() || label(survey_.containers[i].labels, kProject) != project) continue;
+      found = true;
+      take_container(i);
+    }
+    for (const auto& [name, volume] : survey_.volumes) {
+      if (project.empty() || label(volume.labels, kProject) != project) continue;
+      found = true;
+      take_volume(volume);
+    }
+    return found;
+  }
+
+  // By the name as a source first, by Docker's name then.
+  bool take_named_container(const std::string& name) {
+    std::optional<std::size_t> found;
+    for (std::size_t i = 0; i < called_.size(); ++i) {
+      if (called_[i].name == name && !called_[i].error) found = i;
+    }
+    for (std::size_t i = 0; i < called_.size() && !found; ++i) {
+      if (survey_.containers[i].name == name && !name.empty()) found = i;
+    }
+    if (found) selected_.containers[*found] = true;
+    return found.has_value();
+  }
+
+  const Survey& survey_;
+  const std::vector<Called>& called_;
+  Selected selected_;
+};
+
+std::string Selector::what_exists() const {
+  std::set<std::string> containers;
+  std::set<std::string> others;
+  for (std::size_t i = 0; i < called_.size(); ++i) {
+    containers.insert(called_[i].name);
+    const std::string project = label(survey_.containers[i].labels, kProject);
+    if (!project.empty()) others.insert("@" + project);
+  }
+  for (const auto& [name, volume] : survey_.volumes) others.insert("volume:" + name);
+  constexpr std::size_t kMost = 100;
+  std::string text;
+  std::size_t listed = 0;
+  for (const std::set<std::string>* names : {&containers, &others}) {
+    for (const std::string& name : *names) {
+      if (++listed <= kMost) text += (text.empty() ? "" : ", ") + printable(name);
+    }
+  }
+  if (text.empty()) return "the engine has no containers and no volumes";
+  if (listed > kMost) text += fmt::format(" and {} more", listed - kMost);
+  return "there are: " + text;
+}
+
+}  // namespace
+
+std::vector<Called> call_containers(const Survey& survey) {
+  std::vector<Called> called;
+  for (const docker::ContainerSummary& container : survey.containers) {
+    called.push_back(call(container));
+  }
+  std::vector<std::size_t> order(called.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const auto rank = [&](std::size_t i) {
+      const docker::ContainerSummary& container = survey.containers[i];
+      return std::tuple(is_disabled(container.labels), called[i].name != container.name,
+                        std::string_view(container.name), std::string_view(container.id));
+    };
+    return rank(a) < rank(b);
+  });
+  std::map<std::string, std::size_t> owners;
+  for (const std::size_t i : order) {
+    if (called[i].error) continue;
+    const auto [owner, is_first] = owners.emplace(called[i].name, i);
+    if (is_first) continue;
+    called[i].error = Error{
+        Code::exists, 0,
+        fmt::format("container {}: the name '{}' belongs to container {} already; hint: give them "
+                    "different labels bygone.name",
+                    printable(survey.containers[i].name), printable(called[i].name),
+                    printable(survey.containers[owner->second].name))};
+  }
+  return called;
+}
+
+Result<Selected> select(const Survey& survey, const std::vector<Called>& called,
+                        const Selection& selection) {
+  Selector selector(survey, called);
+  std::string unknown;
+  for (const std::string& name : selection.names) {
+    if (selector.take(name)) continue;
+    unknown += fmt::format("{}'{}'", unknown.empty() ? "" : ", ", printable(name));
+  }
+  if (!unknown.empty()) {
+    return Error{Code::not_found, 0,
+                 fmt::format("no container, volume or project {}; hint: {}", unknown,
+                             selector.what_exists())};
+  }
+  if (selection.all) selector.take_all();
+  return std::move(selector).result();
+}
+
+}  // namespace bygone::ingest
