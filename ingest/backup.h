@@ -31,20 +31,20 @@ struct BackupOptions {
   std::chrono::milliseconds max_freeze{10'000};
   bool rescan = false;  // read every file again, believe no times
   store::Compression compression = store::Compression::standard;
-  std::string zone = "UTC";      // for the listed name
+  std::string zone = "UTC";  // for the listed name
   Clock clock = system_now;
-  std::string state_folder;      // where the intent journal is kept; see default_state_folder()
+  std::string state_folder;  // where the intent journal is kept; see default_state_folder()
   // Folders of the host that are never captured, each with what it is ("the repository").
   std::vector<std::pair<std::string, std::string>> off_limits;
 };
 
 struct BackupProgress {
   std::uint64_t files_done = 0;
-  std::uint64_t bytes_done = 0;    // of regular files, unchanged ones included
-  std::uint64_t files_seen = 0;    // listed so far: the total, once `walk_finished`
+  std::uint64_t bytes_done = 0;  // of regular files, unchanged ones included
+  std::uint64_t files_seen = 0;  // listed so far: the total, once `walk_finished`
   std::uint64_t bytes_seen = 0;
   bool walk_finished = false;
-  std::string phase;               // "reading", "frozen", "storing"
+  std::string phase;  // "reading", "frozen", "storing"
 };
 // Called from a thread of the backup, a few times a second at most.
 using ProgressCallback = std::function<void(const BackupProgress&)>;
@@ -55,13 +55,13 @@ struct Unreadable {
 };
 
 struct BackupReport {
-  store::Snapshot snapshot;             // as committed
-  std::vector<Unreadable> unreadable;   // exit code 3 when there are any
-  std::vector<std::string> skipped;     // not captured on purpose, each with its reason
-  std::vector<std::string> warnings;    // "db: frozen longer than 10 s, captured live"
-  std::uint64_t new_files = 0;          // not in the parent
-  std::uint64_t changed_files = 0;      // content read again and different in times or bytes
-  std::uint64_t unmodified_files = 0;   // kept without being opened
+  store::Snapshot snapshot;            // as committed
+  std::vector<Unreadable> unreadable;  // exit code 3 when there are any
+  std::vector<std::string> skipped;    // not captured on purpose, each with its reason
+  std::vector<std::string> warnings;   // "db: frozen longer than 10 s, captured live"
+  std::uint64_t new_files = 0;         // not in the parent
+  std::uint64_t changed_files = 0;     // content read again and different in times or bytes
+  std::uint64_t unmodified_files = 0;  // kept without being opened
   std::uint64_t bytes_read = 0;
 };
 

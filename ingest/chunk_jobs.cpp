@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/chunk_jobs.h"
+
+namespace bygone::ingest {
+namespace {
+
+constexpr std::size_t kMaxBytes = 16u << 20;
+
+}  // namespace
+
+ChunkJobs::ChunkJobs(store::Session& session, store::Compression compression, unsigned threads)
+    : session_(session) {
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([=, this] { run(compression); });
+}
+
+ChunkJobs::~ChunkJobs() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ChunkJobs::answer(PendingChunk& chunk, const ChunkId& id) {
+  chunk.id_ = id;
+  chunk.done_.store(true, std::memory_order_release);
+  chunk.done_.notify_all();
+}
+
+std::shared_ptr<PendingChunk> ChunkJobs::put(std::shared_ptr<const Bytes> buffer,
+                                             std::size_t offset, std::size_t size,
+                                             std::uint64_t volume_tag) {
+  auto chunk = std::make_shared<PendingChunk>();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return abandoned_ || bytes_ < kMaxBytes; });
+  if (abandoned_) {
+    answer(*chunk, ChunkId{});
+    return chunk;
+  }
+  bytes_ += size;
+  jobs_.push_back({std::move(buffer), offset, size, volume_tag, chunk});
+  changed_.notify_all();
+  return chunk;
+}
+
+void ChunkJobs::abandon() {
+  const std::lock_guard lock(mutex_);
+  abandoned_ = true;
+  for (const Job& job : jobs_) answer(*job.chunk, ChunkId{});
+  jobs_.clear();
+  changed_.notify_all();
+}
+
+std::optional<Error> ChunkJobs::failure() {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void ChunkJobs::run(store::Compression compression) {
+  store::Compressor compressor(compression);
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+    if (jobs_.empty()) return;
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    auto id = session_.put_data(ByteView(*job.buffer).subspan(job.offset, job.size), job.volume_tag,
+                                compressor);
+    answer(*job.chunk, id ? *id : ChunkId{});
+    if (!id) abandon();
+    lock.lock();
+    if (!id && !failure_) failure_ = std::move(id).error();
+    bytes_ -= job.size;
+    job = Job();
+    changed_.notify_all();
+  }
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/content.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "store/chunker.h"
+#include "store/format.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Extent;
+using store::kMaxChunk;
+using store::kZeroAlign;
+using store::kZeroRun;
+
+constexpr std::size_t kBuffer = 4u << 20;
+constexpr std::size_t kReadAtOnce = 1u << 20;
+
+bool is_zero(ByteView block) {
+  return block[0] == 0 && std::memcmp(block.data(), block.data() + 1, block.size() - 1) == 0;
+}
+
+}  // namespace
+
+ContentCutter::ContentCutter(const store::KeyRing& keys, ChunkJobs& jobs, std::uint64_t volume_tag,
+                             std::uint64_t expected_size)
+    : keys_(keys),
+      jobs_(jobs),
+      volume_tag_(volume_tag),
+      // One byte more than the file: the read that finds its end needs room as well.
+      capacity_(std::clamp<std::size_t>(expected_size + 1, 2 * kZeroAlign, kBuffer)) {}
+
+void ContentCutter::new_buffer(std::size_t keep_from) {
+  // Chunks under way share the old buffer: what is not cut yet moves to a new one. File offsets
+  // stay aligned with it, so that blocks of zeros are found where they begin.
+  const std::size_t tail = end_ - keep_from;
+  if (tail * 2 > capacity_) capacity_ = kBuffer;
+  auto fresh = std::make_shared<Bytes>(capacity_);
+  if (tail > 0) std::memcpy(fresh->data(), buffer_->data() + keep_from, tail);
+  base_ += keep_from;
+  begin_ -= keep_from;
+  scanned_ -= keep_from;
+  end_ = tail;
+  buffer_ = std::move(fresh);
+}
+
+MutableByteView ContentCutter::room() {
+  if (!buffer_ || end_ == buffer_->size()) new_buffer(buffer_ ? begin_ : 0);
+  return MutableByteView(*buffer_).subspan(end_, std::min(buffer_->size() - end_, kReadAtOnce));
+}
+
+void ContentCutter::advance(std::size_t n) {
+  end_ += n;
+  find_zeros(false);
+  if (!in_zeros_) cut(scanned_ - zero_run_, false);
+}
+
+void ContentCutter::append(ByteView data) {
+  while (!data.empty()) {
+    const MutableByteView space = room();
+    const std::size_t n = std::min(space.size(), data.size());
+    std::copy_n(data.begin(), n, space.begin());
+    advance(n);
+    data = data.subspan(n);
+  }
+}
+
+// Moves scanned_ over whole aligned blocks (the last one of the run may be shorter), turning runs
+// of kZeroRun zeros and more into `zero` extents.
+void ContentCutter::find_zeros(bool at_end) {
+  while (scanned_ < end_) {
+    const std::size_t to_boundary =
+        kZeroAlign - static_cast<std::size_t>((base_ + scanned_) % kZeroAlign);
+    const std::size_t size = std::min(to_boundary, end_ - scanned_);
+    if (size < to_boundary && !at_end) return;
+    // A block that begins in the middle, after a kept extent, is data whatever it holds.
+    const bool aligned = (base_ + scanned_) % kZeroAlign == 0;
+    const bool zero = aligned && is_zero(ByteView(*buffer_).subspan(scanned_, size));
+    scanned_ += size;
+    if (in_zeros_) {
+      if (zero) {
+        zeros_ += size;
+        begin_ = scanned_;
+      } else {
+        end_zeros();
+      }
+    } else if (!zero) {
+      zero_run_ = 0;
+    } else if ((zero_run_ += size) >= kZeroRun) {
+      cut(scanned_ - zero_run_, true);
+      zeros_ = zero_run_;
+      zero_run_ = 0;
+      in_zeros_ = true;
+      begin_ = scanned_;
+    }
+  }
+}
+
+// Cuts chunks from the run [begin_, end): all of it with `flush`, else while a cut is certain.
+void ContentCutter::cut(std::size_t end, bool flush) {
+  while (begin_ < end && (flush || end - begin_ >= kMaxChunk)) {
+    const std::size_t size =
+        store::next_cut(keys_.gear_table(), ByteView(*buffer_).subspan(begin_, end - begin_));
+    pieces_.push_back(
+        {.extent = {.kind = Extent::Kind::data, .length = size, .offset = 0, .chunk = {}},
+         .pending = jobs_.put(buffer_, begin_, size, volume_tag_)});
+    begin_ += size;
+  }
+}
+
+void ContentCutter::end_zeros() {
+  if (!in_zeros_) return;
+  in_zeros_ = false;
+  if (zeros_ > 0) {
+    pieces_.push_back(
+        {.extent = {.kind = Extent::Kind::zero, .length = zeros_, .offset = 0, .chunk = {}},
+         .pending = nullptr});
+  }
+  zeros_ = 0;
+}
+
+void ContentCutter::end_run() {
+  find_zeros(true);
+  if (in_zeros_) {
+    end_zeros();
+  } else {
+    cut(end_, true);
+  }
+  zero_run_ = 0;
+  base_ += end_;
+  begin_ = scanned_ = end_ = 0;
+  buffer_.reset();
+}
+
+void ContentCutter::hole(std::uint64_t length) {
+  if (length == 0) return;
+  end_run();
+  base_ += length;
+  if (!pieces_.empty() && pieces_.back().extent.kind == Extent::Kind::hole) {
+    pieces_.back().extent.length += length;
+    return;
+  }
+  pieces_.push_back(
+      {.extent = {.kind = Extent::Kind::hole, .length = length, .offset = 0, .chunk = {}},
+       .pending = nullptr});
+}
+
+void ContentCutter::keep(const Extent& extent) {
+  end_run();
+  base_ += extent.length;
+  pieces_.push_back({.extent = extent, .pending = nullptr});
+}
+
+std::vector<Piece> ContentCutter::finish() {
+  end_run();
+  return std::move(pieces_);
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From the bytes of one file to its pieces: chunks on their way, holes, written zeros. A
+// ContentCutter is fed in file order and cuts by content (FORMAT.md section 5); one thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "ingest/chunk_jobs.h"
+#include "store/keys.h"
+#include "store/node.h"
+
+namespace bygone::ingest {
+
+// An extent whose chunk may still be on its way.
+struct Piece {
+  store::Extent extent;  // `chunk` is set when `pending` is null
+  std::shared_ptr<PendingChunk> pending;
+};
+
+class ContentCutter {
+ public:
+  // `expected_size` sizes the buffer. Both references must outlive the cutter.
+  ContentCutter(const store::KeyRing& keys, ChunkJobs& jobs, std::uint64_t volume_tag,
+                std::uint64_t expected_size);
+
+  // Room for at least one byte: read into it, then tell how many came with advance().
+  [[nodiscard]] MutableByteView room();
+  // `n` bytes of the last room() hold what follows in the file.
+  void advance(std::size_t n);
+  // Copies `data` in.
+  void append(ByteView data);
+  // A hole of `length` bytes follows; ends the run of data before it.
+  void hole(std::uint64_t length);
+  // An extent that is taken over as it is; ends the run of data before it.
+  void keep(const store::Extent& extent);
+  // Ends the content: the pieces in file order. The cutter is spent.
+  std::vector<Piece> finish();
+
+ private:
+  void new_buffer(std::size_t keep_from);
+  void find_zeros(bool at_end);
+  void cut(std::size_t end, bool flush);
+  void end_zeros();
+  void end_run();
+
+  const store::KeyRing& keys_;
+  ChunkJobs& jobs_;
+  std::uint64_t volume_tag_;
+  std::size_t capacity_;
+  std::shared_ptr<Bytes> buffer_;
+  std::size_t begin_ = 0;     // first byte of the run that is not cut yet
+  std::size_t scanned_ = 0;   // zeros are looked for up to here
+  std::size_t end_ = 0;       // bytes in the buffer
+  std::size_t zero_run_ = 0;  // zeros right before scanned_, while in data
+  std::uint64_t zeros_ = 0;   // length of the `zero` extent being gathered
+  bool in_zeros_ = false;
+  std::uint64_t base_ = 0;  // file offset of buffer_[0], for alignment
+  std::vector<Piece> pieces_;
+};
+
+}  // namespace bygone::ingest

@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/file_reader.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "store/format.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Entry;
+using store::Extent;
+
+constexpr int kTries = 3;  // of a small file that changes while it is read
+constexpr std::size_t kCaptureRead = 1u << 20;
+
+bool is_gone(const Error& error) {
+  return error.errnum == ENOENT || error.errnum == ESTALE || error.errnum == ENOTDIR ||
+         error.errnum == ELOOP;
+}
+
+bool same_times(const Entry& a, const Entry& b) {
+  return a.size == b.size && a.mtime == b.mtime && a.ctime == b.ctime;
+}
+
+// Takes the metadata that `look_at` gave, keeping name and flags.
+void take_metadata(Entry& entry, Entry&& fresh) {
+  fresh.name = std::move(entry.name);
+  fresh.flags = entry.flags;
+  entry = std::move(fresh);
+}
+
+// Calls `data(begin, end)` and `hole(begin, end)` for the parts of the first `size` bytes.
+template <class Data, class Hole>
+Result<void> for_segments(const Fd& fd, std::uint64_t size, Data data, Hole hole) {
+  std::uint64_t at = 0;
+  while (at < size) {
+    const off_t found = ::lseek(fd.get(), static_cast<off_t>(at), SEEK_DATA);
+    // ENXIO: nothing but a hole to the end. A file system that cannot tell answers EINVAL.
+    std::uint64_t begin = found >= 0 ? static_cast<std::uint64_t>(found) : size;
+    if (found < 0 && errno != ENXIO) begin = at;
+    begin = std::min(begin, size);
+    if (begin > at) TRY(hole(at, begin));
+    if (begin == size) break;
+    const off_t next = ::lseek(fd.get(), static_cast<off_t>(begin), SEEK_HOLE);
+    const std::uint64_t end = next >= 0 ? std::min(size, static_cast<std::uint64_t>(next)) : size;
+    // A hole that is filled while we look can make both calls answer `begin`: take the rest.
+    at = end > begin ? end : size;
+    if (!TRY(data(begin, at))) break;
+  }
+  return {};
+}
+
+Result<std::size_t> read_some(const Fd& fd, MutableByteView out, std::uint64_t offset) {
+  for (;;) {
+    const ssize_t n = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(offset));
+    if (n >= 0) return static_cast<std::size_t>(n);
+    if (errno != EINTR) return os_error(errno, "reading");
+  }
+}
+
+}  // namespace
+
+FileReader::FileReader(store::Session& session, store::TreeReader& trees, ChunkJobs& jobs,
+                       FileReaderOptions options)
+    : session_(session), trees_(trees), jobs_(jobs), options_(std::move(options)) {}
+
+void FileReader::fail(FileWork& work, Error error) {
+  work.outcome = is_gone(error) ? FileWork::Outcome::gone : FileWork::Outcome::unreadable;
+  work.error = std::move(error);
+  work.entry.content = Entry::Content::none;
+  work.entry.flags |= store::kUnreadable;
+}
+
+Result<void> FileReader::check_cancel() const {
+  if (options_.cancel != nullptr && options_.cancel->load()) {
+    return Error{Code::cancelled, 0, "cancelled"};
+  }
+  return {};
+}
+
+Result<Fd> FileReader::open(FileWork& work, Nanoseconds& now) {
+  Fd fd = TRY(open_file(*work.folder, work.name));
+  now = options_.clock();
+  Listed listed = TRY(look_at(fd));
+  // What was listed as a file may be a device or a fifo by now: nothing is read from it.
+  if (listed.entry.type != store::FileType::regular) return os_error(ENOENT, "opening");
+  take_metadata(work.entry, std::move(listed.entry));
+  return fd;
+}
+
+void FileReader::read(FileWork& work) {
+  for (int attempt = 1;; ++attempt) {
+    Nanoseconds now = 0;
+    auto fd = open(work, now);
+    if (!fd) return fail(work, std::move(fd).error());
+    if (is_racy(work.entry, now)) {
+      // Re-arms write protection: a store through mmap after this moves mtime again (research:
+      // store.md, finding 5). File systems that cannot are left as they are.
+      ::fdatasync(fd->get());
+      now = options_.clock();
+      if (auto again = look_at(*fd)) take_metadata(work.entry, std::move(again->entry));
+    }
+    auto read = read_once(work, *fd);
+    if (!read) return fail(work, std::move(read).error());
+    auto after = look_at(*fd);
+    if (!after) return fail(work, std::move(after).error());
+    const bool changed = after->entry.mtime != work.entry.mtime ||
+                         after->entry.ctime != work.entry.ctime ||
+                         after->entry.size != work.entry.size;
+    work.entry.flags = 0;
+    if (is_racy(work.entry, now)) work.entry.flags |= store::kRacy;
+    if (!changed) return;
+    // Only small files are read again: a large one that is written all the time never holds still.
+    if (work.entry.size < store::kSmallFile && attempt < kTries) continue;
+    work.entry.flags |= store::kRacy | store::kChangedWhileRead;
+    return;
+  }
+}
+
+Result<void> FileReader::read_once(FileWork& work, const Fd& fd) {
+  work.entry.xattrs = TRY(read_xattrs(fd));
+  const std::uint64_t size = work.entry.size;
+  const bool sparse = size > 0 && ::lseek(fd.get(), 0, SEEK_HOLE) < static_cast<off_t>(size);
+  const bool small = size < store::kSmallFile && !sparse && !work.large;
+  return small ? read_small(work, fd) : read_large(work, fd);
+}
+
+Result<void> FileReader::read_small(FileWork& work, const Fd& fd) {
+  Bytes content(work.entry.size);
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const std::size_t n = TRY(read_some(fd, MutableByteView(content).subspan(done), done));
+    if (n == 0) break;
+    done += n;
+  }
+  content.resize(done);
+  bytes_read_ += done;
+  if (options_.fingerprints != nullptr) {
+    Fingerprinter prints(options_.fingerprints->seed());
+    prints.data(content);
+    options_.fingerprints->put(options_.volume, work.entry.inode, prints.finish());
+  }
+  take_content(work, std::move(content));
+  return {};
+}
+
+void FileReader::take_content(FileWork& work, Bytes content) {
+  work.entry.size = content.size();
+  work.content = std::move(content);
+  const auto equal = equals_parent(work);
+  if (equal.ok() && *equal) {
+    const Entry& parent = *work.parent;
+    work.entry.content = parent.content;
+    work.entry.inline_bytes = parent.inline_bytes;
+    work.entry.extents = parent.extents;
+    work.entry.node = parent.node;
+    work.outcome = FileWork::Outcome::kept;
+    work.content.clear();
+  } else if (work.content.size() <= store::kMaxInlineBytes) {
+    work.entry.content = work.content.empty() ? Entry::Content::none : Entry::Content::inline_bytes;
+    work.entry.inline_bytes = std::move(work.content);
+    work.outcome = FileWork::Outcome::kept;
+  } else {
+    work.outcome = FileWork::Outcome::small;
+  }
+}
+
+// Whether the bytes just read are the parent's. An image that runs `chown -R` at each start would
+// else store all its small files again and again.
+Result<bool> FileReader::equals_parent(const FileWork& work) {
+  if (!work.parent || work.parent->type != store::FileType::regular ||
+      work.parent->size != work.content.size() || (work.parent->flags & store::kUnreadable) != 0) {
+    return false;
+  }
+  const Bytes before = TRY(base_bytes(*work.parent, 0, work.content.size()));
+  return before == work.content;
+}
+
+Result<Bytes> FileReader::base_bytes(const Entry& base, std::uint64_t begin, std::uint64_t end) {
+  if (base.content == Entry::Content::inline_bytes) {
+    const auto first = base.inline_bytes.begin();
+    return Bytes(first + static_cast<std::ptrdiff_t>(begin),
+                 first + static_cast<std::ptrdiff_t>(end));
+  }
+  Bytes out(end - begin);
+  std::optional<Error> error;
+  TRY(trees_.extents(base, begin, end - begin, [&](std::uint64_t at, const Extent& extent) {
+    if (extent.kind != Extent::Kind::data) return true;
+    auto chunk = session_.get(store::ChunkKind::data, extent.chunk);
+    if (!chunk || extent.offset + extent.length > (*chunk)->size()) {
+      error =
+          chunk ? Error{Code::corrupt, 0, "an extent beyond its chunk"} : std::move(chunk).error();
+      return false;
+    }
+    const std::uint64_t from = std::max(at, begin);
+    const std::uint64_t to = std::min(at + extent.length, end);
+    std::copy_n((*chunk)->begin() + static_cast<std::ptrdiff_t>(extent.offset + (from - at)),
+                to - from, out.begin() + static_cast<std::ptrdiff_t>(from - begin));
+    return true;
+  }));
+  if (error) return *error;
+  return out;
+}
+
+Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
+  ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, work.entry.size);
+  std::optional<Fingerprinter> prints;
+  if (options_.fingerprints != nullptr) prints.emplace(options_.fingerprints->seed());
+  std::uint64_t done = 0;
+  TRY(for_segments(
+      fd, work.entry.size,
+      [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {
+        while (begin < end) {
+          TRY(check_cancel());
+          MutableByteView room = cutter.room();
+          room = room.first(std::min<std::uint64_t>(room.size(), end - begin));
+          const std::size_t n = TRY(read_some(fd, room, begin));
+          if (n == 0) return false;  // truncated meanwhile
+          if (prints) prints->data(room.first(n));
+          cutter.advance(n);
+          begin += n;
+          done = begin;
+          bytes_read_ += n;
+        }
+        return true;
+      },
+      [&](std::uint64_t begin, std::uint64_t end) -> Result<void> {
+        cutter.hole(end - begin);
+        if (prints) prints->zeros(end - begin);
+        done = end;
+        return {};
+      }));
+  work.pieces = cutter.finish();
+  work.entry.size = done;
+  work.outcome = FileWork::Outcome::pieces;
+  if (prints) options_.fingerprints->put(options_.volume, work.entry.inode, prints->finish());
+  return {};
+}
+
+void FileReader::capture(FileWork& work) {
+  Nanoseconds now = 0;
+  auto fd = open(work, now);
+  if (!fd) return fail(work, std::move(fd).error());
+  auto xattrs = read_xattrs(*fd);
+  if (!xattrs) return fail(work, std::move(xattrs).error());
+  work.entry.xattrs = std::move(*xattrs);
+  auto captured = capture_blocks(work, *fd);
+  if (!captured) return fail(work, std::move(captured).error());
+  work.entry.flags = is_racy(work.entry, now) ? store::kRacy : std::uint8_t{0};
+  // Nothing writes under a freeze; after a deadline that passed, something may.
+  auto after = look_at(*fd);
+  if (!after || !same_times(after->entry, work.entry)) {
+    work.entry.flags |= store::kRacy | store::kChangedWhileRead;
+  }
+  work.entry.size = work.captured->size;
+}
+
+Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd) {
+  work.captured = std::make_unique<Captured>();
+  Captured& captured = *work.captured;
+  captured.size = work.entry.size;
+  std::shared_ptr<const FileFingerprints> prints;
+  // The fingerprints are of the file with this inode number; the hot pass's content is known by
+  // path: both must be of one file.
+  if (work.parent && work.parent->inode == work.entry.inode &&
+      work.parent->type == store::FileType::regular) {
+    prints = options_.fingerprints->find(options_.volume, work.entry.inode);
+    if (prints && prints->size != work.parent->size) prints.reset();
+  }
+  captured.has_base = prints != nullptr;
+  std::uint64_t truncated_at = captured.size;
+  TRY(for_segments(
+      fd, captured.size,
+      [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {
+        // Whole blocks: what of the first and the last is a hole reads as zeros.
+        begin -= begin % kFingerprintBlock;
+        end = std::min(captured.size,
+                       (end + kFingerprintBlock - 1) / kFingerprintBlock * kFingerprintBlock);
+        auto done = capture_range(captured, prints.get(), fd, begin, end);
+        if (!done && done.error().code == Code::not_found) {
+          truncated_at = begin;
+          return false;
+        }
+        if (!done) return std::move(done).error();
+        return true;
+      },
+      [&](std::uint64_t begin, std::uint64_t end) -> Result<void> {
+        // Blocks that lie in the hole whole, and the last one of the file.
+        for (std::uint64_t block = (begin + kFingerprintBlock - 1) / kFingerprintBlock;; ++block) {
+          const std::uint64_t block_end = std::min(captured.size, (block + 1) * kFingerprintBlock);
+          if (block_end > end || block * kFingerprintBlock >= end) break;
+          const Bytes zeros(block_end - block * kFingerprintBlock);
+          const bool same =
+              prints && block < prints->blocks.size() &&
+              prints->blocks[block] == fingerprint(zeros, options_.fingerprints->seed());
+          if (!same) captured.holes.push_back(block);
+        }
+        return {};
+      }));
+  captured.size = truncated_at;
+  return {};
+}
+
+Result<void> FileReader::capture_range(Captured& captured, const FileFingerprints* prints,
+                                       const Fd& fd, std::uint64_t begin, std::uint64_t end) {
+  thread_local Bytes buffer(kCaptureRead);
+  while (begin < end) {
+    TRY(check_cancel());
+    const std::size_t want =
+        static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, buffer.size()));
+    std::size_t got = 0;
+    while (got < want) {
+      const std::size_t n =
+          TRY(read_some(fd, MutableByteView(buffer).subspan(got, want - got), begin + got));
+      if (n == 0) return Error{Code::not_found, 0, "truncated while it was read"};
+      got += n;
+    }
+    bytes_read_ += got;
+    for (std::size_t at = 0; at < got; at += kFingerprintBlock) {
+      const ByteView block = ByteView(buffer).subspan(at, std::min(kFingerprintBlock, got - at));
+      const std::uint64_t number = (begin + at) / kFingerprintBlock;
+      const bool same = prints != nullptr && number < prints->blocks.size() &&
+                        prints->blocks[number] == fingerprint(block, options_.fingerprints->seed());
+      if (!same) captured.blocks[number] = TRY(options_.spill->append(block));
+    }
+    begin += got;
+  }
+  return {};
+}
+
+void FileReader::resolve(FileWork& work) {
+  if (work.outcome != FileWork::Outcome::waiting) return;  // capture failed
+  const bool small =
+      work.captured->size < store::kSmallFile && work.captured->holes.empty() && !work.large;
+  auto resolved = small ? resolve_small(work) : resolve_large(work);
+  if (!resolved) fail(work, std::move(resolved).error());
+  work.captured.reset();
+}
+
+Result<void> FileReader::resolve_small(FileWork& work) {
+  const Captured& captured = *work.captured;
+  if (captured.size == 0) {
+    take_content(work, {});
+  } else if (captured.blocks.empty()) {
+    take_content(work, TRY(base_bytes(*work.parent, 0, captured.size)));
+  } else {
+    take_content(work, TRY(options_.spill->read(captured.blocks.begin()->second)));
+  }
+  return {};
+}
+
+// What the hot pass stored for [begin, end): its holes stay holes.
+Result<void> FileReader::append_base(ContentCutter& cutter, const Entry& base, std::uint64_t begin,
+                                     std::uint64_t end) {
+  if (base.content == Entry::Content::inline_bytes) {
+    cutter.append(TRY(base_bytes(base, begin, end)));
+    return {};
+  }
+  std::vector<std::pair<std::uint64_t, Extent>> extents;
+  TRY(trees_.extents(base, begin, end - begin, [&](std::uint64_t at, const Extent& extent) {
+    extents.emplace_back(at, extent);
+    return true;
+  }));
+  for (const auto& [at, extent] : extents) {
+    const std::uint64_t from = std::max(at, begin);
+    const std::uint64_t to = std::min(at + extent.length, end);
+    if (extent.kind == Extent::Kind::hole) {
+      cutter.hole(to - from);
+    } else {
+      cutter.append(TRY(base_bytes(base, from, to)));
+    }
+  }
+  return {};
+}
+
+Result<void> FileReader::append_range(ContentCutter& cutter, FileWork& work, std::uint64_t begin,
+                                      std::uint64_t end) {
+  const Captured& captured = *work.captured;
+  const auto is_hole = [&](std::uint64_t block) {
+    return std::binary_search(captured.holes.begin(), captured.holes.end(), block);
+  };
+  while (begin < end) {
+    const std::uint64_t block = begin / kFingerprintBlock;
+    const std::uint64_t block_begin = block * kFingerprintBlock;
+    std::uint64_t to = std::min(end, block_begin + kFingerprintBlock);
+    if (const auto found = captured.blocks.find(block); found != captured.blocks.end()) {
+      const Bytes bytes = TRY(options_.spill->read(found->second));
+      cutter.append(ByteView(bytes).subspan(begin - block_begin, to - begin));
+    } else if (is_hole(block)) {
+      cutter.hole(to - begin);
+    } else {
+      while (to < end && to - begin < kCaptureRead &&
+             !captured.blocks.contains(to / kFingerprintBlock) &&
+             !is_hole(to / kFingerprintBlock)) {
+        to = std::min(end, to + kFingerprintBlock);
+      }
+      TRY(append_base(cutter, *work.parent, begin, to));
+    }
+    begin = to;
+  }
+  return {};
+}
+
+// Extents of the hot pass that no changed block touches are kept; what lies between is cut anew.
+Result<void> FileReader::resolve_large(FileWork& work) {
+  const Captured& captured = *work.captured;
+  ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, captured.size);
+  std::vector<std::pair<std::uint64_t, Extent>> base;
+  if (captured.has_base) {
+    TRY(trees_.extents(*work.parent, 0, captured.size, [&](std::uint64_t at, const Extent& extent) {
+      base.emplace_back(at, extent);
+      return true;
+    }));
+  }
+  const auto is_clean = [&](std::uint64_t begin, std::uint64_t end) {
+    const std::uint64_t first = begin / kFingerprintBlock;
+    const std::uint64_t last = (end - 1) / kFingerprintBlock;
+    const auto dirty = captured.blocks.lower_bound(first);
+    if (dirty != captured.blocks.end() && dirty->first <= last) return false;
+    const auto hole = std::lower_bound(captured.holes.begin(), captured.holes.end(), first);
+    return hole == captured.holes.end() || *hole > last;
+  };
+  std::uint64_t done = 0;
+  for (const auto& [at, extent] : base) {
+    const std::uint64_t end = at + extent.length;
+    if (end > captured.size || !is_clean(at, end)) continue;
+    TRY(append_range(cutter, work, done, at));
+    cutter.keep(extent);
+    done = end;
+  }
+  TRY(append_range(cutter, work, done, captured.size));
+  work.pieces = cutter.finish();
+  work.entry.size = captured.size;
+  work.outcome = FileWork::Outcome::pieces;
+  return {};
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads regular files of a source, in one of two ways: straight to pieces (read), or under a
+// freeze only what changed since the hot pass (capture), to be made into pieces after the thaw
+// (resolve). Callable from many threads, one FileWork each.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ingest/content.h"
+#include "ingest/fingerprints.h"
+#include "ingest/sealed_spill.h"
+#include "ingest/source_tree.h"
+#include "store/session.h"
+#include "store/tree_reader.h"
+
+namespace bygone::ingest {
+
+// What a frozen file differs in from the version of the hot pass.
+struct Captured {
+  std::uint64_t size = 0;
+  bool has_base = false;  // FileWork::parent holds the hot pass's version of the same file
+  // Block number to spill ticket; absent blocks equal the base's.
+  std::map<std::uint64_t, std::uint64_t> blocks;
+  std::vector<std::uint64_t> holes;  // blocks that are holes now and were not before
+};
+
+// One regular file (all its names, when it has several) on its way through a backup.
+struct FileWork {
+  enum class Outcome {
+    waiting,
+    kept,        // the parent's content still holds: `entry` has it
+    small,       // `content` is to go to the stream of small files
+    pieces,      // `pieces` are the content
+    gone,        // deleted since it was listed
+    unreadable,  // `error` says why
+  };
+
+  store::Entry entry;  // metadata as of the read; content once known
+  Folder folder;
+  std::string name;
+  std::string path;  // from the volume's root, for people
+  std::optional<store::Entry> parent;
+  std::unique_ptr<Captured> captured;
+  bool large = false;  // listed with kSmallFile bytes or more: the stream does not wait for it
+
+  Outcome outcome = Outcome::waiting;  // set before read_done
+  Error error;
+  Bytes content;
+  std::vector<Piece> pieces;
+  std::size_t room = 0;   // what `content` takes of the readers' room
+  bool queued = false;    // handed to the readers; the walker's thread alone looks
+  bool streamed = false;  // the stream has dealt with it; its thread alone looks
+  std::atomic<bool> read_done{false};
+  std::atomic<bool> pieces_ready{false};
+};
+
+struct FileReaderOptions {
+  std::size_t volume = 0;  // number of the volume, for fingerprints
+  std::uint64_t volume_tag = 0;
+  Clock clock;
+  Fingerprints* fingerprints = nullptr;       // read(): gathers; capture(): compares
+  SealedSpill* spill = nullptr;               // capture() and resolve()
+  const std::atomic<bool>* cancel = nullptr;  // makes long reads end with `cancelled`
+};
+
+class FileReader {
+ public:
+  // All references must outlive the reader. `chunks` also gives what this session has written.
+  FileReader(store::Session& session, store::TreeReader& trees, ChunkJobs& jobs,
+             FileReaderOptions options);
+
+  // Each sets outcome (and what belongs to it); none marks the work as done.
+  void read(FileWork& work);
+  void capture(FileWork& work);
+  void resolve(FileWork& work);
+  // Bytes read from sources so far.
+  [[nodiscard]] std::uint64_t bytes_read() const { return bytes_read_.load(); }
+
+ private:
+  Result<Fd> open(FileWork& work, Nanoseconds& now);
+  Result<void> read_once(FileWork& work, const Fd& fd);
+  Result<void> read_small(FileWork& work, const Fd& fd);
+  Result<void> read_large(FileWork& work, const Fd& fd);
+  Result<void> capture_blocks(FileWork& work, const Fd& fd);
+  Result<void> capture_range(Captured& captured, const FileFingerprints* prints, const Fd& fd,
+                             std::uint64_t begin, std::uint64_t end);
+  Result<void> resolve_small(FileWork& work);
+  Result<void> resolve_large(FileWork& work);
+  Result<void> append_range(ContentCutter& cutter, FileWork& work, std::uint64_t begin,
+                            std::uint64_t end);
+  Result<void> append_base(ContentCutter& cutter, const store::Entry& base, std::uint64_t begin,
+                           std::uint64_t end);
+  Result<Bytes> base_bytes(const store::Entry& base, std::uint64_t begin, std::uint64_t end);
+  Result<bool> equals_parent(const FileWork& work);
+  void take_content(FileWork& work, Bytes content);
+  static void fail(FileWork& work, Error error);
+  [[nodiscard]] Result<void> check_cancel() const;
+
+  store::Session& session_;
+  store::TreeReader& trees_;
+  ChunkJobs& jobs_;
+  FileReaderOptions options_;
+  std::atomic<std::uint64_t> bytes_read_{0};
+};
+
+}  // namespace bygone::ingest

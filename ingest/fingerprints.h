@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fingerprints of what the hot pass read: a seeded 128-bit XXH3 for each 64 KiB block of each
+// file, so that the pass under the freeze can tell, at the speed of memory, which blocks changed.
+// The only includer of xxhash. Fingerprints is callable from any thread; a Fingerprinter is not.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "store/base/bytes.h"
+
+namespace bygone::ingest {
+
+inline constexpr std::size_t kFingerprintBlock = 64u << 10;
+
+struct Fingerprint {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
+};
+
+// Of one block of at most kFingerprintBlock bytes; `seed` is secret to this backup, so that nobody
+// inside a container can make two blocks that look alike.
+[[nodiscard]] Fingerprint fingerprint(ByteView block, std::uint64_t seed);
+
+// Blocks in file order; the last may be short. Holes count as zeros.
+struct FileFingerprints {
+  std::uint64_t size = 0;
+  std::vector<Fingerprint> blocks;
+};
+
+// Gathers the fingerprints of one file while it is read from its beginning.
+class Fingerprinter {
+ public:
+  explicit Fingerprinter(std::uint64_t seed) : seed_(seed) {}
+  void data(ByteView bytes);
+  void zeros(std::uint64_t length);
+  [[nodiscard]] FileFingerprints finish();
+
+ private:
+  void end_block();
+  std::uint64_t seed_;
+  Bytes block_;
+  FileFingerprints result_;
+};
+
+class Fingerprints {
+ public:
+  Fingerprints();
+  [[nodiscard]] std::uint64_t seed() const { return seed_; }
+  void put(std::size_t volume, std::uint64_t inode, FileFingerprints prints);
+  // Nothing (nullptr) for a file that the hot pass did not read.
+  [[nodiscard]] std::shared_ptr<const FileFingerprints> find(std::size_t volume,
+                                                             std::uint64_t inode) const;
+
+ private:
+  struct Key {
+    std::size_t volume;
+    std::uint64_t inode;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const {
+      return std::hash<std::uint64_t>()(key.inode * 31 + key.volume);
+    }
+  };
+  std::uint64_t seed_;
+  mutable std::mutex mutex_;
+  std::unordered_map<Key, std::shared_ptr<const FileFingerprints>, KeyHash> files_;
+};
+
+}  // namespace bygone::ingest

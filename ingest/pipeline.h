@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From the items of a walk to a tree in the store. Three stages behind each other, each in walk
+// order: readers (several threads, files side by side), the stream (concatenates small files and
+// cuts chunks from them), the assembler (waits for chunk ids, writes nodes bottom up). Everything
+// between them is bounded. push() and finish() from one thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ingest/chunk_jobs.h"
+#include "ingest/file_reader.h"
+#include "ingest/walk.h"
+#include "store/tree_writer.h"
+
+namespace bygone::ingest {
+
+// A bounded queue between two threads, in order.
+template <class T>
+class OrderedQueue {
+ public:
+  explicit OrderedQueue(std::size_t capacity) : capacity_(capacity) {}
+  void push(T value) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return values_.size() < capacity_; });
+    values_.push_back(std::move(value));
+    changed_.notify_all();
+  }
+  // Nothing after close() and the last value.
+  std::optional<T> pop() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return closed_ || !values_.empty(); });
+    if (values_.empty()) return std::nullopt;
+    std::optional<T> value(std::move(values_.front()));
+    values_.pop_front();
+    changed_.notify_all();
+    return value;
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<T> values_;
+  std::size_t capacity_;
+  bool closed_ = false;
+};
+
+// Reader threads that take files in the order in which they are handed in. The small files read
+// and not yet consumed are bounded in bytes; the room is taken in that same order, so that a file
+// never waits for one that comes after it.
+class ReaderPool {
+ public:
+  enum class Mode { read, capture, resolve };
+  ReaderPool(FileReader& reader, Mode mode, unsigned threads);
+  ~ReaderPool();
+  ReaderPool(const ReaderPool&) = delete;
+  ReaderPool& operator=(const ReaderPool&) = delete;
+  void push(std::shared_ptr<FileWork> work);
+  // The content of a small file has been consumed: `bytes` of room are free again.
+  void release(std::size_t bytes);
+  // Works that wait are answered as gone: after a cancel.
+  void abandon();
+
+ private:
+  void run(Mode mode);
+  FileReader& reader_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::shared_ptr<FileWork>> works_;
+  std::size_t room_;
+  bool stopping_ = false;
+  bool abandoned_ = false;
+  std::vector<std::thread> threads_;
+};
+
+struct PipelineCounts {
+  std::atomic<std::uint64_t> files{0};
+  std::atomic<std::uint64_t> folders{0};
+  std::atomic<std::uint64_t> bytes{0};
+  std::atomic<std::uint64_t> changed_files{0};
+};
+
+class Pipeline {
+ public:
+  struct Options {
+    ReaderPool::Mode mode = ReaderPool::Mode::read;
+    std::uint64_t volume_tag = 0;
+    unsigned readers = 4;
+  };
+  // All references must outlive the pipeline.
+  Pipeline(store::Session& session, store::TreeWriter& writer, store::TreeReader& trees,
+           FileReader& reader, ChunkJobs& jobs, PipelineCounts& counts, Options options);
+  ~Pipeline();
+
+  // Takes the next item; waits while the stages are full. False once they have failed.
+  bool push(Item&& item);
+  // Waits for the end. The volume's root entry, with resolved references. Errors: of any stage.
+  Result<store::Entry> finish();
+  // Makes all stages come to an end soon; finish() then reports `cancelled`.
+  void abandon();
+  // Files that could not be read: path, reason. After finish().
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& unreadable() const {
+    return unreadable_;
+  }
+
+ private:
+  class Stream;
+  struct Frame;
+  void run_stream();
+  void run_assembler();
+  Result<void> assemble(Item&& item);
+  Result<void> assemble_file(Item&& item);
+  Result<void> leave();
+  Result<void> place_content(store::Entry& entry, FileWork& work,
+                             const std::optional<store::Entry>& parent);
+  void add(store::Entry entry, int leaf);
+  void fail(Error error);
+
+  store::TreeWriter& writer_;
+  store::TreeReader& trees_;
+  ChunkJobs& jobs_;
+  PipelineCounts& counts_;
+  Options options_;
+  const store::KeyRing& keys_;
+  ReaderPool readers_;
+  OrderedQueue<Item> to_stream_;
+  OrderedQueue<Item> to_assembler_;
+  std::vector<std::unique_ptr<Frame>> frames_;
+  std::optional<store::Entry> root_;
+  std::vector<std::pair<std::string, std::string>> unreadable_;
+  std::atomic<bool> failed_{false};
+  std::mutex error_mutex_;
+  std::optional<Error> error_;
+  std::thread stream_;
+  std::thread assembler_;
+};
+
+}  // namespace bygone::ingest

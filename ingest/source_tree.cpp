@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/source_tree.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <functional>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+namespace bygone::ingest {
+namespace {
+
+using store::Entry;
+using store::FileType;
+
+// DESIGN 4.4: times closer to our look than this prove nothing later.
+constexpr Nanoseconds kRacyWindow = 60 * kSecond;
+constexpr std::size_t kListBuffer = 64u << 10;
+constexpr std::size_t kMaxXattrValue = 64u << 10;
+
+Result<Fd> open_beneath(const Fd& folder, const std::string& name, std::uint64_t flags) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC | O_NOFOLLOW | O_NOATIME;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  for (;;) {
+    const long fd = ::syscall(SYS_openat2, folder.get(), name.c_str(), &how, sizeof how);
+    if (fd >= 0) return Fd(static_cast<int>(fd));
+    if (errno == EINTR || errno == EAGAIN) continue;
+    // Only the owner may ask for O_NOATIME.
+    if (errno == EPERM && (how.flags & O_NOATIME) != 0) {
+      how.flags &= ~std::uint64_t{O_NOATIME};
+      continue;
+    }
+    return os_error(errno, "opening");
+  }
+}
+
+std::optional<FileType> type_of(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return FileType::regular;
+    case S_IFDIR:
+      return FileType::directory;
+    case S_IFLNK:
+      return FileType::symlink;
+    case S_IFIFO:
+      return FileType::fifo;
+    case S_IFSOCK:
+      return FileType::socket;
+    case S_IFCHR:
+      return FileType::char_device;
+    case S_IFBLK:
+      return FileType::block_device;
+    default:
+      return std::nullopt;
+  }
+}
+
+store::Timestamp time_of(const timespec& t) {
+  return {.seconds = t.tv_sec, .nanoseconds = static_cast<std::uint32_t>(t.tv_nsec)};
+}
+
+std::optional<Listed> to_listed(const struct stat& st) {
+  const auto type = type_of(st.st_mode);
+  if (!type) return std::nullopt;
+  Listed listed;
+  Entry& entry = listed.entry;
+  entry.type = *type;
+  entry.mode = st.st_mode & 07777;
+  entry.uid = st.st_uid;
+  entry.gid = st.st_gid;
+  entry.mtime = time_of(st.st_mtim);
+  entry.ctime = time_of(st.st_ctim);
+  entry.size = *type == FileType::regular ? static_cast<std::uint64_t>(st.st_size) : 0;
+  entry.inode = st.st_ino;
+  // A folder's link count follows its subfolders and says nothing that they do not.
+  entry.links = *type == FileType::directory ? 1 : static_cast<std::uint32_t>(st.st_nlink);
+  if (*type == FileType::char_device || *type == FileType::block_device) entry.device = st.st_rdev;
+  listed.device = st.st_dev;
+  return listed;
+}
+
+Result<std::string> read_link(const Fd& folder, const std::string& name) {
+  std::string target(4096, '\0');
+  const ssize_t n = ::readlinkat(folder.get(), name.c_str(), target.data(), target.size());
+  if (n < 0) return os_error(errno, "reading link");
+  target.resize(static_cast<std::size_t>(n));
+  return target;
+}
+
+// Restorable by a copy: anything else would make rsync and tar fail on the mount.
+bool is_kept_xattr(std::string_view name) {
+  return name.starts_with("user.") || name.starts_with("trusted.") ||
+         name.starts_with("security.") || name == "system.posix_acl_access" ||
+         name == "system.posix_acl_default";
+}
+
+using ListCall = std::function<ssize_t(char*, std::size_t)>;
+using GetCall = std::function<ssize_t(const char*, void*, std::size_t)>;
+
+Result<std::vector<store::Xattr>> collect_xattrs(const ListCall& list, const GetCall& get) {
+  std::vector<store::Xattr> xattrs;
+  std::array<char, 1024> small{};
+  std::string names;
+  ssize_t n = list(small.data(), small.size());
+  if (n >= 0) {
+    names.assign(small.data(), static_cast<std::size_t>(n));
+  } else if (errno == ERANGE) {
+    names.resize(kMaxXattrValue);
+    n = list(names.data(), names.size());
+    if (n >= 0) names.resize(static_cast<std::size_t>(n));
+  }
+  if (n < 0) {
+    if (errno == EOPNOTSUPP || errno == ENOSYS) return xattrs;
+    return os_error(errno, "listing extended attributes");
+  }
+  for (std::size_t at = 0; at < names.size();) {
+    const std::string name = names.c_str() + at;
+    at += name.size() + 1;
+    if (!is_kept_xattr(name)) continue;
+    Bytes value(256);
+    ssize_t size = get(name.c_str(), value.data(), value.size());
+    if (size < 0 && errno == ERANGE) {
+      value.resize(kMaxXattrValue);
+      size = get(name.c_str(), value.data(), value.size());
+    }
+    if (size < 0) {
+      if (errno == ENODATA) continue;  // removed since it was listed
+      return os_error(errno, "reading extended attribute " + name);
+    }
+    value.resize(static_cast<std::size_t>(size));
+    xattrs.push_back({name, std::move(value)});
+  }
+  std::sort(xattrs.begin(), xattrs.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return xattrs;
+}
+
+}  // namespace
+
+Result<Fd> open_root(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return os_error(errno, "opening " + printable(path));
+  return Fd(fd);
+}
+
+Result<Fd> open_folder(const Fd& folder, const std::string& name) {
+  return open_beneath(folder, name, O_RDONLY | O_DIRECTORY);
+}
+
+Result<Fd> open_file(const Fd& folder, const std::string& name) {
+  return open_beneath(folder, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+}
+
+Result<Listed> look_at(const Fd& fd) {
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return os_error(errno, "looking at an open file");
+  auto listed = to_listed(st);
+  if (!listed) return Error{Code::unsupported, 0, "a file of unknown type"};
+  return std::move(*listed);
+}
+
+Result<Listing> list_folder(const Fd& folder) {
+  std::vector<std::string> names;
+  alignas(dirent64) std::array<char, kListBuffer> buffer;
+  for (;;) {
+    const ssize_t n = ::getdents64(folder.get(), buffer.data(), buffer.size());
+    if (n < 0) return os_error(errno, "listing");
+    if (n == 0) break;
+    for (ssize_t at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  Listing listing;
+  listing.entries.reserve(names.size());
+  for (std::string& name : names) {
+    struct stat st {};
+    if (::fstatat(folder.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
+      if (errno != ENOENT) listing.failed.emplace_back(std::move(name), errno);
+      continue;
+    }
+    auto listed = to_listed(st);
+    if (!listed) {
+      listing.failed.emplace_back(std::move(name), EINVAL);
+      continue;
+    }
+    if (listed->entry.type == FileType::symlink) {
+      auto target = read_link(folder, name);
+      if (!target) {
+        // ENOENT: deleted; EINVAL: it is no link any more, and shows as what it is next time.
+        const int errnum = target.error().errnum;
+        if (errnum != ENOENT && errnum != EINVAL) listing.failed.emplace_back(name, errnum);
+        continue;
+      }
+      listed->entry.target = std::move(*target);
+      listed->entry.size = listed->entry.target.size();
+    }
+    listed->entry.name = std::move(name);
+    listing.entries.push_back(std::move(*listed));
+  }
+  return listing;
+}
+
+Result<std::vector<store::Xattr>> read_xattrs(const Fd& fd) {
+  return collect_xattrs(
+      [&](char* out, std::size_t size) { return ::flistxattr(fd.get(), out, size); },
+      [&](const char* name, void* out, std::size_t size) {
+        return ::fgetxattr(fd.get(), name, out, size);
+      });
+}
+
+Result<std::vector<store::Xattr>> read_xattrs_at(const Fd& folder, const std::string& name) {
+  // The l-calls take a path: the open folder's own, so that nothing in between can be swapped.
+  const std::string path = "/proc/self/fd/" + std::to_string(folder.get()) + "/" + name;
+  return collect_xattrs(
+      [&](char* out, std::size_t size) { return ::llistxattr(path.c_str(), out, size); },
+      [&](const char* attribute, void* out, std::size_t size) {
+        return ::lgetxattr(path.c_str(), attribute, out, size);
+      });
+}
+
+bool is_racy(const Entry& entry, Nanoseconds now) {
+  const auto fresh = [&](const store::Timestamp& t) {
+    // In seconds: times in the year 2446 do not fit nanoseconds. A time ahead of us is racy too.
+    return t.seconds >= (now - kRacyWindow) / kSecond;
+  };
+  return fresh(entry.mtime) || fresh(entry.ctime);
+}
+
+}  // namespace bygone::ingest

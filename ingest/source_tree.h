@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads a tree that somebody else may be changing, or wants to lead astray: every step is an
+// openat2(2) beneath an open folder, no symbolic link is ever followed, no mount is crossed. All
+// I/O on sources is here. Functions are callable from any thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/base/clock.h"
+#include "store/base/files.h"
+#include "store/base/result.h"
+#include "store/node.h"
+
+namespace bygone::ingest {
+
+// An open folder of a source, shared by those who still open things in it.
+using Folder = std::shared_ptr<const Fd>;
+
+// What a folder's listing says of one name. `entry` has everything but content and xattrs.
+struct Listed {
+  store::Entry entry;
+  std::uint64_t device = 0;  // st_dev, to recognise folders that are off limits
+};
+
+struct Listing {
+  std::vector<Listed> entries;  // sorted by name; names that vanished meanwhile are not there
+  // Names whose metadata could not be read, with the errno.
+  std::vector<std::pair<std::string, int>> failed;
+};
+
+// Opens the root of a volume: a folder, or a regular file for a bind of a file. Symbolic links in
+// `path` itself are followed (it comes from Docker or a person). Errors: not_found, denied, io.
+Result<Fd> open_root(const std::string& path);
+
+// Opens `name` in `folder` for listing. Errors: os_error(); EXDEV (Code::io) for a mount point,
+// ENOTDIR or ELOOP when it is no folder any more.
+Result<Fd> open_folder(const Fd& folder, const std::string& name);
+// Opens a regular file for reading, never blocking on what it may have become. Errors: as above.
+Result<Fd> open_file(const Fd& folder, const std::string& name);
+
+// Metadata of an open file or folder, as of now; the name is empty.
+Result<Listed> look_at(const Fd& fd);
+// All names in a folder with their metadata. Errors: io when the listing itself fails.
+Result<Listing> list_folder(const Fd& folder);
+
+// Extended attributes of an open file or folder, sorted by name; those of namespaces that no copy
+// could restore are left out. A file system without them has none.
+Result<std::vector<store::Xattr>> read_xattrs(const Fd& fd);
+// Those of `name` in `folder`, whatever it is; a symbolic link's own.
+Result<std::vector<store::Xattr>> read_xattrs_at(const Fd& folder, const std::string& name);
+
+// Whether a file with these times, looked at `now`, could change again without its times showing.
+[[nodiscard]] bool is_racy(const store::Entry& entry, Nanoseconds now);
+
+}  // namespace bygone::ingest

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/volume_pass.h"
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "ingest/host_view.h"
+#include "store/format.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Entry;
+using store::FileType;
+
+constexpr unsigned kScanners = 2;
+constexpr unsigned kReaders = 4;
+
+}  // namespace
+
+Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const std::string& given,
+                                                     std::size_t number, std::uint64_t tag) {
+  const std::string path = canonical(given);
+  Fd fd = TRY(open_root(path));
+  Listed root = TRY(look_at(fd));
+  if (!root.entry.is_directory() && root.entry.type != FileType::regular) {
+    return Error{Code::unsupported, 0, printable(path) + " is neither a folder nor a file"};
+  }
+  const auto found = context.off_limits.find({root.device, root.entry.inode});
+  if (found != context.off_limits.end()) {
+    return Error{Code::invalid, 0, printable(path) + " is " + found->second};
+  }
+  return std::unique_ptr<VolumePass>(
+      new VolumePass(context, path, std::move(fd), std::move(root), number, tag));
+}
+
+FileReaderOptions VolumePass::reader_options() const {
+  return {.volume = number_,
+          .volume_tag = tag_,
+          .clock = context_.clock,
+          .fingerprints = context_.fingerprints,
+          .spill = context_.spill,
+          .cancel = &context_.cancel};
+}
+
+// A bind of a file is opened anew through the folder that holds it: somebody who replaces it by a
+// link must not lead us elsewhere.
+Result<Item> VolumePass::single_file(const std::optional<Entry>& parent) {
+  Item item;
+  item.kind = Item::Kind::file;
+  item.entry = root_.entry;
+  item.parent = parent;
+  item.leaf = 0;
+  item.work = std::make_shared<FileWork>();
+  const std::size_t slash = path_.find_last_of('/');
+  item.work->name = path_.substr(slash + 1);
+  item.work->folder = std::make_shared<const Fd>(TRY(open_root(parent_folder(path_))));
+  item.work->entry = root_.entry;
+  item.work->parent = parent;
+  item.work->large = root_.entry.size >= store::kSmallFile;
+  return item;
+}
+
+Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions options,
+                              const std::function<bool(Item&&)>& emit) {
+  options.clock = context_.clock;
+  notes_ = WalkNotes();
+  if (!root_.entry.is_directory()) {
+    Item item = TRY(single_file(parent));
+    if (options.on_file) options.on_file(item.work);
+    context_.files_seen += 1;
+    context_.bytes_seen += root_.entry.size;
+    if (!emit(std::move(item))) return Error{Code::cancelled, 0, "cancelled"};
+    return {};
+  }
+  const auto reason = [this](const Listed& listed) -> std::optional<std::string> {
+    const auto found = context_.off_limits.find({listed.device, listed.entry.inode});
+    if (found == context_.off_limits.end()) return std::nullopt;
+    return found->second + ", left out";
+  };
+  Scanner scanner(
+      context_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); },
+      kScanners);
+  // The volume may be listed more than once: each pass begins with a fresh descriptor.
+  Fd fd = TRY(open_folder(fd_, "."));
+  Listed self = TRY(look_at(fd));
+  Walk walk(scanner, context_.trees, options, reason, notes_);
+  const std::uint64_t files = context_.files_seen;
+  const std::uint64_t bytes = context_.bytes_seen;
+  const auto show = [&] {
+    if (options.collapse) return;  // the hot pass has shown it all
+    context_.files_seen = files + scanner.files_seen();
+    context_.bytes_seen = bytes + scanner.bytes_seen();
+  };
+  auto walked = walk.run(scanner.root(std::move(fd), std::move(self)), parent, [&](Item&& item) {
+    show();
+    return emit(std::move(item));
+  });
+  show();
+  return walked;
+}
+
+Result<Entry> VolumePass::read(const std::optional<Entry>& parent) {
+  FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
+  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
+                    context_.counts,
+                    {.mode = ReaderPool::Mode::read, .volume_tag = tag_, .readers = kReaders});
+  auto walked =
+      walk(parent, {.rescan = context_.rescan, .collapse = false, .clock = {}, .on_file = {}},
+           [&](Item&& item) { return pipeline.push(std::move(item)) && !context_.cancel.load(); });
+  if (!walked && walked.error().code != Code::cancelled) {
+    pipeline.abandon();
+    return std::move(walked).error();
+  }
+  if (!walked) pipeline.abandon();
+  auto root = pipeline.finish();
+  context_.bytes_read += reader.bytes_read();
+  notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
+                           pipeline.unreadable().end());
+  if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
+  return root;
+}
+
+Result<void> VolumePass::sync() {
+  // Cleans dirty pages, so that a store through mmap from here on shows in the times.
+  if (::syncfs(fd_.get()) != 0 && errno != EROFS) return os_error(errno, "syncing " + path_);
+  return {};
+}
+
+Result<void> VolumePass::capture(const Entry& hot) {
+  FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
+  captured_.clear();
+  Result<void> walked;
+  {
+    ReaderPool pool(reader, ReaderPool::Mode::capture, kReaders);
+    walked = walk(hot,
+                  {.rescan = false,
+                   .collapse = true,
+                   .clock = {},
+                   .on_file = [&](const std::shared_ptr<FileWork>& work) { pool.push(work); }},
+                  [&](Item&& item) {
+                    captured_.push_back(std::move(item));
+                    return !context_.cancel.load();
+                  });
+    if (!walked) pool.abandon();
+  }  // the pool has captured everything once it is gone
+  context_.bytes_read += reader.bytes_read();
+  return walked;
+}
+
+Result<Entry> VolumePass::store_captured() {
+  FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
+  PipelineCounts counts;  // the hot pass has shown its progress
+  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
+                    counts,
+                    {.mode = ReaderPool::Mode::resolve, .volume_tag = tag_, .readers = kReaders});
+  // The capture has marked them as read; what comes now is the second half.
+  for (const Item& item : captured_) {
+    if (item.work) item.work->read_done.store(false);
+  }
+  bool going = true;
+  for (Item& item : captured_) {
+    going = going && pipeline.push(std::move(item)) && !context_.cancel.load();
+    if (!going) break;
+  }
+  captured_.clear();
+  if (!going) pipeline.abandon();
+  auto root = pipeline.finish();
+  notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
+                           pipeline.unreadable().end());
+  if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
+  return root;
+}
+
+}  // namespace bygone::ingest

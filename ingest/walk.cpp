@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/walk.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "store/base/log.h"
+#include "store/format.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Entry;
+using store::FileType;
+
+std::string join(const std::string& folder, const std::string& name) {
+  return folder.empty() ? name : folder + "/" + name;
+}
+
+bool vanished(const Error& error) {
+  return error.errnum == ENOENT || error.errnum == ENOTDIR || error.errnum == ELOOP ||
+         error.errnum == ESTALE;
+}
+
+bool same_metadata(const Entry& a, const Entry& b) {
+  return a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid &&
+         a.mtime == b.mtime && a.ctime == b.ctime && a.size == b.size && a.inode == b.inode &&
+         a.links == b.links && a.device == b.device && a.target == b.target;
+}
+
+}  // namespace
+
+struct Walk::Frame {
+  std::shared_ptr<ScannedFolder> folder;
+  Entry entry;  // of the folder
+  std::optional<Entry> parent;
+  int leaf = -1;              // of the folder's own entry in its parent's folder
+  std::vector<Entry> before;  // the parent's entries, sorted by name
+  std::vector<int> before_leaf;
+  std::size_t next_before = 0;
+  std::size_t next = 0;
+  std::size_t first_item = 0;  // collapse: of this folder in gathered_
+  std::size_t kept = 0;        // entries equal to the parent's
+  std::size_t taken = 0;       // entries emitted
+  Nanoseconds listed_at = 0;
+};
+
+Walk::Walk(Scanner& scanner, store::TreeReader& trees, WalkOptions options,
+           std::function<std::optional<std::string>(const Listed&)> off_limits, WalkNotes& notes)
+    : scanner_(scanner),
+      trees_(trees),
+      options_(std::move(options)),
+      off_limits_(std::move(off_limits)),
+      notes_(notes) {}
+
+Walk::~Walk() = default;
+
+void Walk::put(Item&& item) {
+  if (options_.collapse) {
+    gathered_.push_back(std::move(item));
+  } else if (!stopped_ && !(*emit_)(std::move(item))) {
+    stopped_ = true;
+  }
+}
+
+void Walk::cannot_read(const std::string& path, const Error& error) {
+  notes_.unreadable.emplace_back(path,
+                                 error.errnum != 0 ? std::strerror(error.errnum) : error.message);
+}
+
+bool Walk::is_unchanged(const Entry& now, const Entry& before) const {
+  return !options_.rescan && before.flags == 0 && same_metadata(now, before);
+}
+
+// The leaves and entries of the parent's folder; none when it had none.
+Result<std::vector<store::LeafRef>> Walk::load_parent(Frame& frame) {
+  if (!frame.parent || !frame.parent->is_directory()) return std::vector<store::LeafRef>();
+  auto leaves = TRY(trees_.leaves(frame.parent->node));
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    auto entries = TRY(trees_.leaf(leaves[i].node));
+    leaves[i].entries = entries.size();
+    frame.before_leaf.insert(frame.before_leaf.end(), entries.size(), static_cast<int>(i));
+    std::move(entries.begin(), entries.end(), std::back_inserter(frame.before));
+  }
+  return leaves;
+}
+
+// Returns false when the folder is not walked: it is then an entry like others, or gone.
+Result<bool> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
+                         const std::optional<Entry>& parent, int leaf) {
+  auto frame = std::make_unique<Frame>();
+  frame->listed_at = options_.clock();
+  scanner_.finish(folder);
+  if (folder->error) {
+    const Error& error = *folder->error;
+    if (frames_.empty()) return error;
+    scanner_.release(*folder);
+    if (vanished(error)) return false;
+    Item item;
+    item.entry = frames_.back()->folder->entries[frames_.back()->next - 1].listed.entry;
+    const std::string path = join(frames_.back()->folder->path, item.entry.name);
+    if (error.errnum == EXDEV) {
+      item.entry.flags = store::kNotCrossed;
+      notes_.skipped.push_back(path + ": another file system is mounted there");
+    } else {
+      item.entry.flags = store::kUnreadable;
+      cannot_read(path, error);
+    }
+    item.kind = Item::Kind::enter;
+    put(Item(item));
+    item.kind = Item::Kind::leave;
+    put(std::move(item));
+    ++frames_.back()->taken;
+    return false;
+  }
+  frame->folder = folder;
+  frame->entry = folder->self.entry;
+  frame->parent = parent;
+  frame->leaf = leaf;
+  frame->first_item = gathered_.size();
+  for (const auto& [name, errnum] : folder->failed) {
+    cannot_read(join(folder->path, name), os_error(errnum, "looking"));
+  }
+  if (parent && is_unchanged(frame->entry, *parent)) {
+    frame->entry.xattrs = parent->xattrs;
+    frame->entry.xattr_node = parent->xattr_node;
+  } else {
+    auto xattrs = read_xattrs(*folder->fd);
+    if (xattrs) {
+      frame->entry.xattrs = std::move(*xattrs);
+    } else {
+      cannot_read(folder->path, xattrs.error());
+      frame->entry.flags |= store::kUnreadable;
+    }
+  }
+  auto leaves = load_parent(*frame);
+  if (!leaves) {
+    // The parent is damaged here: everything below is read as if it were new.
+    log::warning(leaves.error().message + ": reading this folder again");
+    frame->parent.reset();
+    frame->before.clear();
+    frame->before_leaf.clear();
+  }
+  Item item;
+  item.kind = Item::Kind::enter;
+  item.entry = frame->entry;
+  item.leaf = leaf;
+  item.parent = frame->parent;
+  if (leaves) item.leaves = std::move(*leaves);
+  put(std::move(item));
+  ++notes_.folders;
+  scanner_.release(*folder);
+  frames_.push_back(std::move(frame));
+  return true;
+}
+
+void Walk::leave() {
+  Frame& frame = *frames_.back();
+  const bool whole = frame.parent && frame.parent->is_directory() && frame.kept == frame.taken &&
+                     frame.taken == frame.before.size() && is_unchanged(frame.entry, *frame.parent);
+  Item item;
+  item.kind = Item::Kind::leave;
+  if (options_.collapse && whole && frames_.size() > 1) {
+    gathered_.resize(frame.first_item);
+    item.kind = Item::Kind::entry;
+    item.entry = std::move(*frame.parent);
+    item.leaf = frame.leaf;
+  }
+  const bool kept = item.kind == Item::Kind::entry;
+  put(std::move(item));
+  frames_.pop_back();
+  if (frames_.empty()) return;
+  ++frames_.back()->taken;
+  if (kept) ++frames_.back()->kept;
+}
+
+void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf) {
+  Item item;
+  item.kind = Item::Kind::file;
+  item.leaf = leaf;
+  if (before != nullptr) item.parent = *before;
+  item.entry = entry;
+  std::shared_ptr<FileWork>* link = nullptr;
+  if (entry.links > 1) {
+    link = &linked_[entry.inode];
+    item.work = *link;
+  }
+  if (!item.work) {
+    item.work = std::make_shared<FileWork>();
+    item.work->name = entry.name;
+    item.work->path = join(frame.folder->path, entry.name);
+    item.work->folder = frame.folder->fd;
+    item.work->entry = std::move(entry);
+    item.work->parent = item.parent;
+    item.work->large = item.entry.size >= store::kSmallFile;
+    if (link != nullptr) *link = item.work;
+    if (options_.on_file) options_.on_file(item.work);
+  }
+  if (before == nullptr) ++notes_.new_files;
+  ++frame.taken;
+  put(std::move(item));
+}
+
+void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, int leaf) {
+  Entry& entry = scanned.listed.entry;
+  const std::string path = join(frame.folder->path, entry.name);
+  if (entry.is_directory()) {
+    notes_.skipped.push_back(path + ": " + off_limits_(scanned.listed).value_or("left out"));
+    Item item;
+    item.kind = Item::Kind::enter;
+    item.entry = entry;
+    item.entry.flags = store::kNotCrossed;
+    put(Item(item));
+    item.kind = Item::Kind::leave;
+    put(std::move(item));
+    ++frame.taken;
+    return;
+  }
+  auto xattrs = read_xattrs_at(*frame.folder->fd, entry.name);
+  if (!xattrs && vanished(xattrs.error())) return;
+  Item item;
+  item.entry = std::move(entry);
+  item.entry.flags = is_racy(item.entry, frame.listed_at) ? store::kRacy : std::uint8_t{0};
+  if (xattrs) {
+    item.entry.xattrs = std::move(*xattrs);
+  } else {
+    cannot_read(path, xattrs.error());
+    item.entry.flags |= store::kUnreadable;
+  }
+  if (before == nullptr) ++notes_.new_files;
+  if (before != nullptr && item.entry == *before) {
+    item.leaf = leaf;
+    ++frame.kept;
+  }
+  ++frame.taken;
+  put(std::move(item));
+}
+
+Result<void> Walk::step() {
+  Frame& frame = *frames_.back();
+  if (frame.next == frame.folder->entries.size()) {
+    leave();
+    return {};
+  }
+  ScannedEntry& scanned = frame.folder->entries[frame.next++];
+  const std::string& name = scanned.listed.entry.name;
+  while (frame.next_before < frame.before.size() && frame.before[frame.next_before].name < name) {
+    ++frame.next_before;
+  }
+  const bool known =
+      frame.next_before < frame.before.size() && frame.before[frame.next_before].name == name;
+  const Entry* before = known ? &frame.before[frame.next_before] : nullptr;
+  const int leaf = known ? frame.before_leaf[frame.next_before] : -1;
+
+  if (scanned.folder) {
+    const std::shared_ptr<ScannedFolder> folder = std::move(scanned.folder);
+    std::optional<Entry> parent;
+    if (before != nullptr) parent = *before;
+    TRY(enter(folder, parent, leaf));
+    return {};
+  }
+  const bool is_directory = scanned.listed.entry.is_directory();
+  if (before != nullptr && !is_directory && is_unchanged(scanned.listed.entry, *before)) {
+    Item item;
+    item.entry = *before;
+    item.leaf = leaf;
+    ++frame.kept;
+    ++frame.taken;
+    ++notes_.unmodified_files;
+    put(std::move(item));
+  } else if (scanned.listed.entry.type == FileType::regular && scanned.listed.entry.size > 0) {
+    take_file(frame, std::move(scanned.listed.entry), before, leaf);
+  } else {
+    take_other(frame, scanned, before, leaf);
+  }
+  return {};
+}
+
+Result<void> Walk::run(const std::shared_ptr<ScannedFolder>& root,
+                       const std::optional<Entry>& parent,
+                       const std::function<bool(Item&&)>& emit) {
+  emit_ = &emit;
+  TRY(enter(root, parent, -1));
+  while (!frames_.empty() && !stopped_) TRY(step());
+  for (Item& item : gathered_) {
+    if (!emit(std::move(item))) return Error{Code::cancelled, 0, "stopped"};
+  }
+  gathered_.clear();
+  if (stopped_) return Error{Code::cancelled, 0, "stopped"};
+  return {};
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Walks one volume in pre-order, names sorted by bytes, beside the parent snapshot's tree, and says
+// of each entry what is to be done: keep the parent's, take the metadata, or read the file. Reads
+// no file content. One thread (the scanner's threads list ahead).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "ingest/file_reader.h"
+#include "ingest/scanner.h"
+#include "store/tree_reader.h"
+
+namespace bygone::ingest {
+
+// One step of a walk, in order.
+struct Item {
+  enum class Kind {
+    enter,  // a folder begins: `entry` is its metadata
+    leave,  // it ends
+    entry,  // `entry` is final: kept from the parent (`leaf` >= 0), or needs no content
+    file,   // `entry` gives the name, `work` the rest
+  };
+  Kind kind = Kind::entry;
+  store::Entry entry;
+  std::shared_ptr<FileWork> work;
+  // Number of the parent's leaf in which an equal entry stands; -1 for what is new or changed.
+  // For Kind::file: where it stands should the read show that nothing changed.
+  int leaf = -1;
+  std::optional<store::Entry> parent;  // enter, file: the previous version
+  std::vector<store::LeafRef> leaves;  // enter: the leaves of the parent's folder
+};
+
+struct WalkOptions {
+  bool rescan = false;
+  // Folders that were unchanged to the last leaf become one Item::entry, which is only possible
+  // when all items are kept until the walk ends.
+  bool collapse = false;
+  Clock clock;
+  // Called with each file that is to be read, as soon as it is found.
+  std::function<void(const std::shared_ptr<FileWork>&)> on_file;
+};
+
+// What the walk could not do, and what it left out on purpose.
+struct WalkNotes {
+  std::vector<std::pair<std::string, std::string>> unreadable;  // path, reason
+  std::vector<std::string> skipped;                             // "path: reason"
+  std::uint64_t new_files = 0;
+  std::uint64_t unmodified_files = 0;
+  std::uint64_t folders = 0;
+};
+
+class Walk {
+ public:
+  // All references must outlive the walk. `off_limits` names what a folder that must not be
+  // entered is, nothing for others.
+  Walk(Scanner& scanner, store::TreeReader& trees, WalkOptions options,
+       std::function<std::optional<std::string>(const Listed&)> off_limits, WalkNotes& notes);
+  ~Walk();
+
+  // Walks the tree below `root`; `parent` is the volume's root entry in the parent snapshot.
+  // `emit` takes each item and returns false to stop; with collapse, items are gathered and
+  // emitted at the end. Errors: cancelled when `emit` stopped it; what keeps the root itself from
+  // being read.
+  Result<void> run(const std::shared_ptr<ScannedFolder>& root,
+                   const std::optional<store::Entry>& parent,
+                   const std::function<bool(Item&&)>& emit);
+
+ private:
+  struct Frame;
+  Result<bool> enter(const std::shared_ptr<ScannedFolder>& folder,
+                     const std::optional<store::Entry>& parent, int leaf);
+  Result<std::vector<store::LeafRef>> load_parent(Frame& frame);
+  void leave();
+  Result<void> step();
+  void take_file(Frame& frame, store::Entry entry, const store::Entry* before, int leaf);
+  void take_other(Frame& frame, ScannedEntry& scanned, const store::Entry* before, int leaf);
+  bool is_unchanged(const store::Entry& now, const store::Entry& before) const;
+  void put(Item&& item);
+  void cannot_read(const std::string& path, const Error& error);
+
+  Scanner& scanner_;
+  store::TreeReader& trees_;
+  WalkOptions options_;
+  std::function<std::optional<std::string>(const Listed&)> off_limits_;
+  WalkNotes& notes_;
+  std::vector<std::unique_ptr<Frame>> frames_;
+  std::vector<Item> gathered_;
+  const std::function<bool(Item&&)>* emit_ = nullptr;
+  bool stopped_ = false;
+  std::unordered_map<std::uint64_t, std::shared_ptr<FileWork>> linked_;  // by inode
+};
+
+}  // namespace bygone::ingest
