@@ -21,7 +21,6 @@ namespace {
 
 using test::Answer;
 using test::FakeServer;
-using test::message_of;
 using test::TempFolder;
 using test::value_of;
 
@@ -29,6 +28,11 @@ constexpr std::chrono::milliseconds kLong{30'000};
 
 std::unique_ptr<Engine> engine_of(const FakeServer& server) {
   return value_of(connect({.host = server.host(), .deadline = kLong}));
+}
+
+template <class T>
+std::string message_of(const Result<T>& result) {
+  return result.ok() ? "no error" : result.error().message;
 }
 
 template <class T>
