@@ -5,25 +5,28 @@
 // as it is open. append() from several threads; read() too.
 #pragma once
 
-#include <atomic>
-#include <memory>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <unordered_map>
 
+#include "store/base/bytes.h"
 #include "store/base/files.h"
+#include "store/base/result.h"
 #include "store/crypto.h"
 
 namespace bygone::ingest {
 
 class SealedSpill {
  public:
-  // `folder` takes the file when one is needed. `memory_limit` in bytes.
+  // `folder` takes the file when one is needed, and must exist then. `memory_limit` in bytes.
   SealedSpill(std::string folder, std::size_t memory_limit);
 
-  // Keeps a copy of `data` (not empty); returns its ticket. Errors: io, no_space.
+  // Keeps a copy of `data` (not empty); returns its ticket. Errors: io, no_space, not_found
+  // without the folder.
   Result<std::uint64_t> append(ByteView data);
-  // The bytes of a ticket. Errors: corrupt when the file was changed from outside; io.
+  // The bytes of a ticket of append(). Errors: corrupt when the file was changed from outside; io.
   Result<Bytes> read(std::uint64_t ticket);
 
  private:
@@ -33,6 +36,8 @@ class SealedSpill {
     std::uint64_t size = 0;
   };
   Result<void> open_file();
+  Result<void> write_sealed(ByteView data, std::uint64_t offset);
+  Result<Bytes> read_sealed(const Piece& piece);
 
   std::string folder_;
   std::size_t memory_limit_;
@@ -42,7 +47,7 @@ class SealedSpill {
   std::uint64_t next_ticket_ = 0;
   std::uint64_t file_end_ = 0;
   std::unordered_map<std::uint64_t, Piece> pieces_;
-  Fd file_;
+  Fd file_;  // once open, stays as it is
 };
 
 }  // namespace bygone::ingest
