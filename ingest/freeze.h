@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Freezing and thawing containers so that a crash at any point leaves none of them frozen for
-// good: an intent journal is durable before the first pause, and whoever finds the journal of a
-// dead process puts back what ran before. One Freezer, one thread.
+// good: an intent journal (freeze_journal.h) is durable before the first pause, and whoever finds
+// the journal of a dead process puts back what ran before. One Freezer, one thread; it starts
+// threads of its own, one a container, and they end before its calls return.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "ingest/docker/engine.h"
+#include "ingest/freeze_journal.h"
 #include "ingest/source.h"
 #include "store/base/clock.h"
-#include "store/base/files.h"
+#include "store/base/result.h"
 
 namespace bygone::ingest {
 
@@ -27,29 +30,55 @@ class Freezer {
   Freezer& operator=(const Freezer&) = delete;
 
   // Writes the journal, then pauses all `writers` at once. A pause that the engine refuses is
-  // tried again; when one cannot be paused at all, the others are resumed. Writers that have
-  // ended meanwhile are frozen enough. Errors: unavailable, io, or the engine's refusal.
-  Result<void> freeze(const std::vector<Writer>& writers);
+  // tried again; when one cannot be paused within `deadline` (in all), the others are resumed.
+  // Writers that have ended meanwhile, or wait in a crash loop for their next start (an engine
+  // cannot pause those), are frozen enough: nothing of them runs now, and thaw() tells if that
+  // changed. Once for each thaw(). Errors: unavailable, io, or the engine's refusal; if then a
+  // container could not be resumed either, the message says so, the journal stays and thaw() (or
+  // `bygone thaw`) may be tried.
+  Result<void> freeze(const std::vector<Writer>& writers,
+                      std::chrono::milliseconds deadline = std::chrono::seconds(10));
   // Resumes all and removes the journal. True when every member was paused throughout: nobody
-  // killed or resumed one from outside. Errors: when one could not be resumed; the journal stays.
+  // killed, resumed or started one from outside, those that somebody else paused included.
+  // Errors: when one could not be resumed (may be tried again); the journal stays.
   Result<bool> thaw();
 
   [[nodiscard]] Nanoseconds frozen_at() const { return frozen_at_; }  // after the last pause
-  [[nodiscard]] Nanoseconds window() const { return window_; }  // first pause to last resume
-  [[nodiscard]] Nanoseconds skew() const { return skew_; }      // first pause to last pause
+  [[nodiscard]] Nanoseconds window() const { return window_; }        // first pause to last resume
+  [[nodiscard]] Nanoseconds skew() const { return skew_; }            // first pause to last pause
 
  private:
-  Result<void> write_journal(const std::vector<Writer>& writers);
-  Result<void> remove_journal();
-  Result<bool> pause(const Writer& writer);
+  struct Member {
+    FreezeRecord::Container container;
+    enum class Hold {
+      none,     // not paused by us: not yet, or no longer
+      ours,     // paused by us and nobody else
+      unsure,   // a pause failed, and may take hold all the same
+      foreign,  // paused by somebody else
+      ended,    // nothing of it runs
+    } hold = Hold::none;
+    bool listed = false;  // in the journal
+    bool lasted = true;   // stayed as it was until thaw()
+    std::optional<Error> failure;
+  };
+  using Deadline = std::chrono::steady_clock::time_point;
+
+  void look(Member& member);
+  void pause(Member& member, Deadline deadline, std::atomic<bool>& give_up);
+  void resume(Member& member);
+  void check_stayed(Member& member);
+  Result<void> prepare(const std::vector<Writer>& writers);
+  Result<void> open_journal();
+  Result<void> settle_journal();
   Result<void> resume_all();
+  [[nodiscard]] Error undo(Error cause);
+  [[nodiscard]] FreezeRecord record(Member::Hold hold) const;
 
   docker::Engine& engine_;
   std::string state_folder_;
   Clock clock_;
-  Fd journal_;
-  std::string journal_path_;
-  std::vector<Writer> frozen_;
+  FreezeJournal journal_;
+  std::vector<Member> members_;
   Nanoseconds first_pause_ = 0;
   Nanoseconds frozen_at_ = 0;
   Nanoseconds window_ = 0;
@@ -61,11 +90,14 @@ struct Thawed {
   bool was_paused = false;
 };
 
-// Whether a process that died left a journal behind. Cheap: needs no engine.
+// Whether a process that died left a journal behind, be it one that cannot be read. Cheap: needs
+// no engine.
 [[nodiscard]] bool has_dead_journals(const std::string& state_folder);
 // Resumes what processes that died had frozen, and removes their journals. Those of living
-// processes are left alone. Returns what was found. Errors: unavailable when the engine is needed
-// and cannot be reached (the journals stay); io.
+// processes are left alone, and so is a container that was started anew since. Returns what was
+// found. Errors: unavailable when the engine is needed and cannot be reached, or when a journal is
+// about another engine; corrupt or unsupported for a journal that cannot be read; io. Each names
+// the journal, which stays; all other journals are seen to first.
 Result<std::vector<Thawed>> thaw_dead_journals(docker::Engine& engine,
                                                const std::string& state_folder);
 

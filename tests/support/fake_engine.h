@@ -21,7 +21,7 @@ class FakeEngine final : public Engine {
   explicit FakeEngine(std::string address = "unix:///run/fake.sock")
       : address_(std::move(address)) {}
 
-  // A container that runs. Change it through with().
+  // A container, by default one that runs.
   void add(const std::string& id, Status status = Status::running) {
     const std::lock_guard lock(mutex_);
     states_[id].started_at = "2024-01-01T00:00:00Z";
