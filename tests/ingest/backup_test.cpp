@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/backup.h"
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ingest/discover.h"
+#include "store/chunk_store.h"
+#include "tests/support/fake_engine.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::ingest {
+namespace {
+
+namespace stdfs = std::filesystem;
+using store::Entry;
+using store::Extent;
+
+std::string random_text(std::size_t size, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::string text(size, '\0');
+  for (char& c : text) c = static_cast<char>(engine());
+  return text;
+}
+
+void write_file(const stdfs::path& path, std::string_view content) {
+  std::ofstream(path, std::ios::binary)
+      .write(content.data(), static_cast<std::streamsize>(content.size()));
+}
+
+void overwrite(const stdfs::path& path, std::size_t offset, std::string_view bytes) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+// Moves the times of everything below `path` into the past, as far as a test can: mtime. The
+// clock of the backup runs ahead instead, so that nothing is racy.
+constexpr Nanoseconds kLater = 3600 * kSecond;
+
+class BackupTest : public testing::Test {
+ protected:
+  BackupTest() {
+    stdfs::create_directory(source_dir());
+    secret_.kind = store::Secret::Kind::key_file;
+    secret_.bytes = store::SecretBytes::copy_of(as_bytes("a key file"));
+    EXPECT_TRUE(store::Repository::create(repository_dir(), secret_).ok());
+    open();
+  }
+
+  std::string repository_dir() const { return folder_.path() + "/repository"; }
+  stdfs::path source_dir() const { return folder_.path() + "/source"; }
+
+  void open() {
+    repository_.reset();
+    auto repository = store::Repository::open(repository_dir(), secret_);
+    ASSERT_TRUE(repository.ok()) << repository.error().message;
+    repository_ = std::move(*repository);
+  }
+
+  void add_writer() {
+    engine_.add("c1");
+    ingest::Writer writer;
+    writer.id = "c1";
+    writer.name = "db";
+    writers_ = {writer};
+  }
+
+  // `act` runs between the hot pass and the walk under the freeze, as an application would.
+  void before_freeze(std::function<void()> act) {
+    engine_.before = [act = std::move(act)](const std::string& call) {
+      if (call.starts_with("pause")) act();
+    };
+  }
+
+  Result<BackupReport> run(BackupOptions options = {}) {
+    auto source = folder_source("data", source_dir());
+    if (!source) return std::move(source).error();
+    source->writers = writers_;
+    return run(*source, std::move(options));
+  }
+
+  Result<BackupReport> run(const Source& source, BackupOptions options) {
+    options.state_folder = folder_.path() + "/state";
+    options.clock = [] { return system_now() + kLater; };
+    auto session = TRY(store::Session::begin(*repository_, options.compression));
+    return backup(*session, source, &engine_, options, {}, cancel_);
+  }
+
+  BackupReport must_run(BackupOptions options = {}) {
+    auto report = run(std::move(options));
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return report.ok() ? std::move(*report) : BackupReport{};
+  }
+
+  // The entry at `path` in a snapshot.
+  std::optional<Entry> find(const store::Snapshot& snapshot, const std::string& path) {
+    Entry at = snapshot.volumes.at(0).root;
+    for (const auto& part : stdfs::path(path)) {
+      auto next = repository_->trees().lookup(at, part.string());
+      EXPECT_TRUE(next.ok()) << next.error().message;
+      if (!next.ok() || !*next) return std::nullopt;
+      at = **next;
+    }
+    return at;
+  }
+
+  std::string content(const Entry& entry) {
+    if (entry.content == Entry::Content::inline_bytes) {
+      return std::string(as_text(entry.inline_bytes));
+    }
+    std::string out(entry.size, '\0');
+    auto walked = repository_->trees().extents(
+        entry, 0, entry.size, [&](std::uint64_t at, const Extent& extent) {
+          if (extent.kind != Extent::Kind::data) return true;
+          auto chunk = repository_->chunks().get(store::ChunkKind::data, extent.chunk);
+          EXPECT_TRUE(chunk.ok()) << chunk.error().message;
+          if (!chunk.ok()) return false;
+          out.replace(at, extent.length,
+                      as_text(ByteView(**chunk).subspan(extent.offset, extent.length)));
+          return true;
+        });
+    EXPECT_TRUE(walked.ok());
+    return out;
+  }
+
+  std::string content(const store::Snapshot& snapshot, const std::string& path) {
+    auto entry = find(snapshot, path);
+    EXPECT_TRUE(entry.has_value()) << path;
+    return entry ? content(*entry) : "";
+  }
+
+  // Everything below the source folder is in `snapshot` with the same bytes.
+  void expect_equal(const store::Snapshot& snapshot) {
+    for (const auto& each : stdfs::recursive_directory_iterator(source_dir())) {
+      const std::string path = stdfs::relative(each.path(), source_dir());
+      auto entry = find(snapshot, path);
+      ASSERT_TRUE(entry.has_value()) << path;
+      if (!each.is_regular_file() || each.is_symlink()) continue;
+      std::ifstream in(each.path(), std::ios::binary);
+      const std::string expected((std::istreambuf_iterator<char>(in)), {});
+      ASSERT_EQ(entry->size, expected.size()) << path;
+      ASSERT_TRUE(content(*entry) == expected) << path;
+    }
+  }
+
+  test::TempFolder folder_;
+  store::Secret secret_;
+  std::unique_ptr<store::Repository> repository_;
+  docker::FakeEngine engine_;
+  std::vector<ingest::Writer> writers_;
+  std::atomic<bool> cancel_{false};
+};
+
+TEST_F(BackupTest, KeepsFilesOfEverySize) {
+  stdfs::create_directories(source_dir() / "a/b/c");
+  unsigned seed = 1;
+  for (const std::size_t size :
+       {0u, 1u, 64u, 65u, 4095u, 65535u, 65536u, 65537u, 300000u, 1048576u, 1048577u, 5000000u}) {
+    write_file(source_dir() / ("f" + std::to_string(size)), random_text(size, seed++));
+    write_file(source_dir() / "a/b" / ("g" + std::to_string(size)), random_text(size, seed++));
+  }
+  const BackupReport report = must_run();
+  EXPECT_EQ(report.snapshot.files, 24u);
+  EXPECT_EQ(report.snapshot.folders, 4u);
+  EXPECT_TRUE(report.unreadable.empty());
+  expect_equal(report.snapshot);
+  open();
+  expect_equal(report.snapshot);
+}
+
+TEST_F(BackupTest, KeepsManySmallFiles) {
+  for (int d = 0; d < 6; ++d) {
+    const stdfs::path dir = source_dir() / ("d" + std::to_string(d));
+    stdfs::create_directory(dir);
+    for (int i = 0; i < 500; ++i) {
+      write_file(dir / std::to_string(i), random_text(static_cast<std::size_t>(i) * 7,
+                                                      1000u + static_cast<unsigned>(d * 500 + i)));
+    }
+  }
+  const BackupReport report = must_run();
+  EXPECT_EQ(report.snapshot.files, 3000u);
+  expect_equal(report.snapshot);
+}
+
+TEST_F(BackupTest, StoresNothingTwiceWhenNothingChanged) {
+  write_file(source_dir() / "small", random_text(1000, 1));
+  write_file(source_dir() / "large", random_text(3000000, 2));
+  const BackupReport first = must_run();
+  const BackupReport second = must_run();
+  EXPECT_EQ(second.snapshot.added_bytes, 0u);
+  EXPECT_EQ(second.bytes_read, 0u);
+  EXPECT_EQ(second.unmodified_files, 2u);
+  EXPECT_EQ(second.snapshot.volumes[0].root, first.snapshot.volumes[0].root);
+  EXPECT_EQ(second.snapshot.sequence, 2u);
+  EXPECT_EQ(second.snapshot.previous, first.snapshot.id);
+  EXPECT_NE(second.snapshot.listed_name, first.snapshot.listed_name);
+}
+
+TEST_F(BackupTest, FindsWhatChanged) {
+  write_file(source_dir() / "small", "before");
+  write_file(source_dir() / "large", random_text(3000000, 2));
+  write_file(source_dir() / "gone", "x");
+  const BackupReport first = must_run();
+  write_file(source_dir() / "small", "after");
+  overwrite(source_dir() / "large", 1500000, "changed");
+  write_file(source_dir() / "new", random_text(200, 9));
+  stdfs::remove(source_dir() / "gone");
+  const BackupReport second = must_run();
+  expect_equal(second.snapshot);
+  EXPECT_FALSE(find(second.snapshot, "gone").has_value());
+  EXPECT_LT(second.snapshot.added_bytes, 1200000u);
+  EXPECT_EQ(content(first.snapshot, "small"), "before");
+  EXPECT_EQ(content(first.snapshot, "gone"), "x");
+}
+
+TEST_F(BackupTest, TellsHolesFromWrittenZeros) {
+  const stdfs::path path = source_dir() / "sparse";
+  const int fd = ::open(path.c_str(), O_CREAT | O_RDWR, 0600);
+  const std::string zeros(1 << 20, '\0');
+  ASSERT_EQ(::pwrite(fd, "begin", 5, 0), 5);
+  ASSERT_EQ(::pwrite(fd, zeros.data(), zeros.size(), 8 << 20), 1 << 20);
+  ASSERT_EQ(::pwrite(fd, "end", 3, 64 << 20), 3);
+  ::close(fd);
+  const BackupReport report = must_run();
+  const auto entry = find(report.snapshot, "sparse");
+  ASSERT_TRUE(entry.has_value());
+  std::uint64_t holes = 0;
+  std::uint64_t written = 0;
+  ASSERT_TRUE(repository_->trees()
+                  .extents(*entry, 0, entry->size,
+                           [&](std::uint64_t, const Extent& extent) {
+                             if (extent.kind == Extent::Kind::hole) holes += extent.length;
+                             if (extent.kind == Extent::Kind::zero) written += extent.length;
+                             return true;
+                           })
+                  .ok());
+  EXPECT_GT(holes, 60u << 20);
+  EXPECT_EQ(written, 1u << 20);
+  expect_equal(report.snapshot);
+}
+
+TEST_F(BackupTest, NamesLinksOfOneFileWithOneContent) {
+  write_file(source_dir() / "a", random_text(100000, 3));
+  stdfs::create_directory(source_dir() / "d");
+  stdfs::create_hard_link(source_dir() / "a", source_dir() / "d/b");
+  const BackupReport report = must_run();
+  const auto a = find(report.snapshot, "a");
+  const auto b = find(report.snapshot, "d/b");
+  ASSERT_TRUE(a && b);
+  EXPECT_EQ(a->inode, b->inode);
+  EXPECT_EQ(a->extents, b->extents);
+  EXPECT_EQ(report.bytes_read, 100000u);
+}
+
+TEST_F(BackupTest, LeavesOutWhatIsExcluded) {
+  stdfs::create_directories(source_dir() / "cache/deep");
+  write_file(source_dir() / "cache/deep/x", "1");
+  write_file(source_dir() / "keep.txt", "1");
+  write_file(source_dir() / "drop.tmp", "1");
+  const BackupReport report =
+      must_run({.tags = {}, .exclude = {"cache/", "*.tmp"}, .state_folder = {}, .off_limits = {}});
+  EXPECT_TRUE(find(report.snapshot, "keep.txt").has_value());
+  EXPECT_FALSE(find(report.snapshot, "cache").has_value());
+  EXPECT_FALSE(find(report.snapshot, "drop.tmp").has_value());
+}
+
+TEST_F(BackupTest, NeverEntersTheRepository) {
+  auto source = folder_source("all", folder_.path());
+  ASSERT_TRUE(source.ok());
+  write_file(source_dir() / "x", "1");
+  auto report = run(*source, {});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  const auto entry = find(report->snapshot, "repository");
+  ASSERT_TRUE(entry.has_value());
+  EXPECT_EQ(entry->entries, 0u);
+  EXPECT_EQ(entry->flags, store::kNotCrossed);
+  ASSERT_EQ(report->skipped.size(), 1u);
+  EXPECT_EQ(report->skipped[0], "repository: the repository itself, left out");
+}
+
+TEST_F(BackupTest, FollowsNoLinkOutOfTheSource) {
+  stdfs::create_directory_symlink("/etc", source_dir() / "etc");
+  stdfs::create_symlink("/etc/passwd", source_dir() / "passwd");
+  const BackupReport report = must_run();
+  EXPECT_EQ(find(report.snapshot, "etc")->type, store::FileType::symlink);
+  EXPECT_EQ(find(report.snapshot, "etc")->target, "/etc");
+  EXPECT_EQ(find(report.snapshot, "passwd")->target, "/etc/passwd");
+}
+
+TEST_F(BackupTest, CommitsNothingWhenCancelled) {
+  write_file(source_dir() / "x", random_text(5000000, 5));
+  cancel_ = true;
+  auto report = run();
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().code, Code::cancelled);
+  EXPECT_TRUE(repository_->snapshot_ids()->empty());
+}
+
+TEST_F(BackupTest, SeesThePastUnderAFreezeAndNothingLater) {
+  add_writer();
+  const std::string before = random_text(3000000, 6);
+  write_file(source_dir() / "table", before);
+  write_file(source_dir() / "small", "hot");
+  write_file(source_dir() / "same", random_text(200000, 8));
+  stdfs::create_directory(source_dir() / "quiet");
+  write_file(source_dir() / "quiet/q", "q");
+  before_freeze([&] {
+    overwrite(source_dir() / "table", 1000000, "page written after the hot pass");
+    write_file(source_dir() / "small", "frozen");
+    write_file(source_dir() / "fresh", random_text(150000, 7));
+    write_file(source_dir() / "grown", std::string(700000, 'g'));
+  });
+  const BackupReport report = must_run();
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::freeze);
+  EXPECT_EQ(engine_.calls(), (std::vector<std::string>{"pause c1", "unpause c1"}));
+  expect_equal(report.snapshot);
+  before_freeze([&] {
+    stdfs::resize_file(source_dir() / "table", 1234567);
+    stdfs::remove(source_dir() / "fresh");
+    stdfs::resize_file(source_dir() / "grown", 5000000);
+  });
+  overwrite(source_dir() / "table", 5, "x");
+  overwrite(source_dir() / "grown", 5, "x");
+  const BackupReport second = must_run();
+  expect_equal(second.snapshot);
+  EXPECT_FALSE(find(second.snapshot, "fresh").has_value());
+  EXPECT_FALSE(stdfs::exists(folder_.path() + "/state/freeze") &&
+               !stdfs::is_empty(folder_.path() + "/state/freeze"));
+}
+
+TEST_F(BackupTest, CallsItLiveWhenTheFreezeDidNotLast) {
+  add_writer();
+  write_file(source_dir() / "x", "1");
+  // A `docker kill -s HUP` thaws a paused container, and the engine says so only when asked.
+  engine_.before = [&](const std::string& call) {
+    if (call.starts_with("unpause")) engine_.set_status("c1", docker::Status::running);
+  };
+  const BackupReport report = must_run();
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::live);
+  ASSERT_EQ(report.warnings.size(), 1u);
+  BackupOptions strict;
+  strict.quiesce = Quiesce::freeze;
+  EXPECT_FALSE(run(strict).ok());
+}
+
+TEST_F(BackupTest, KeepsHolesOfAFileThatChangedUnderTheFreeze) {
+  add_writer();
+  const stdfs::path path = source_dir() / "sparse";
+  write_file(path, "head");
+  stdfs::resize_file(path, 30u << 20);
+  before_freeze([&] { overwrite(path, 15u << 20, "middle"); });
+  const BackupReport report = must_run();
+  const auto entry = find(report.snapshot, "sparse");
+  ASSERT_TRUE(entry.has_value());
+  std::uint64_t stored = 0;
+  ASSERT_TRUE(repository_->trees()
+                  .extents(*entry, 0, entry->size,
+                           [&](std::uint64_t, const Extent& extent) {
+                             if (extent.kind != Extent::Kind::hole) stored += extent.length;
+                             return true;
+                           })
+                  .ok());
+  EXPECT_LT(stored, 1u << 20);
+  expect_equal(report.snapshot);
+}
+
+TEST_F(BackupTest, ReadsABindOfOneFile) {
+  write_file(source_dir() / "only.conf", random_text(100, 4));
+  Source source = *folder_source("conf", source_dir());
+  source.kind = store::SourceKind::container;
+  source.volumes[0].host_path = source_dir() / "only.conf";
+  auto report = run(source, {});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(report->snapshot.consistency, store::Consistency::idle);
+  EXPECT_EQ(content(report->snapshot.volumes[0].root), random_text(100, 4));
+}
+
+}  // namespace
+}  // namespace bygone::ingest
