@@ -25,13 +25,13 @@ Result<std::unique_ptr<PackWriter>> PackWriter::create(Files& files, const KeyRi
   std::unique_ptr<PackWriter> writer(new PackWriter(files, repository, header, std::move(key)));
   auto temp = TRY(TempFile::create(files, repository + "/tmp", "pack-" + header.pack.hex()));
   writer->tmp_path_ = temp.path();
-  writer->fd_ = temp.release();
-  TRY(files.write_at(writer->fd_, encode_pack_header(header), 0));
+  writer->fd_ = std::make_shared<const Fd>(temp.release());
+  TRY(files.write_at(*writer->fd_, encode_pack_header(header), 0));
   return writer;
 }
 
 PackWriter::~PackWriter() {
-  if (!finished_ && fd_.is_open()) {
+  if (!finished_ && fd_) {
     ignore(files_.remove(tmp_path_), "the next session cleans tmp/");
   }
 }
@@ -62,7 +62,7 @@ Result<void> PackWriter::write(const Record& record, ByteView stored) {
        view.first(kSealedHeadBytes));
   seal(key_, offset_nonce(record.offset + kSealedHeadBytes), pack_associated(header_, 'b', head),
        stored, view.subspan(kSealedHeadBytes));
-  TRY(files_.write_at(fd_, sealed, record.offset));
+  TRY(files_.write_at(*fd_, sealed, record.offset));
 
   // Begin writeback as we go, so that the fdatasync at the end finds little to do. A hint: where
   // it falls between records written side by side does not matter.
@@ -72,7 +72,7 @@ Result<void> PackWriter::write(const Record& record, ByteView stored) {
     if (record.offset < writeback_ + kWritebackStep) return {};
     from = std::exchange(writeback_, record.offset);
   }
-  files_.start_writeback(fd_, from, record.offset - from);
+  files_.start_writeback(*fd_, from, record.offset - from);
   return {};
 }
 
@@ -106,13 +106,22 @@ Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,
 }
 
 Result<Bytes> PackWriter::read(std::uint32_t slot, ByteView base) const {
-  return read_record(files_, fd_, key_, header_, record(slot), base);
+  std::shared_ptr<const Fd> fd;
+  {
+    const std::lock_guard lock(mutex_);
+    fd = fd_;
+  }
+  if (!fd) {
+    const std::string path = pack_path(repository_, header_.pack);
+    fd = std::make_shared<const Fd>(TRY(files_.open(path, O_RDONLY, 0)));
+  }
+  return read_record(files_, *fd, key_, header_, record(slot), base);
 }
 
 Result<void> PackWriter::write_sealed(std::uint64_t offset, char piece, ByteView plain) {
   Bytes sealed(plain.size() + kTagBytes);
   seal(key_, offset_nonce(offset), pack_associated(header_, piece), plain, sealed);
-  return files_.write_at(fd_, sealed, offset);
+  return files_.write_at(*fd_, sealed, offset);
 }
 
 Result<void> PackWriter::finish() {
@@ -132,14 +141,16 @@ Result<void> PackWriter::finish() {
   const std::uint64_t trailer = size - kSealedTrailerBytes;
   Bytes padding(trailer - footer_end);
   fill_random(padding);
-  TRY(files_.write_at(fd_, padding, footer_end));
+  TRY(files_.write_at(*fd_, padding, footer_end));
   TRY(write_sealed(trailer, 't',
                    encode_trailer({.footer_offset = footer,
                                    .footer_size = footer_end - footer,
                                    .records = static_cast<std::uint32_t>(records_.size())})));
-  TRY(files_.sync_data(fd_));
+  TRY(files_.sync_data(*fd_));
   TRY(files_.rename(tmp_path_, pack_path(repository_, header_.pack)));
   finished_ = true;
+  const std::lock_guard lock(mutex_);
+  fd_.reset();
   return {};
 }
 

@@ -34,7 +34,8 @@ class PackWriter {
   std::uint32_t reserve(Record& record);
   // Seals `stored` and writes it at the reserved place. Errors: io, no_space; the pack is lost.
   Result<void> write(const Record& record, ByteView stored);
-  // The decoded record of a slot that was written. `base`: decoded base of a delta, else empty.
+  // The decoded record of a slot that was written, before or after finish(), which closes the file:
+  // a long session has many finished packs. `base`: decoded base of a delta, else empty.
   Result<Bytes> read(std::uint32_t slot, ByteView base) const;
   [[nodiscard]] Record record(std::uint32_t slot) const;
 
@@ -54,7 +55,7 @@ class PackWriter {
   PackHeader header_;
   SecretBytes key_;
   std::string tmp_path_;
-  Fd fd_;
+  std::shared_ptr<const Fd> fd_;  // read() may outlive finish(); guarded by mutex_ there
   mutable std::mutex mutex_;
   std::vector<Record> records_;
   std::uint64_t end_ = kPackHeaderBytes;

@@ -143,6 +143,7 @@ Result<std::vector<Record>> decode_record_table(ByteView data, std::uint64_t foo
     record.offset = end + kRecordAlign * TRY(r.varint_at_most(kMaxPackBytes / kRecordAlign));
     record.id = TRY(r.id<ChunkId>());
     const std::uint8_t flags = TRY(r.u8());
+    if ((flags & 0x0f & ~kHasBase) != 0) return damaged("a record of unknown form");
     record.codec = flags >> 4;
     const std::uint64_t tag = TRY(r.varint());
     if (tag >= tags.size()) return damaged("a record of an unlisted volume");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Results in GoogleTest: value_of() fails the test with the error's message and ends the program's
-// test by exception; EXPECT_OK and EXPECT_CODE are for the rest.
+// Results in GoogleTest: value_of() ends the test by exception with the error's message; EXPECT_OK
+// and EXPECT_CODE are for the rest. Any thread.
 #pragma once
 
 #include <stdexcept>
@@ -19,28 +19,21 @@ T value_of(Result<T> result) {
 }
 
 template <class T>
-std::string message_of(const Result<T>& result) {
-  return result.ok() ? "no error" : result.error().message;
+testing::AssertionResult is_ok(const Result<T>& result) {
+  if (result.ok()) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "error: " << result.error().message;
+}
+
+template <class T>
+testing::AssertionResult fails_with(Code code, const Result<T>& result) {
+  if (result.ok()) return testing::AssertionFailure() << "no error";
+  if (result.error().code == code) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "another error, " << static_cast<int>(result.error().code)
+                                     << ": " << result.error().message;
 }
 
 }  // namespace bygone::test
 
-#define EXPECT_OK(...)                                                            \
-  do {                                                                            \
-    const auto& bygone_result = (__VA_ARGS__);                                    \
-    EXPECT_TRUE(bygone_result.ok()) << ::bygone::test::message_of(bygone_result); \
-  } while (false)
-#define ASSERT_OK(...)                                                            \
-  do {                                                                            \
-    const auto& bygone_result = (__VA_ARGS__);                                    \
-    ASSERT_TRUE(bygone_result.ok()) << ::bygone::test::message_of(bygone_result); \
-  } while (false)
-#define EXPECT_CODE(wanted, ...)                                                        \
-  do {                                                                                  \
-    const auto& bygone_result = (__VA_ARGS__);                                          \
-    EXPECT_FALSE(bygone_result.ok()) << #__VA_ARGS__;                                   \
-    if (!bygone_result.ok()) {                                                          \
-      EXPECT_EQ(static_cast<int>(bygone_result.error().code), static_cast<int>(wanted)) \
-          << bygone_result.error().message;                                             \
-    }                                                                                   \
-  } while (false)
+#define EXPECT_OK(...) EXPECT_TRUE(::bygone::test::is_ok(__VA_ARGS__))
+#define ASSERT_OK(...) ASSERT_TRUE(::bygone::test::is_ok(__VA_ARGS__))
+#define EXPECT_CODE(code, ...) EXPECT_TRUE(::bygone::test::fails_with(code, __VA_ARGS__))
