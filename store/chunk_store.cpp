@@ -9,6 +9,8 @@ namespace bygone::store {
 namespace {
 
 constexpr std::size_t kPackCacheBytes = 16u << 20;
+// Each open pack is a descriptor: at most 256 of them, however few records they hold.
+constexpr std::size_t kPackCost = 64u << 10;
 constexpr std::size_t kAdoptBatch = 256u << 10;  // rows inserted in one transaction
 
 Error no_such_chunk(const ChunkId& id) {
@@ -31,7 +33,7 @@ ChunkStore::~ChunkStore() = default;
 Result<std::shared_ptr<const PackReader>> ChunkStore::pack(const PackId& id) {
   if (auto hit = packs_.find(id)) return *hit;
   auto reader = TRY(PackReader::open(files_, keys_, repository_, id));
-  packs_.insert(id, reader, 4096 + reader->records().size() * sizeof(Record));
+  packs_.insert(id, reader, std::max(kPackCost, reader->records().size() * sizeof(Record)));
   return reader;
 }
 
@@ -59,28 +61,38 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::fetch(ChunkKind kind, const Chu
   if (kind == ChunkKind::data) {
     if (auto hit = chunks_.find(id)) return *hit;
   }
-  auto location = index_.find(id);
-  auto result = [&]() -> Result<std::shared_ptr<const Bytes>> {
-    if (!location.ok() || !*location) return no_such_chunk(id);
-    return read_at(kind, id, **location, depth);
-  }();
-  if (!result && result.error().code == Code::not_found) {
-    const auto found = TRY(find_slowly(id));
-    if (!found) return no_such_chunk(id);
-    location = found;
-    result = read_at(kind, id, *found, depth);
-  }
-  if (!result && result.error().code == Code::corrupt) {
-    for (const Location& copy : TRY(find_copies(id, **location))) {
-      auto again = read_at(kind, id, copy, depth);
-      if (again) {
-        result = std::move(again);
-        break;
-      }
-    }
+  const auto location = index_.find(id);
+  const std::optional<Location> at = location.ok() ? *location : std::nullopt;
+  auto result = at ? read_at(kind, id, *at, depth) : no_such_chunk(id);
+  if (!result) {
+    const Code code = result.error().code;
+    if (code != Code::not_found && code != Code::corrupt) return result;
+    result = fetch_slowly(kind, id, at, std::move(result).error(), depth);
   }
   if (result && kind == ChunkKind::data) chunks_.insert(id, *result, (*result)->size());
   return result;
+}
+
+// The index gave no answer or a wrong one, or the record that it named is damaged: footers decide.
+// `error` tells what came of `tried`.
+Result<std::shared_ptr<const Bytes>> ChunkStore::fetch_slowly(ChunkKind kind, const ChunkId& id,
+                                                              const std::optional<Location>& tried,
+                                                              Error error, int depth) {
+  if (error.code == Code::not_found) {
+    const auto found = find_slowly(id);
+    if (found && found != tried) {
+      auto result = read_at(kind, id, *found, depth);
+      if (result) return result;
+      error = std::move(result).error();
+    }
+  }
+  for (const Location& copy : find_copies(id)) {
+    if (copy == tried && error.code == Code::corrupt) continue;
+    auto result = read_at(kind, id, copy, depth);
+    if (result) return result;
+    if (result.error().code == Code::corrupt) error = std::move(result).error();
+  }
+  return error;
 }
 
 Result<std::shared_ptr<const Bytes>> ChunkStore::get(ChunkKind kind, const ChunkId& id) {
@@ -112,6 +124,8 @@ Result<std::vector<PackId>> ChunkStore::list_packs() {
   std::vector<PackId> packs;
   const std::string root = repository_ + "/packs";
   for (const std::string& bucket : TRY(files_.list(root))) {
+    std::uint8_t number = 0;
+    if (!from_hex(bucket, {&number, 1})) continue;  // not ours: verify names it
     for (const std::string& name : TRY(files_.list(root + "/" + bucket))) {
       if (const auto id = PackId::from_hex_text(name)) packs.push_back(*id);
     }
@@ -156,41 +170,52 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
 }
 
 Result<void> ChunkStore::rebuild_index() {
-  TRY(index_.clear());
+  auto cleared = index_.clear();
+  if (!cleared) {
+    index_.mark_suspect();
+    return cleared;
+  }
   TRY(adopt_packs());
   return {};
 }
 
-Result<std::optional<Location>> ChunkStore::find_slowly(const ChunkId& id) {
+// Where the index says it is once it has learned of every pack; nothing when that does not help.
+std::optional<Location> ChunkStore::find_slowly(const ChunkId& id) {
   const std::lock_guard lock(slow_mutex_);
-  // Another process may have written packs since this one looked.
-  TRY(adopt_packs());
-  const auto proven = [&]() -> Result<std::optional<Location>> {
-    auto location = TRY(index_.find(id));
-    if (!location) return location;
-    auto reader = pack(location->pack);
-    const bool right = reader.ok() && location->slot < (*reader)->records().size() &&
-                       (*reader)->records()[location->slot].id == id;
-    if (!right) location.reset();
-    return location;
+  const auto proven = [&]() -> std::optional<Location> {
+    const auto location = index_.find(id);
+    if (!location.ok() || !*location) return std::nullopt;
+    auto reader = pack((*location)->pack);
+    const bool right = reader.ok() && (*location)->slot < (*reader)->records().size() &&
+                       (*reader)->records()[(*location)->slot].id == id;
+    return right ? *location : std::nullopt;
   };
-  auto location = TRY(proven());
-  if (location || rebuilt_) return location;
+  // Another process may have written packs since this one looked.
+  const auto adopted = adopt_packs();
+  if (adopted) {
+    auto location = proven();
+    if (location || rebuilt_) return location;
+  }
+  if (rebuilt_) return std::nullopt;
   log::warning("chunk " + id.hex() + " is not where the index says: rebuilding the index");
   rebuilt_ = true;
-  TRY(rebuild_index());
+  if (auto rebuilt = rebuild_index(); !rebuilt) log::warning(rebuilt.error().message);
   return proven();
 }
 
-Result<std::vector<Location>> ChunkStore::find_copies(const ChunkId& id, const Location& known) {
+std::vector<Location> ChunkStore::find_copies(const ChunkId& id) {
   std::vector<Location> copies;
-  for (const PackId& pack_id : TRY(list_packs())) {
+  const auto listing = list_packs();
+  if (!listing) {
+    log::warning(listing.error().message);
+    return copies;
+  }
+  for (const PackId& pack_id : *listing) {
     auto reader = pack(pack_id);
     if (!reader) continue;
     const auto& records = (*reader)->records();
     for (std::uint32_t slot = 0; slot < records.size(); ++slot) {
-      const Location at{pack_id, slot};
-      if (records[slot].id == id && at != known) copies.push_back(at);
+      if (records[slot].id == id) copies.push_back({pack_id, slot});
     }
   }
   return copies;

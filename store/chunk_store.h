@@ -41,9 +41,10 @@ class ChunkStore : public ChunkSource {
   // The packs in `packs/` now.
   Result<std::vector<PackId>> list_packs();
   // Inserts packs that the index does not know (adoption), drops those that are gone. Damaged
-  // footers are skipped with a warning. Returns the listing.
+  // footers are skipped with a warning. Returns the listing. Errors: of the medium; of the index.
   Result<std::vector<PackId>> adopt_packs();
-  // Empties the index and adopts all packs.
+  // Empties the index and adopts all packs. Errors: as adopt_packs(); an index so damaged that it
+  // cannot be emptied is marked, and the next start makes a new one.
   Result<void> rebuild_index();
 
  private:
@@ -52,8 +53,11 @@ class ChunkStore : public ChunkSource {
   Result<std::shared_ptr<const Bytes>> fetch(ChunkKind kind, const ChunkId& id, int depth);
   Result<bool> is_stored_at(ChunkKind kind, const ChunkId& id, const Location& at,
                             const std::unordered_set<PackId, IdHash>& listing, int depth);
-  Result<std::optional<Location>> find_slowly(const ChunkId& id);
-  Result<std::vector<Location>> find_copies(const ChunkId& id, const Location& known);
+  Result<std::shared_ptr<const Bytes>> fetch_slowly(ChunkKind kind, const ChunkId& id,
+                                                    const std::optional<Location>& tried,
+                                                    Error error, int depth);
+  std::optional<Location> find_slowly(const ChunkId& id);
+  std::vector<Location> find_copies(const ChunkId& id);
 
   Files& files_;
   const KeyRing& keys_;

@@ -22,6 +22,7 @@ using lmdb::Table;
 constexpr std::uint32_t kSchema = 1;
 constexpr std::string_view kSchemaKey = "schema";
 constexpr std::string_view kNextPackKey = "next_pack";
+constexpr const char* kSuspect = "/suspect";
 
 // Rows are little-endian but for the pack number as a key: LMDB sorts keys by their bytes.
 std::array<std::uint8_t, 4> number_key(std::uint32_t number) {
@@ -87,58 +88,57 @@ void watch_for_index_crashes() {
   for (const int signal : {SIGSEGV, SIGBUS, SIGABRT}) ::signal(signal, on_crash);
 }
 
+Result<void> Index::open_in(const std::string& folder) {
+  folder_ = folder;
+  auto made = files_->make_directory(folder);
+  if (!made && made.error().code != Code::exists) return made;
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) return os_error(errno, "index: " + folder);
+  fresh_ = !files_->info(folder + "/data.mdb").ok();
+  bool rebuild = files_->info(folder + kSuspect).ok();
+  if (rebuild) log::warning("index " + folder + " is suspect after a crash: rebuilding it");
+  if (!rebuild) {
+    auto env = open_env(folder);
+    if (env) {
+      env_ = std::move(env).value();
+      return {};
+    }
+    if (env.error().code != Code::corrupt) return std::move(env).error();
+    log::warning(env.error().message + ": rebuilding it from the packs");
+  }
+  for (const char* name : {"/data.mdb", "/lock.mdb"}) {
+    auto removed = files_->remove(folder + name);
+    if (!removed && removed.error().code != Code::not_found) return removed;
+  }
+  env_ = TRY(open_env(folder));
+  fresh_ = true;
+  if (rebuild) ignore(files_->remove(folder + kSuspect), "it is rebuilt once more, no harm");
+  return {};
+}
+
 Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& folder,
                                            const std::string& fallback) {
   std::unique_ptr<Index> index(new Index());
   index->files_ = &files;
-  index->folder_ = folder;
-  const std::string data = "/data.mdb";
-  const auto make = [&](const std::string& path) -> Result<void> {
-    auto made = files.make_directory(path);
-    if (!made && made.error().code != Code::exists) return made;
-    index->fresh_ = !files.info(path + data).ok();
-    return {};
-  };
-  auto made = make(folder);
-  const bool writable = made.ok() && ::access(folder.c_str(), W_OK | X_OK) == 0;
-  if (!writable) {
-    log::info("index " + folder + " cannot be written: using a private one in " + fallback);
-    index->folder_ = fallback;
+  if (auto opened = index->open_in(folder); !opened) {
+    log::info(opened.error().message + ": using a private index in " + fallback);
     for (std::size_t slash = fallback.find('/', 1); slash != std::string::npos;
          slash = fallback.find('/', slash + 1)) {
       ignore(files.make_directory(fallback.substr(0, slash)), "it may exist; the last one counts");
     }
-    TRY(make(fallback));
+    TRY(index->open_in(fallback));
   }
-  const std::string& chosen = index->folder_;
-  const std::string suspect = chosen + "/suspect";
-  bool rebuild = files.info(suspect).ok();
-  if (rebuild) log::warning("index " + chosen + " is suspect after a crash: rebuilding it");
-  if (!rebuild) {
-    auto env = open_env(chosen);
-    if (env) {
-      index->env_ = std::move(env).value();
-    } else if (env.error().code == Code::corrupt) {
-      log::warning(env.error().message + ": rebuilding it from the packs");
-      rebuild = true;
-    } else {
-      return std::move(env).error();
-    }
-  }
-  if (rebuild) {
-    for (const char* name : {"/data.mdb", "/lock.mdb"}) {
-      auto removed = files.remove(chosen + name);
-      if (!removed && removed.error().code != Code::not_found) return std::move(removed).error();
-    }
-    index->env_ = TRY(open_env(chosen));
-    index->fresh_ = true;
-    ignore(files.remove(suspect), "absent unless a crash left it");
-  }
+  const std::string suspect = index->folder_ + kSuspect;
   if (suspect.size() < g_suspect_path.size() && !g_index_open.load()) {
     std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
+    g_suspect_path[suspect.size()] = '\0';
     g_index_open.store(true);
   }
   return index;
+}
+
+void Index::mark_suspect() {
+  ignore(files_->open(folder_ + kSuspect, O_WRONLY | O_CREAT, 0600),
+         "the index is a cache: a bad one costs time only");
 }
 
 Index::~Index() { g_index_open.store(false); }

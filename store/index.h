@@ -37,9 +37,9 @@ struct PackContents {
 
 class Index {
  public:
-  // Opens the index in `folder`; when that cannot be written (read-only medium, another user), a
-  // private one under `fallback`. A damaged or suspect one is moved out of the way, and an empty
-  // one made: was_rebuilt() tells, and the caller adopts all packs again.
+  // Opens the index in `folder`; when that cannot be written (read-only medium, another user, full
+  // disk), a private one in `fallback`. A damaged or suspect one is replaced by an empty one, which
+  // is filled as packs are adopted: is_fresh() tells.
   static Result<std::unique_ptr<Index>> open(Files& files, const std::string& folder,
                                              const std::string& fallback);
   ~Index();
@@ -58,6 +58,8 @@ class Index {
   // Empties everything.
   Result<void> clear();
   Result<std::uint64_t> chunk_count();
+  // Has the next open begin with an empty index.
+  void mark_suspect();
 
   // The sealed record of a snapshot as it is on disk; nothing when not kept yet.
   Result<std::optional<Bytes>> snapshot(const SnapshotId& id);
@@ -65,6 +67,7 @@ class Index {
 
  private:
   Index() = default;
+  Result<void> open_in(const std::string& folder);
   Result<std::optional<PackId>> pack_of(std::uint32_t number);
 
   Files* files_ = nullptr;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/lmdb.h"
 
+#include <cerrno>
+
 #include <lmdb.h>
+#include <sys/stat.h>
 
 namespace bygone::store::lmdb {
 namespace {
@@ -62,6 +65,18 @@ Result<std::unique_ptr<Env>> Env::open(const std::string& folder, Access access)
   const unsigned mode = access == Access::read_only ? MDB_RDONLY : 0;
   rc = mdb_env_open(raw, folder.c_str(), MDB_NOTLS | MDB_NORDAHEAD | mode, 0600);
   if (rc != 0) return lmdb_error(rc, ("opening " + folder).c_str());
+  // A file that was cut off would raise SIGBUS at the first page behind its end.
+  MDB_envinfo info{};
+  MDB_stat stat{};
+  struct stat file {};
+  mdb_env_info(raw, &info);
+  mdb_env_stat(raw, &stat);
+  int handle = -1;
+  mdb_env_get_fd(raw, &handle);
+  if (::fstat(handle, &file) != 0) return os_error(errno, "index: looking at " + folder);
+  if (static_cast<std::uint64_t>(file.st_size) / stat.ms_psize <= info.me_last_pgno) {
+    return Error{Code::corrupt, 0, "index: " + folder + " is cut off"};
+  }
   int dead = 0;
   mdb_reader_check(raw, &dead);
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/temp_file.h"
 
+#include <chrono>
+#include <thread>
+
 #include <fcntl.h>
 
 namespace bygone::store {
 namespace {
 
-constexpr int kAttempts = 8;
+constexpr int kAttempts = 200;
+constexpr std::chrono::milliseconds kPause{5};
 
 }  // namespace
 
@@ -15,8 +19,15 @@ Result<TempFile> TempFile::create(Files& files, const std::string& folder,
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     TempFile temp;
     temp.path_ = folder + "/" + name;
-    temp.fd_ = TRY(files.open(temp.path_, O_RDWR | O_CREAT | O_EXCL, 0600));
-    // A cleaner may take the lock between open and flock, and unlink the file: then begin again.
+    auto fd = files.open(temp.path_, O_RDWR | O_CREAT | O_EXCL, 0600);
+    // A cleaner may take the lock between open and flock, and unlink the file a moment later: then
+    // begin again. The name is ours alone, so what stands there is what we made.
+    if (!fd && fd.error().code == Code::exists && attempt > 0) {
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
+    if (!fd) return std::move(fd).error();
+    temp.fd_ = std::move(fd).value();
     if (!TRY(files.try_lock(temp.fd_, Lock::exclusive))) continue;
     const FileInfo info = TRY(files.info(temp.fd_));
     if (info.links > 0) return temp;

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packs with delta records, which this version reads and does not write yet: zstd with the base as
+// prefix, as FORMAT.md section 5.4 has it. For tests. One thread.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "store/repository.h"
+
+namespace bygone::test {
+
+struct TestRecord {
+  Bytes raw;
+  std::optional<Bytes> base;  // decoded
+  std::uint8_t depth = 0;
+};
+
+// `raw` compressed with `base` as prefix.
+[[nodiscard]] Bytes compress_on(ByteView raw, ByteView base);
+// Writes one pack that holds `records`, without telling the index.
+PackId write_pack(store::Repository& repository, const std::vector<TestRecord>& records,
+                  store::ChunkKind kind = store::ChunkKind::data);
+
+}  // namespace bygone::test
