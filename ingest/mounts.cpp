@@ -65,9 +65,10 @@ Verdict capture(VolumeKind kind, std::string origin, std::string host_path) {
   return volume;
 }
 
+// What stands below /dev/shm is somebody's folder, in memory or not.
 bool is_kernel_place(const std::string& path) {
   return is_at_or_below(path, "/proc") || is_at_or_below(path, "/sys") ||
-         is_at_or_below(path, "/dev");
+         (is_at_or_below(path, "/dev") && path.rfind("/dev/shm/", 0) != 0);
 }
 
 // The engine's layers, metadata and the whole of its volumes; one volume's data below it is what

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/writers.h"
+
+#include <unistd.h>
+
+#include "tests/ingest/discover_fixture.h"
+
+namespace bygone::ingest {
+namespace {
+
+using docker::Status;
+
+class Writers : public DiscoverFixture {};
+
+TEST_F(Writers, FindsEveryWriter) {
+  docker::Volume& volume = add_volume("v");
+  const std::string srv = make_folder("srv");
+  docker::Container& db = add("db");
+  db.mounts = {volume_at(volume, "/data"), bind_at(make_folder("srv/db"), "/conf")};
+  add("reader").mounts = {volume_at(volume, "/data", false)};
+  add("shares-volume").mounts = {volume_at(volume, "/elsewhere")};
+  add("paused", Status::paused).mounts = {volume_at(volume, "/data")};
+  add("exited", Status::exited).mounts = {volume_at(volume, "/data")};
+  add("created", Status::created).mounts = {volume_at(volume, "/data")};
+  add("above").mounts = {bind_at(srv, "/srv")};
+  add("below").mounts = {bind_at(make_folder("srv/db/deep/er"), "/x")};
+  add("beside").mounts = {bind_at(make_folder("srv/db2"), "/x")};
+  add("by-path").mounts = {bind_at(root_ + "/docker/volumes", "/x")};
+  add("root").mounts = {bind_at("/", "/host")};
+  add("root-reader").mounts = {bind_at("/", "/host", false)};
+  docker::Container& loop = add("loop", Status::restarting);
+  loop.state.running = true;  // as engines say between two runs
+  loop.mounts = {volume_at(volume, "/data")};
+
+  const Source source = one("db");
+  EXPECT_FALSE(source.error);
+  EXPECT_EQ(writers_of(source.writers),
+            (Names{"above", "below", "by-path", "db", "paused", "root", "shares-volume"}));
+  EXPECT_EQ(writers_of(source.restarting), Names{"loop"});
+  EXPECT_TRUE(source.writers[4].paused);
+  EXPECT_FALSE(source.writers[3].paused);
+  EXPECT_EQ(source.writers[3].id, db.id);
+  EXPECT_EQ(source.writers[3].started_at, "2024-01-01T00:00:00Z");
+  EXPECT_EQ(writers_of(one("volume:v").writers),
+            (Names{"by-path", "db", "paused", "root", "shares-volume"}));
+}
+
+TEST_F(Writers, FindsAWriterBehindAVolumeThatIsABind) {
+  const std::string data = make_folder("srv");
+  docker::Volume& bound = add_volume("bound");
+  bound.options = {{"type", "none"}, {"o", "bind"}, {"device", data}};
+  add("by-volume").mounts = {volume_at(bound, "/x")};
+  add("by-path", Status::exited).mounts = {bind_at(data, "/x")};
+  EXPECT_EQ(writers_of(one("by-path").writers), Names{"by-volume"});
+}
+
+TEST_F(Writers, SeesThroughSymbolicLinksToWriters) {
+  const std::string real = make_folder("real");
+  ASSERT_EQ(::symlink(real.c_str(), (root_ + "/link").c_str()), 0);
+  add("one", Status::exited).mounts = {bind_at(real, "/x")};
+  add("two").mounts = {bind_at(root_ + "/link", "/x")};
+  EXPECT_EQ(writers_of(one("one").writers), Names{"two"});
+}
+
+TEST_F(Writers, InspectsWhatIsSelectedOrMayRun) {
+  add("selected", Status::exited);
+  add("stopped", Status::exited);
+  add("running");
+  add("odd", Status::other);
+  one("selected");
+  EXPECT_EQ(engine_.inspected.size(), 3U);
+}
+
+}  // namespace
+}  // namespace bygone::ingest
