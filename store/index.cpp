@@ -93,7 +93,8 @@ Result<void> Index::open_in(const std::string& folder) {
   auto made = files_->make_directory(folder);
   if (!made && made.error().code != Code::exists) return made;
   if (::access(folder.c_str(), W_OK | X_OK) != 0) return os_error(errno, "index: " + folder);
-  fresh_ = !files_->info(folder + "/data.mdb").ok();
+  const auto data = files_->info(folder + "/data.mdb");
+  fresh_ = !data || data->size == 0;
   bool rebuild = files_->info(folder + kSuspect).ok();
   if (rebuild) log::warning("index " + folder + " is suspect after a crash: rebuilding it");
   if (!rebuild) {

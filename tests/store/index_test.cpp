@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/index.h"
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store/crypto.h"
+#include "store/lmdb.h"
+#include "tests/support/damage.h"
+#include "tests/support/expect.h"
+#include "tests/support/memory_tree.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::store {
+namespace {
+
+using test::value_of;
+
+ChunkId chunk(std::uint64_t n) {
+  const Bytes bytes = test::noise(32, n + 1);
+  return ChunkId::from(bytes);
+}
+
+PackContents pack(std::uint64_t first, std::size_t count) {
+  PackContents contents{.pack = random_id<PackId>(), .chunks = {}};
+  for (std::uint64_t i = 0; i < count; ++i) contents.chunks.push_back(chunk(first + i));
+  return contents;
+}
+
+class IndexTest : public testing::Test {
+ protected:
+  IndexTest() { open(); }
+  void open() {
+    index_.reset();
+    index_ = value_of(Index::open(system_files(), folder_ / "index", folder_ / "home/cache/index"));
+  }
+  std::optional<Location> find(std::uint64_t n) { return value_of(index_->find(chunk(n))); }
+  std::string data() { return folder_ / "index/data.mdb"; }
+
+  test::TempFolder folder_;
+  std::unique_ptr<Index> index_;
+};
+
+TEST_F(IndexTest, KeepsEveryRowAcrossOpens) {
+  const PackContents one = pack(0, 1000);
+  const PackContents two = pack(1000, 10);
+  EXPECT_TRUE(index_->is_fresh());
+  value_of(index_->insert({one, two}));
+  open();
+  EXPECT_FALSE(index_->is_fresh());
+  for (std::uint32_t i = 0; i < 1000; ++i) EXPECT_EQ(find(i), (Location{one.pack, i}));
+  EXPECT_EQ(find(1003), (Location{two.pack, 3}));
+  EXPECT_EQ(find(2000), std::nullopt);
+  EXPECT_EQ(value_of(index_->chunk_count()), 1010u);
+  EXPECT_EQ(value_of(index_->packs()).size(), 2u);
+}
+
+TEST_F(IndexTest, PrefersTheRowThatCameLast) {
+  const PackContents one = pack(0, 3);
+  const PackContents two = pack(1, 1);
+  value_of(index_->insert({one}));
+  value_of(index_->insert({two}));
+  EXPECT_EQ(find(0), (Location{one.pack, 0}));
+  EXPECT_EQ(find(1), (Location{two.pack, 0}));
+}
+
+TEST_F(IndexTest, ForgetsPacksAndNeverGivesTheirNumbersAgain) {
+  const PackContents one = pack(0, 5);
+  value_of(index_->insert({one}));
+  EXPECT_NE(find(0), std::nullopt);
+  value_of(index_->remove_packs({one.pack, random_id<PackId>()}));
+  EXPECT_EQ(find(0), std::nullopt);
+  EXPECT_TRUE(value_of(index_->packs()).empty());
+  value_of(index_->insert({pack(100, 5)}));
+  EXPECT_EQ(find(0), std::nullopt);
+  open();
+  EXPECT_EQ(find(0), std::nullopt);
+  value_of(index_->clear());
+  value_of(index_->insert({pack(200, 1)}));
+  EXPECT_EQ(find(100), std::nullopt);
+  EXPECT_NE(find(200), std::nullopt);
+}
+
+TEST_F(IndexTest, KeepsSnapshotRecordsAsTheyAre) {
+  const SnapshotId id = random_id<SnapshotId>();
+  EXPECT_EQ(value_of(index_->snapshot(id)), std::nullopt);
+  const Bytes sealed = test::noise(20'000, 1);
+  value_of(index_->keep_snapshot(id, sealed));
+  open();
+  EXPECT_EQ(value_of(index_->snapshot(id)), sealed);
+}
+
+TEST_F(IndexTest, IsMadeAnewWhenItsFileIsDamaged) {
+  struct Case {
+    const char* name;
+    std::function<void(const std::string&)> damage;
+  };
+  const Case cases[] = {
+      {"garbage", [](const std::string& p) { test::write_whole(p, test::noise(100'000, 1)); }},
+      {"zeros", [](const std::string& p) { test::write_whole(p, Bytes(100'000)); }},
+      {"a short text", [](const std::string& p) { test::write_whole(p, as_bytes("hello")); }},
+      {"empty", [](const std::string& p) { test::cut_to(p, 0); }},
+      {"one page", [](const std::string& p) { test::cut_to(p, 4096); }},
+      {"cut in the middle", [](const std::string& p) { test::cut_to(p, 40'960); }},
+      {"gone", [](const std::string& p) { std::filesystem::remove(p); }},
+  };
+  for (const Case& c : cases) {
+    value_of(index_->insert({pack(0, 5000)}));
+    EXPECT_NE(find(1), std::nullopt) << c.name;
+    index_.reset();
+    c.damage(data());
+    open();
+    EXPECT_TRUE(index_->is_fresh()) << c.name;
+    EXPECT_EQ(find(1), std::nullopt) << c.name;
+    value_of(index_->clear());
+  }
+}
+
+TEST_F(IndexTest, OfAnotherSchemaIsMadeAnew) {
+  value_of(index_->insert({pack(0, 5)}));
+  index_.reset();
+  {
+    const auto env = value_of(lmdb::Env::open(folder_ / "index", lmdb::Access::read_write));
+    auto txn = value_of(env->write());
+    value_of(txn.put(lmdb::Table::meta, as_bytes("schema"), Bytes{9, 0, 0, 0}));
+    value_of(txn.commit());
+  }
+  open();
+  EXPECT_TRUE(index_->is_fresh());
+}
+
+TEST_F(IndexTest, ThatIsSuspectIsMadeAnewOnce) {
+  value_of(index_->insert({pack(0, 5)}));
+  index_->mark_suspect();
+  open();
+  EXPECT_TRUE(index_->is_fresh());
+  EXPECT_EQ(find(0), std::nullopt);
+  open();
+  EXPECT_FALSE(index_->is_fresh());
+}
+
+TEST_F(IndexTest, IsSuspectAfterACrashOfTheProcess) {
+  value_of(index_->insert({pack(0, 5)}));
+  index_.reset();
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    forbid_core_dumps();
+    const int quiet = ::open("/dev/null", O_WRONLY);
+    ::dup2(quiet, STDERR_FILENO);
+    watch_for_index_crashes();
+    const auto index = Index::open(system_files(), folder_ / "index", folder_ / "elsewhere");
+    ::raise(SIGSEGV);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "index/suspect"));
+  open();
+  EXPECT_TRUE(index_->is_fresh());
+}
+
+// Root passes every permission check, so the folder is one that nobody can write: a file's.
+TEST_F(IndexTest, FallsBackToAPrivateFolderWhereItCannotWrite) {
+  test::write_whole(folder_ / "file", as_bytes("no folder"));
+  const auto index =
+      value_of(Index::open(system_files(), folder_ / "file/index", folder_ / "home/cache/x/index"));
+  EXPECT_EQ(index->folder(), folder_ / "home/cache/x/index");
+  value_of(index->insert({pack(0, 5)}));
+  EXPECT_NE(value_of(index->find(chunk(0))), std::nullopt);
+  EXPECT_CODE(Code::invalid,
+              Index::open(system_files(), folder_ / "file/index", folder_ / "file/home/index"));
+}
+
+TEST_F(IndexTest, NeverCrashesNorInventsRowsOfOddSize) {
+  index_.reset();
+  {
+    const auto env = value_of(lmdb::Env::open(folder_ / "index", lmdb::Access::read_write));
+    auto txn = value_of(env->write());
+    const ChunkId id = chunk(0);
+    value_of(txn.put(lmdb::Table::chunks, id.view().first(16), Bytes{1, 2, 3}));
+    value_of(txn.put(lmdb::Table::packs, Bytes{0, 0, 0, 9}, Bytes{1, 2, 3}));
+    value_of(txn.put(lmdb::Table::packs, Bytes{1}, Bytes(16)));
+    value_of(txn.commit());
+  }
+  open();
+  EXPECT_EQ(find(0), std::nullopt);
+  EXPECT_OK(index_->packs());
+  EXPECT_OK(index_->remove_packs({PackId{}}));
+}
+
+TEST_F(IndexTest, ServesReadersBesideAWriter) {
+  value_of(index_->insert({pack(0, 1000)}));
+  std::vector<std::thread> readers;
+  for (unsigned t = 0; t < 3; ++t) {
+    readers.emplace_back([&] {
+      for (std::uint64_t i = 0; i < 1000; ++i) EXPECT_NE(find(i), std::nullopt);
+    });
+  }
+  for (std::uint64_t i = 1; i <= 10; ++i) value_of(index_->insert({pack(i * 1000, 500)}));
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(value_of(index_->chunk_count()), 6000u);
+}
+
+// One flipped bit: an error, a miss or another row, but the process that asks must be able to
+// throw it away. Deaths by signal are what `suspect` is for: they are counted, not forbidden.
+TEST_F(IndexTest, SurvivesFlippedBitsOrIsMadeAnewAfterThem) {
+  value_of(index_->insert({pack(0, 3000)}));
+  index_.reset();
+  const Bytes whole = test::read_whole(data());
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE(seed);
+    const Bytes random = test::noise(8, seed);
+    std::uint32_t at = 0;
+    std::memcpy(&at, random.data(), sizeof at);
+    test::write_whole(data(), whole);
+    test::flip_bit(data(), static_cast<std::int64_t>(at % whole.size()), random[7] % 8);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      forbid_core_dumps();
+      const int quiet = ::open("/dev/null", O_WRONLY);
+      ::dup2(quiet, STDERR_FILENO);
+      watch_for_index_crashes();
+      auto index = Index::open(system_files(), folder_ / "index", folder_ / "elsewhere");
+      if (!index) ::_exit(2);
+      for (std::uint64_t i = 0; i < 3000; ++i) ignore((*index)->find(chunk(i)), "any answer");
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    const bool died = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    if (died) {
+      EXPECT_TRUE(std::filesystem::exists(folder_ / "index/suspect"));
+      open();
+      EXPECT_TRUE(index_->is_fresh());
+      index_.reset();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bygone::store
