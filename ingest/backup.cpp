@@ -213,12 +213,12 @@ Result<bool> Backup::capture_frozen(Freezer& freezer) {
   std::condition_variable changed;
   bool done = false;
   Result<void> captured;
-  auto frozen = freezer.freeze(source_.writers);
+  const auto deadline = std::chrono::steady_clock::now() + options_.max_freeze;
+  auto frozen = freezer.freeze(source_.writers, options_.max_freeze);
   if (!frozen) {
     if (options_.quiesce == Quiesce::freeze) return std::move(frozen).error();
     report_.warnings.push_back(frozen.error().message + ": captured live");
   }
-  const auto deadline = std::chrono::steady_clock::now() + options_.max_freeze;
   std::thread worker([&] {
     Result<void> result;
     for (std::size_t i = 0; i < passes_.size() && result.ok(); ++i) {
@@ -269,8 +269,10 @@ Result<void> Backup::freeze_volumes() {
   }
   snapshot_.consistency = *held ? Consistency::freeze : Consistency::live;
   snapshot_.instant = freezer.frozen_at() != 0 ? freezer.frozen_at() : options_.clock();
-  snapshot_.window = freezer.window();
-  snapshot_.skew = freezer.skew();
+  if (*held) {
+    snapshot_.window = freezer.window();
+    snapshot_.skew = freezer.skew();
+  }
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     roots_[i] = TRY(passes_[i]->store_captured());
     TRY(gather_notes(i));
