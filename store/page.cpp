@@ -17,13 +17,13 @@ bool is_device(FileType type) {
   return type == FileType::char_device || type == FileType::block_device;
 }
 
+}  // namespace
+
 bool is_valid_name(ByteView name) {
   const std::string_view text = as_text(name);
   return text != "." && text != ".." && text.find('/') == std::string_view::npos &&
          text.find('\0') == std::string_view::npos;
 }
-
-}  // namespace
 
 std::size_t entry_weight(const Entry& entry) {
   std::size_t weight = 48 + entry.name.size() + entry.target.size() + entry.inline_bytes.size() +
@@ -290,6 +290,9 @@ Result<Entry> Page::get_entry(Reader& r) const {
   if ((file_content && entry.type != FileType::regular) ||
       ((entry.content == Entry::Content::directory) != entry.is_directory())) {
     return damaged("content that does not fit the type");
+  }
+  if ((flags & ~(kOwnFlags | kHasXattrs | kHasXattrNode)) != 0) {
+    return damaged("an entry of unknown form");
   }
   entry.flags = flags & kOwnFlags;
   entry.name = as_text(TRY(r.string(kMaxNameBytes)));

@@ -109,6 +109,9 @@ class Page {
   std::vector<ByteView> nodes_;
 };
 
+// Whether a name may stand in a directory: not "." or "..", without '/' and NUL. Length aside.
+[[nodiscard]] bool is_valid_name(ByteView name);
+
 // The cost of an entry for the splitting of directories: near its encoded size, but the same
 // wherever it stands. FORMAT.md section 7.4.
 [[nodiscard]] std::size_t entry_weight(const Entry& entry);
