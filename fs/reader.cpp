@@ -93,11 +93,11 @@ Result<void> Reader::append(const Extent& extent, std::uint64_t skip, std::uint6
     }
     return {};
   }
-  Result<BytesPtr> chunk = cache_.get(extent.chunk);
-  if (!chunk.ok()) return std::move(chunk).error().with("chunk " + extent.chunk.hex());
+  BytesPtr chunk = TRY(cache_.get(extent.chunk));
   const std::uint64_t from = extent.offset + skip;
-  if (from + length > (*chunk)->size()) return not_covered();
-  out.push_back({*chunk, ByteView(**chunk).subspan(from, length)});
+  if (from + length > chunk->size()) return not_covered();
+  const ByteView bytes = ByteView(*chunk).subspan(from, length);
+  out.push_back({std::move(chunk), bytes});
   return {};
 }
 

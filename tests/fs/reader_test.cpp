@@ -25,7 +25,7 @@ class WatchedChunks final : public store::ChunkSource {
       changed_.notify_all();
       changed_.wait(lock, [&] { return !held_; });
     }
-    if (id == lost) return Error{Code::corrupt, 0, "every copy is damaged, pack 12"};
+    if (id == lost) return Error{Code::corrupt, 0, "chunk " + id.hex() + " in pack 12"};
     return inner_.get(kind, id);
   }
   void hold(bool on) {
