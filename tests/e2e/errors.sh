@@ -154,7 +154,7 @@ cp -a "$WORK/pack" "$pack"
 
 step "no secret anywhere"
 head -c $((80 << 20)) /dev/urandom >"$WORK/data/large"
-BYGONE_PASSWORD=$secret "$BYGONE" -v backup --path "data=$WORK/data" >"$OUT" 2>"$ERR" &
+env -u BYGONE_PASSWORD_FILE BYGONE_PASSWORD="$secret" "$BYGONE" -v backup --path "data=$WORK/data" >"$OUT" 2>"$ERR" &
 backup=$!
 for _ in $(seq 20); do
   ps -ewwo args >>"$WORK/ps" # arguments; the environment is the owner's alone to read
