@@ -187,6 +187,10 @@ Result<std::unique_ptr<Engine>> negotiate(const Endpoint& endpoint, const Connec
   const Response response = TRY(send(endpoint, request));
   const auto header = response.headers.find("api-version");
   if (header == response.headers.end()) {
+    if (contains(response.body, "HTTP request to an HTTPS server")) {
+      return Error{Code::invalid, 0,
+                   "the engine wants TLS; hint: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"};
+    }
     if (response.status != 200) return status_error(response);
     return Error{Code::invalid, 0, "what answers names no API version; hint: check DOCKER_HOST"};
   }

@@ -26,7 +26,8 @@ namespace bygone::docker {
 using Labels = std::map<std::string, std::string>;
 
 struct EngineInfo {
-  std::string id;        // stable for the life of a data root; empty for Podman, which has none
+  // Of the data root, or of the whole host before engine 23.0; empty for Podman, which has none.
+  std::string id;
   std::string name;      // host name
   std::string root_dir;  // DockerRootDir, a path on the engine's host
   std::string os_type;   // "linux" or "windows"

@@ -109,7 +109,11 @@ Error curl_error(CURLcode code, int errnum, const Endpoint& endpoint, const Requ
     case CURLE_GOT_NOTHING:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
-      return {Code::unavailable, errnum, "the connection was closed without an answer"};
+      // Since TLS 1.3 a server refuses a client's certificate after the handshake, by hanging up.
+      return {Code::unavailable, errnum,
+              endpoint.tls ? "the connection was closed without an answer; hint: check whether the "
+                             "engine accepts cert.pem in DOCKER_CERT_PATH"
+                           : "the connection was closed without an answer"};
     case CURLE_PARTIAL_FILE:
       return {Code::unavailable, errnum, "the answer was cut short"};
     case CURLE_PEER_FAILED_VERIFICATION:

@@ -92,7 +92,18 @@ TEST(Connect, RefusesWhatIsNoEngine) {
   }
 }
 
-TEST(Connect, TellsThreeKindsOfUnreachableApart) {
+TEST(Connect, HintsAtTlsWhenTheEngineWantsIt) {
+  FakeServer server("1.41");
+  server.answer("GET /_ping", {.status = 400,
+                               .body = "Client sent an HTTP request to an HTTPS server.\n",
+                               .type = "text/plain"});
+  EXPECT_OK(connect({.host = server.host()}));
+  const auto engine = connect({.host = server.host()});
+  EXPECT_CODE(Code::invalid, engine);
+  expect_message(engine, "the engine wants TLS; hint: set DOCKER_TLS_VERIFY=1");
+}
+
+TEST(Connect, TellsKindsOfUnreachableApart) {
   const TempFolder folder;
   const auto missing = connect({.host = "unix://" + (folder / "none.sock")});
   EXPECT_CODE(Code::unavailable, missing);
