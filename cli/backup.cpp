@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/backup.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/backup_report.h"
+#include "cli/cancel.h"
+#include "cli/choice.h"
+#include "cli/options.h"
+#include "cli/text.h"
+#include "ingest/discover.h"
+#include "ingest/exclude.h"
+#include "ingest/freeze.h"
+#include "store/zone.h"
+
+namespace bygone::cli {
+namespace {
+
+struct BackupArguments {
+  std::vector<std::string> sources;
+  bool all = false;
+  std::vector<std::pair<std::string, std::string>> folders;  // name and path
+  std::vector<std::string> exclude_files;
+  std::string host;
+  std::optional<store::Compression> compression;
+  ingest::BackupOptions options;
+};
+
+const Choices<store::Compression>& compressions() {
+  static const Choices<store::Compression> list = {{"off", store::Compression::off},
+                                                   {"fastest", store::Compression::fastest},
+                                                   {"auto", store::Compression::standard},
+                                                   {"better", store::Compression::better},
+                                                   {"max", store::Compression::max}};
+  return list;
+}
+
+std::pair<std::string, std::string> parse_folder(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+    throw CLI::ValidationError(
+        "--path takes NAME=DIR, such as etc=/etc, and not " + printable(text),
+        CLI::ExitCodes::ValidationError);
+  }
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::chrono::milliseconds parse_duration(const std::string& text) {
+  std::size_t used = 0;
+  double value = 0;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  const std::string unit = text.substr(used);
+  const double factor = unit == "ms"                  ? 1
+                        : unit.empty() || unit == "s" ? 1000
+                        : unit == "m"                 ? 60'000
+                                                      : 0;
+  const double milliseconds = value * factor;
+  if (used == 0 || !(milliseconds >= 1) || milliseconds > 3'600'000) {
+    throw CLI::ValidationError(
+        "--max-freeze takes a time such as 500ms, 10s or 1m, and not " + printable(text),
+        CLI::ExitCodes::ValidationError);
+  }
+  return std::chrono::milliseconds(std::lround(milliseconds));
+}
+
+// BYGONE_COMPRESSION counts where --compression is not given.
+Result<store::Compression> compression_of(const BackupArguments& arguments) {
+  if (arguments.compression) return *arguments.compression;
+  const char* variable = std::getenv("BYGONE_COMPRESSION");
+  if (variable == nullptr || *variable == '\0') return store::Compression::standard;
+  if (const auto value = find_choice(compressions(), variable)) return *value;
+  return Error{Code::invalid, 0,
+               "BYGONE_COMPRESSION is one of " + choice_names(compressions()) + ", and not " +
+                   printable(variable)};
+}
+
+Result<void> read_exclude_file(const std::string& path, std::vector<std::string>& patterns) {
+  std::ifstream file(path, std::ios::binary);
+  for (std::string line; std::getline(file, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    patterns.push_back(line);
+  }
+  if (!file.eof()) return os_error(errno == 0 ? EIO : errno, "reading " + printable(path));
+  return {};
+}
+
+// What the command line says, checked as a whole.
+Result<ingest::BackupOptions> options_of(const BackupArguments& arguments) {
+  ingest::BackupOptions options = arguments.options;
+  for (const std::string& file : arguments.exclude_files) {
+    TRY(read_exclude_file(file, options.exclude));
+  }
+  TRY(ingest::Excludes::parse(options.exclude));
+  options.compression = TRY(compression_of(arguments));
+  options.zone = store::local_zone_name();
+  options.state_folder = ingest::default_state_folder();
+  return options;
+}
+
+// One run over several sources.
+class BackupRun {
+ public:
+  BackupRun(Context& context, store::Repository& repository, ingest::BackupOptions options)
+      : context_(context), repository_(repository), options_(std::move(options)) {
+    options_.off_limits.emplace_back(repository.path(), "the repository");
+    if (!Context::index_dir().empty()) {
+      options_.off_limits.emplace_back(Context::index_dir(), "the repository's index");
+    }
+  }
+
+  Exit run(const BackupArguments& arguments);
+
+ private:
+  void find_folders(const BackupArguments& arguments);
+  void find_docker(const BackupArguments& arguments);
+  Result<void> thaw_leftovers();
+  Result<std::vector<ingest::Source>> discover(const BackupArguments& arguments);
+  [[nodiscard]] ingest::ParentNames parent_names();
+  Exit back_up(store::Session& session, const ingest::Source& source);
+
+  Context& context_;
+  store::Repository& repository_;
+  ingest::BackupOptions options_;
+  CancelOnSignal cancel_;
+  std::unique_ptr<docker::Engine> engine_;
+  std::vector<ingest::Source> sources_;
+  std::vector<Exit> exits_;
+};
+
+void BackupRun::find_folders(const BackupArguments& arguments) {
+  for (const auto& [name, path] : arguments.folders) {
+    auto source = ingest::folder_source(name, path);
+    if (source.ok()) {
+      sources_.push_back(std::move(*source));
+    } else {
+      exits_.push_back(context_.fail(std::move(source).error().with("folder " + printable(name))));
+    }
+  }
+}
+
+// What an earlier backup that was killed left frozen runs again before anything else is frozen.
+Result<void> BackupRun::thaw_leftovers() {
+  if (!ingest::has_dead_journals(options_.state_folder)) return {};
+  for (const ingest::Thawed& one :
+       TRY(ingest::thaw_dead_journals(*engine_, options_.state_folder))) {
+    if (one.was_paused) {
+      context_.out.warning(printable(one.container) +
+                           " was left frozen by a backup that died: it is resumed");
+    }
+  }
+  return {};
+}
+
+// Volumes keep the folder names that they have in the source's newest snapshot.
+ingest::ParentNames BackupRun::parent_names() {
+  using Key = std::tuple<store::SourceKind, std::string, std::string>;
+  using Names = std::map<std::string, std::string>;
+  const auto newest = std::make_shared<std::map<Key, std::pair<std::uint64_t, Names>>>();
+  std::vector<std::string> damaged;
+  auto snapshots = repository_.snapshots(&damaged);
+  if (!snapshots.ok()) context_.out.warning(snapshots.error().message);
+  if (!snapshots.ok()) return [](auto&&...) { return Names(); };
+  for (const store::Snapshot& snapshot : *snapshots) {
+    auto& [sequence, names] = (*newest)[{snapshot.kind, snapshot.host_id, snapshot.name}];
+    if (snapshot.sequence < sequence) continue;
+    sequence = snapshot.sequence;
+    names.clear();
+    for (const store::Volume& volume : snapshot.volumes) names[volume.destination] = volume.name;
+  }
+  return [newest](store::SourceKind kind, const std::string& host, const std::string& name) {
+    const auto found = newest->find({kind, host, name});
+    return found == newest->end() ? Names() : found->second.second;
+  };
+}
+
+Result<std::vector<ingest::Source>> BackupRun::discover(const BackupArguments& arguments) {
+  engine_ = TRY(docker::connect(docker::options_from_environment()));
+  TRY(thaw_leftovers());
+  return ingest::discover(*engine_, {.all = arguments.all, .names = arguments.sources},
+                          parent_names());
+}
+
+void BackupRun::find_docker(const BackupArguments& arguments) {
+  if (!arguments.all && arguments.sources.empty()) {
+    if (ingest::has_dead_journals(options_.state_folder)) {
+      context_.out.warning("a backup that died left containers frozen; hint: bygone thaw");
+    }
+    return;
+  }
+  auto found = discover(arguments);
+  if (!found.ok()) {
+    exits_.push_back(context_.fail(found.error(), Stage::docker));
+    return;
+  }
+  for (ingest::Source& source : *found) sources_.push_back(std::move(source));
+}
+
+Exit BackupRun::back_up(store::Session& session, const ingest::Source& source) {
+  BackupReporter reporter(context_.out, source);
+  const auto report = ingest::backup(
+      session, source, engine_.get(), options_,
+      [&](const ingest::BackupProgress& now) { reporter.update(now); }, cancel_.flag());
+  if (report.ok()) {
+    reporter.finish(*report);
+    return report->unreadable.empty() ? Exit::done : Exit::unreadable;
+  }
+  reporter.abandon();
+  const Error& error = report.error();
+  const Exit exit = context_.fail(error, Stage::working, reporter.name());
+  // What is wrong with the source itself is not the engine's absence.
+  return error.code == Code::unavailable && !source.error ? Exit::no_docker : exit;
+}
+
+Exit BackupRun::run(const BackupArguments& arguments) {
+  find_folders(arguments);
+  find_docker(arguments);
+  if (!arguments.host.empty()) {
+    for (ingest::Source& source : sources_) source.host_id = arguments.host;
+  }
+  if (sources_.empty() && exits_.empty()) {
+    context_.out.warning("nothing to back up: Docker has no containers and no volumes");
+  }
+  if (sources_.empty()) return gravest(exits_);
+  auto session = store::Session::begin(repository_, options_.compression);
+  if (!session.ok()) return context_.fail(session.error());
+  for (const ingest::Source& source : sources_) {
+    exits_.push_back(back_up(**session, source));
+    if (cancel_.flag()) break;
+  }
+  if (cancel_.flag()) exits_.push_back(Exit::interrupted);
+  return gravest(exits_);
+}
+
+Exit backup(Context& context, const BackupArguments& arguments) {
+  if (!arguments.all && arguments.sources.empty() && arguments.folders.empty()) {
+    return context.usage(
+        "backup of what? hint: name containers, @PROJECT or volume:NAME, or give --all or "
+        "--path NAME=DIR; bygone backup --help explains");
+  }
+  auto options = options_of(arguments);
+  if (!options.ok()) {
+    return options.error().code == Code::invalid ? context.usage(options.error().message)
+                                                 : context.fail(options.error());
+  }
+  Exit exit = Exit::done;
+  const auto repository = context.open(exit);
+  if (repository == nullptr) return exit;
+  return BackupRun(context, *repository, std::move(*options)).run(arguments);
+}
+
+void add_lists(CLI::App& app, BackupArguments& arguments) {
+  app.add_option("sources", arguments.sources, "what to back up")->type_name("SOURCE");
+  app.add_flag("--all", arguments.all, "all containers, and the volumes that no container uses");
+  const auto each = [&](const std::string& name, const std::string& type,
+                        const std::string& description, std::function<void(std::string)> take) {
+    app.add_option_function<std::vector<std::string>>(
+           name,
+           [take = std::move(take)](const std::vector<std::string>& values) {
+             for (const std::string& value : values) take(value);
+           },
+           description)
+        ->allow_extra_args(false)
+        ->type_name(type);
+  };
+  each("--path", "NAME=DIR", "the folder DIR as a source called NAME; may be repeated",
+       [&](const std::string& text) { arguments.folders.push_back(parse_folder(text)); });
+  each("--tag", "TAG", "a word to remember the snapshots by; may be repeated",
+       [&](const std::string& text) { arguments.options.tags.push_back(text); });
+  each("--exclude", "PATTERN", "leave out what matches, as in .gitignore; may be repeated",
+       [&](const std::string& text) { arguments.options.exclude.push_back(text); });
+  each("--exclude-file", "FILE", "patterns from a file, one a line; may be repeated",
+       [&](const std::string& text) { arguments.exclude_files.push_back(text); });
+}
+
+void add_rest(CLI::App& app, BackupArguments& arguments) {
+  add_choice<ingest::Quiesce>(
+      app, "--consistency", arguments.options.quiesce,
+      {{"freeze", ingest::Quiesce::freeze}, {"live", ingest::Quiesce::live}},
+      "insist on freezing, or never freeze");
+  app.add_option_function<std::string>(
+         "--max-freeze",
+         [&](const std::string& text) { arguments.options.max_freeze = parse_duration(text); },
+         "longest time that containers may stand still: 10s")
+      ->type_name("TIME");
+  app.add_flag("--rescan", arguments.options.rescan,
+               "read every file again, also those that look unchanged");
+  app.add_option("--host", arguments.host, "count as this host, and not as the one this is")
+      ->type_name("ID");
+  app.add_option_function<std::string>(
+         "--compression",
+         [&](const std::string& word) {
+           arguments.compression = find_choice(compressions(), word);
+           if (!arguments.compression) {
+             throw CLI::ValidationError(
+                 "--compression takes one of " + choice_names(compressions()) + ", and not " + word,
+                 CLI::ExitCodes::ValidationError);
+           }
+         },
+         choice_names(compressions()) + " (BYGONE_COMPRESSION)")
+      ->type_name("WORD");
+}
+
+}  // namespace
+
+Action add_backup(CLI::App& app) {
+  const auto arguments = std::make_shared<BackupArguments>();
+  add_lists(app, *arguments);
+  add_rest(app, *arguments);
+  app.footer(
+      "SOURCE is a container by name, @PROJECT for all containers of a Compose project, or\n"
+      "volume:NAME. Running containers are frozen for the moment (milliseconds, mostly) in which\n"
+      "the last changes are read; when that would take longer than --max-freeze they go on, and\n"
+      "the snapshot is marked as live.\n\n"
+      "Examples:\n"
+      "  bygone backup db\n"
+      "  bygone backup @shop --tag before-upgrade\n"
+      "  bygone backup --all\n"
+      "  bygone backup --path home=/home --exclude '.cache/' --exclude-file ~/.bygone-exclude");
+  return [arguments](Context& context) { return backup(context, *arguments); };
+}
+
+}  // namespace bygone::cli

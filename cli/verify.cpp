@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/verify.h"
+
+#include <cmath>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/cancel.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+
+namespace bygone::cli {
+namespace {
+
+// "10%", "10", "0.5"; more than 0, at most 100.
+double parse_percent(std::string text) {
+  if (text.ends_with('%')) text.pop_back();
+  std::size_t used = 0;
+  double percent = 0;
+  try {
+    percent = std::stod(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (used == 0 || used != text.size() || !std::isfinite(percent) || percent <= 0 ||
+      percent > 100) {
+    throw CLI::ValidationError("--read-data takes a share such as 10%, up to 100%, and not " + text,
+                               CLI::ExitCodes::ValidationError);
+  }
+  return percent;
+}
+
+ProgressState state_of(const store::VerifyProgress& progress) {
+  ProgressState state;
+  state.phase = progress.phase + ":";
+  state.files_done = progress.done;
+  state.files_total = progress.total;
+  state.noun = "object";
+  return state;
+}
+
+void print_report(Output& out, const store::VerifyReport& report, double seconds) {
+  for (const std::string& line : report.damage) out.error(line);
+  if (out.json()) {
+    return out.object(Json{{"message_type", "summary"},
+                           {"num_errors", report.damage.size()},
+                           {"snapshots", report.snapshots},
+                           {"packs", report.packs},
+                           {"records", report.records},
+                           {"records_read", report.records_read},
+                           {"bytes_read", report.bytes_read},
+                           {"total_duration", seconds}});
+  }
+  std::string text = fmt::format("verified {} and {} in {}", counted(report.snapshots, "snapshot"),
+                                 counted(report.packs, "pack"), duration_text(seconds));
+  if (report.records_read > 0) {
+    text += fmt::format("; read {} of {} ({})", count_text(report.records_read),
+                        counted(report.records, "record"), size_text(report.bytes_read));
+  }
+  out.info(text + (report.damage.empty()
+                       ? "; no damage found"
+                       : "; " + counted(report.damage.size(), "damage") + " found"));
+}
+
+Exit verify(Context& context, double read_data_percent) {
+  Exit exit = Exit::done;
+  const auto repository = context.open(exit);
+  if (repository == nullptr) return exit;
+  const CancelOnSignal cancel;
+  Progress progress(context.out);
+  store::VerifyProgress last;
+  const auto report = store::verify(
+      *repository, {.read_data_percent = read_data_percent},
+      [&](const store::VerifyProgress& now) {
+        last = now;
+        progress.update(state_of(now));
+      },
+      cancel.flag());
+  if (!report.ok()) {
+    context.out.progress_line("");
+    return context.fail(report.error());
+  }
+  last.done = last.total;
+  progress.finish(state_of(last));
+  print_report(context.out, *report, progress.elapsed_seconds());
+  return report->damage.empty() ? Exit::done : Exit::damage;
+}
+
+}  // namespace
+
+Action add_verify(CLI::App& app) {
+  const auto percent = std::make_shared<double>(0);
+  app.add_option_function<std::string>(
+         "--read-data",
+         [percent](const std::string& text) {
+           *percent = text.empty() ? 100 : parse_percent(text);
+         },
+         "decode and check every record, or a share of them: --read-data=10%")
+      ->expected(0, 1)
+      ->type_name("[=PERCENT]");
+  app.footer(
+      "Proves that every snapshot is whole: its folders decode, and every piece of every file\n"
+      "stands in a pack. With --read-data the pieces themselves are read. Ends with exit code 20\n"
+      "when something is damaged, and says what that costs.\n\n"
+      "Examples:\n"
+      "  bygone verify\n"
+      "  bygone verify --read-data\n"
+      "  bygone verify --read-data=5%");
+  return [percent](Context& context) { return verify(context, *percent); };
+}
+
+}  // namespace bygone::cli
