@@ -27,7 +27,7 @@ struct Answer {
   bool too_large = false;
 };
 
-constexpr std::uint64_t kMaxHeaderBytes = 64 * 1024;
+constexpr std::uint64_t kMaxHeaderBytes = 64U << 10U;
 
 std::size_t on_body(char* data, std::size_t /*one*/, std::size_t size, void* user) noexcept {
   auto* answer = static_cast<Answer*>(user);
