@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/tree_writer.h"
 
+#include <algorithm>
 #include <map>
 
 #include "store/format.h"
@@ -27,6 +28,51 @@ std::optional<std::uint64_t> provisional_number(const ChunkId& id) {
   for (std::size_t i = 24; i < 32; ++i) number = number << 8 | id.bytes[i];
   if (number == 0) return std::nullopt;
   return number - 1;
+}
+
+// The head of an extent keeps its length above two bits of kind.
+constexpr std::uint64_t kMaxExtent = std::uint64_t{1} << 60;
+
+// Sparse files of up to 2^63 - 1 bytes have holes longer than one extent can say.
+std::vector<Extent> split_long(std::vector<Extent> extents) {
+  const auto is_long = [](const Extent& extent) { return extent.length > kMaxExtent; };
+  if (std::none_of(extents.begin(), extents.end(), is_long)) return extents;
+  std::vector<Extent> out;
+  for (Extent& extent : extents) {
+    for (std::uint64_t rest = extent.length; rest > 0; rest -= extent.length) {
+      extent.length = std::min(rest, kMaxExtent);
+      out.push_back(extent);
+    }
+  }
+  return out;
+}
+
+// What would not read back must not be written: one such name would make its whole leaf damaged.
+const char* fault_of(const Entry& entry) {
+  if (!is_valid_name(as_bytes(entry.name)) || entry.name.empty()) return "an impossible name";
+  if (entry.name.size() > kMaxNameBytes) return "a name of more than 255 bytes";
+  if (entry.target.size() > kMaxTargetBytes) return "a symlink target of more than 4096 bytes";
+  if (entry.content == Entry::Content::inline_bytes &&
+      (entry.inline_bytes.size() != entry.size || entry.size > kMaxInlineBytes)) {
+    return "inline bytes that are not the file's";
+  }
+  std::uint64_t total = 0;
+  for (const Extent& extent : entry.extents) total += extent.length;
+  if (entry.content == Entry::Content::extents && total != entry.size) {
+    return "extents that do not add up to its size";
+  }
+  return nullptr;
+}
+
+Result<void> check_entries(std::span<const Entry> entries) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const char* fault = fault_of(entries[i]);
+    if (i > 0 && entries[i].name <= entries[i - 1].name) fault = "names out of order";
+    if (fault == nullptr) continue;
+    return Error{Code::invalid, 0,
+                 "writing the tree: " + printable(entries[i].name) + ": " + fault};
+  }
+  return {};
 }
 
 }  // namespace
@@ -96,7 +142,13 @@ TreeWriter::~TreeWriter() = default;
 
 Result<void> TreeWriter::add_xattrs(Entry& entry) {
   std::size_t size = 0;
-  for (const Xattr& xattr : entry.xattrs) size += 4 + xattr.name.size() + xattr.value.size();
+  for (const Xattr& xattr : entry.xattrs) {
+    size += 4 + xattr.name.size() + xattr.value.size();
+    if (xattr.name.size() > kMaxNameBytes) {
+      return Error{Code::invalid, 0,
+                   printable(entry.name) + ": an attribute's name of more than 255 bytes"};
+    }
+  }
   if (size <= kMaxInlineXattrs) return {};
   if (size > kMaxXattrSet) {
     return Error{Code::invalid, 0,
@@ -165,6 +217,7 @@ Result<void> TreeWriter::add_extents(Entry& file, std::vector<Extent> extents, c
                                      TreeReader* parent_reader) {
   file.extents.clear();
   file.inline_bytes.clear();
+  extents = split_long(std::move(extents));
   if (extents.empty()) {
     file.content = Entry::Content::none;
   } else if (extents.size() <= kMaxInlineExtents) {
@@ -224,6 +277,7 @@ Result<NodeRef> TreeWriter::Impl::add_split(std::span<const Entry> entries,
 
 Result<void> TreeWriter::add_directory(Entry& directory, std::span<const Entry> entries,
                                        std::span<const KnownLeaf> known) {
+  TRY(check_entries(entries));
   std::size_t weight = 0;
   directory.content = Entry::Content::directory;
   directory.entries = entries.size();

@@ -37,6 +37,7 @@ class TreeWriter {
   ~TreeWriter();
 
   // Moves extended attributes out of line when they encode to more than kMaxInlineXattrs bytes.
+  // Errors: invalid when the set passes 1 MiB or a name 255 bytes; those of the sink.
   Result<void> add_xattrs(Entry& entry);
   // Sets the content of a regular file whose bytes are `extents`: none, extents, or extent_node.
   // `parent`: the file's previous version, whose equal extent nodes are referred to again;
@@ -44,7 +45,8 @@ class TreeWriter {
   Result<void> add_extents(Entry& file, std::vector<Extent> extents, const Entry* parent,
                            TreeReader* parent_reader);
   // Writes `entries` (sorted by name, unique) as the content of `directory` and sets its node and
-  // totals. `known`: leaves that may be referred to again, in order.
+  // totals. `known`: leaves that may be referred to again, in order. Errors: invalid for an entry
+  // that would not read back, naming it; those of the sink.
   Result<void> add_directory(Entry& directory, std::span<const Entry> entries,
                              std::span<const KnownLeaf> known = {});
   // Closes the open page and resolves the references in `roots`.

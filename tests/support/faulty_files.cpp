@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/faulty_files.h"
+
+#include <filesystem>
+
+#include <fcntl.h>
+
+#include "tests/support/damage.h"
+
+namespace bygone::test {
+
+Result<Fd> WatchedFiles::open(const std::string& path, int flags, unsigned mode) {
+  TRY(before(Call::open, path));
+  return inner_.open(path, flags, mode);
+}
+Result<std::size_t> WatchedFiles::read_at(const Fd& fd, MutableByteView out, std::uint64_t offset) {
+  TRY(before(Call::read, ""));
+  return inner_.read_at(fd, out, offset);
+}
+Result<void> WatchedFiles::write_at(const Fd& fd, ByteView data, std::uint64_t offset) {
+  TRY(before(Call::write, ""));
+  return inner_.write_at(fd, data, offset);
+}
+void WatchedFiles::start_writeback(const Fd& fd, std::uint64_t offset, std::uint64_t length) {
+  inner_.start_writeback(fd, offset, length);
+}
+Result<void> WatchedFiles::sync_data(const Fd& fd) {
+  TRY(before(Call::sync_data, ""));
+  return inner_.sync_data(fd);
+}
+Result<void> WatchedFiles::sync_directory(const std::string& path) {
+  TRY(before(Call::sync_directory, path));
+  return inner_.sync_directory(path);
+}
+Result<void> WatchedFiles::rename(const std::string& from, const std::string& to) {
+  TRY(before(Call::rename, from));
+  return inner_.rename(from, to);
+}
+Result<void> WatchedFiles::remove(const std::string& path) {
+  TRY(before(Call::remove, path));
+  return inner_.remove(path);
+}
+Result<void> WatchedFiles::make_directory(const std::string& path) {
+  TRY(before(Call::make_directory, path));
+  return inner_.make_directory(path);
+}
+Result<std::vector<std::string>> WatchedFiles::list(const std::string& path) {
+  TRY(before(Call::list, path));
+  return inner_.list(path);
+}
+Result<FileInfo> WatchedFiles::info(const std::string& path) {
+  TRY(before(Call::info, path));
+  return inner_.info(path);
+}
+Result<FileInfo> WatchedFiles::info(const Fd& fd) {
+  TRY(before(Call::info, ""));
+  return inner_.info(fd);
+}
+Result<void> WatchedFiles::allocate(const Fd& fd, std::uint64_t size) {
+  TRY(before(Call::allocate, ""));
+  return inner_.allocate(fd, size);
+}
+Result<bool> WatchedFiles::try_lock(const Fd& fd, Lock lock) {
+  TRY(before(Call::lock, ""));
+  return inner_.try_lock(fd, lock);
+}
+
+void FaultyFiles::fail_at(std::size_t n, int errnum, Then then) {
+  const std::lock_guard lock(mutex_);
+  left_ = n;
+  errnum_ = errnum;
+  then_ = then;
+  fired_ = false;
+}
+
+bool FaultyFiles::fired() const {
+  const std::lock_guard lock(mutex_);
+  return fired_;
+}
+
+std::pair<Call, std::string> FaultyFiles::failed_call() const {
+  const std::lock_guard lock(mutex_);
+  return failed_call_;
+}
+
+Result<void> FaultyFiles::before(Call call, const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  if (fired_ && then_ == Then::stay_dead) return os_error(errnum_, "injected, after " + path);
+  if (left_ == 0 || --left_ > 0) return {};
+  fired_ = true;
+  failed_call_ = {call, path};
+  return os_error(errnum_, "injected at " + path);
+}
+
+PowerCutFiles::PowerCutFiles(Files& inner, std::string root)
+    : inner_(inner), root_(std::move(root)) {
+  namespace filesystem = std::filesystem;
+  for (const auto& each : filesystem::recursive_directory_iterator(root_)) {
+    auto node = std::make_shared<Node>();
+    node->is_directory = each.is_directory();
+    node->made_as = each.path().string();
+    if (!node->is_directory) node->durable = read_whole(node->made_as);
+    live_[node->made_as] = node;
+  }
+  durable_ = live_;
+}
+
+void PowerCutFiles::cut(const std::string& target, Names names) const {
+  namespace filesystem = std::filesystem;
+  const std::lock_guard lock(mutex_);
+  filesystem::create_directory(target);
+  for (const auto& [path, node] : names == Names::all ? live_ : durable_) {
+    const std::string to = target + path.substr(root_.size());
+    if (!filesystem::is_directory(parent_folder(to))) continue;  // lost with its folder
+    if (node->is_directory) {
+      filesystem::create_directory(to);
+    } else {
+      write_whole(to, node->durable);
+    }
+  }
+}
+
+Result<Fd> PowerCutFiles::open(const std::string& path, int flags, unsigned mode) {
+  Fd fd = TRY(inner_.open(path, flags, mode));
+  const std::lock_guard lock(mutex_);
+  auto& node = live_[path];
+  if (!node) {
+    node = std::make_shared<Node>();
+    node->made_as = path;
+  }
+  open_[fd.get()] = node;
+  return fd;
+}
+
+Result<std::size_t> PowerCutFiles::read_at(const Fd& fd, MutableByteView out,
+                                           std::uint64_t offset) {
+  return inner_.read_at(fd, out, offset);
+}
+
+Result<void> PowerCutFiles::write_at(const Fd& fd, ByteView data, std::uint64_t offset) {
+  return inner_.write_at(fd, data, offset);
+}
+
+void PowerCutFiles::start_writeback(const Fd& /*fd*/, std::uint64_t /*offset*/,
+                                    std::uint64_t /*length*/) {}
+
+Result<void> PowerCutFiles::sync_data(const Fd& fd) {
+  Bytes content(TRY(inner_.info(fd)).size);
+  TRY(inner_.read_at(fd, content, 0));
+  const std::lock_guard lock(mutex_);
+  const auto& node = open_[fd.get()];
+  if (!lies_ || !lies_(Call::sync_data, node->made_as)) node->durable = std::move(content);
+  return {};
+}
+
+Result<void> PowerCutFiles::sync_directory(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  if (lies_ && lies_(Call::sync_directory, path)) return {};
+  std::erase_if(durable_, [&](const auto& each) { return parent_folder(each.first) == path; });
+  for (const auto& [name, node] : live_) {
+    if (parent_folder(name) == path) durable_[name] = node;
+  }
+  return {};
+}
+
+Result<void> PowerCutFiles::rename(const std::string& from, const std::string& to) {
+  TRY(inner_.rename(from, to));
+  const std::lock_guard lock(mutex_);
+  live_[to] = live_[from];
+  live_.erase(from);
+  return {};
+}
+
+Result<void> PowerCutFiles::remove(const std::string& path) {
+  TRY(inner_.remove(path));
+  const std::lock_guard lock(mutex_);
+  live_.erase(path);
+  return {};
+}
+
+Result<void> PowerCutFiles::make_directory(const std::string& path) {
+  TRY(inner_.make_directory(path));
+  const std::lock_guard lock(mutex_);
+  auto node = std::make_shared<Node>();
+  node->is_directory = true;
+  node->made_as = path;
+  live_[path] = std::move(node);
+  return {};
+}
+
+Result<std::vector<std::string>> PowerCutFiles::list(const std::string& path) {
+  return inner_.list(path);
+}
+Result<FileInfo> PowerCutFiles::info(const std::string& path) { return inner_.info(path); }
+Result<FileInfo> PowerCutFiles::info(const Fd& fd) { return inner_.info(fd); }
+Result<void> PowerCutFiles::allocate(const Fd& /*fd*/, std::uint64_t /*size*/) { return {}; }
+Result<bool> PowerCutFiles::try_lock(const Fd& fd, Lock lock) { return inner_.try_lock(fd, lock); }
+
+}  // namespace bygone::test
