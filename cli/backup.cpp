@@ -141,7 +141,7 @@ void BackupRun::find_folders(const BackupArguments& arguments) {
     if (source.ok()) {
       sources_.push_back(std::move(*source));
     } else {
-      exits_.push_back(context_.fail(std::move(source).error().with("folder " + printable(name))));
+      exits_.push_back(context_.fail(source.error()));
     }
   }
 }

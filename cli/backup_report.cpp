@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/backup_report.h"
 
+#include <algorithm>
+
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +21,12 @@ std::string capture_text(const store::Snapshot& snapshot) {
     default:
       return "";
   }
+}
+
+// Read again or not: what is as it was.
+std::uint64_t unmodified(const ingest::BackupReport& report) {
+  const std::uint64_t touched = report.new_files + report.changed_files;
+  return report.snapshot.files - std::min(touched, report.snapshot.files);
 }
 
 }  // namespace
@@ -62,7 +70,7 @@ void BackupReporter::print_json(const ingest::BackupReport& report) {
       {"partial", snapshot.partial},
       {"files_new", report.new_files},
       {"files_changed", report.changed_files},
-      {"files_unmodified", report.unmodified_files},
+      {"files_unmodified", unmodified(report)},
       {"files_unreadable", report.unreadable.size()},
       {"bytes_read", report.bytes_read},
       {"data_added", snapshot.added_bytes},
@@ -81,7 +89,7 @@ void BackupReporter::print_summary(const ingest::BackupReport& report) {
   output_.info(fmt::format(
       "  {} new, {} changed, {} unchanged; {} in all, {} read, {} added, in {}",
       count_text(report.new_files), count_text(report.changed_files),
-      count_text(report.unmodified_files), size_text(snapshot.bytes), size_text(report.bytes_read),
+      count_text(unmodified(report)), size_text(snapshot.bytes), size_text(report.bytes_read),
       size_text(snapshot.added_bytes), duration_text(progress_.elapsed_seconds())));
   if (!report.unreadable.empty()) {
     output_.info("  " + counted(report.unreadable.size(), "name") +

@@ -75,8 +75,7 @@ std::unique_ptr<store::Repository> Context::open(Exit& exit) {
   options.index_dir = index_dir();
   auto repository = store::Repository::open(*path, *secret, options);
   if (!repository.ok()) {
-    Error error = explain_open_failure(std::move(repository).error());
-    exit = fail(std::move(error).with("opening repository " + printable(*path)), Stage::opening);
+    exit = fail(explain_open_failure(std::move(repository).error()), Stage::opening);
     return nullptr;
   }
   return std::move(*repository);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/help.h"
 
+#include <cctype>
+
 #include <fmt/core.h>
 
 #include "cli/options.h"
@@ -107,6 +109,15 @@ std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) con
   return text + "\n";
 }
 
+// "-f, --foreground", or "    --allow-other" below it.
+std::string HelpFormatter::make_option_name(const CLI::Option* option, bool is_positional) const {
+  std::string name = CLI::Formatter::make_option_name(option, is_positional);
+  if (const std::size_t comma = name.find(','); comma != std::string::npos) {
+    return name.insert(comma + 1, " ");
+  }
+  return name.starts_with("--") ? "    " + name : name;
+}
+
 std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
   const std::string type = option->get_type_size() == 0 ? "" : option->get_type_name();
   return type.empty() ? "" : " " + type;
@@ -119,7 +130,9 @@ std::string HelpFormatter::make_help(const CLI::App* app, std::string /*name*/,
   for (const CLI::App* up = app->get_parent(); up != nullptr; up = up->get_parent()) {
     name = up->get_name() + " " + name;
   }
-  std::string text = make_usage(app, name) + "\n" + app->get_description() + ".\n";
+  std::string summary = app->get_description();
+  summary[0] = static_cast<char>(std::toupper(summary[0]));
+  std::string text = make_usage(app, name) + "\n" + summary + ".\n";
   const auto subcommands = app->get_subcommands({});
   if (!subcommands.empty()) text += "\nCommands:\n";
   for (const CLI::App* sub : subcommands) {

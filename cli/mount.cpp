@@ -17,6 +17,12 @@ struct MountArguments {
   bool allow_other = false;
 };
 
+// A busy mountpoint is no lock of the repository.
+Exit refuse(Context& context, const Error& error) {
+  const Exit exit = context.fail(error);
+  return exit == Exit::locked ? Exit::failed : exit;
+}
+
 Exit serve(Context& context, fs::MountOptions options, const std::function<void()>& ready) {
   Exit exit = Exit::done;
   const auto repository = context.open(exit);
@@ -28,7 +34,7 @@ Exit serve(Context& context, fs::MountOptions options, const std::function<void(
     if (ready) ready();
   };
   const Result<void> served = fs::serve_mount(*repository, options);
-  return served.ok() ? Exit::done : context.fail(served.error());
+  return served.ok() ? Exit::done : refuse(context, served.error());
 }
 
 Exit mount(Context& context, const MountArguments& arguments) {
@@ -43,7 +49,7 @@ Exit mount(Context& context, const MountArguments& arguments) {
   // Before anybody types a passphrase.
   const auto prepared =
       fs::prepare_mountpoint(options.mountpoint, *repository, options.needed_paths);
-  if (!prepared.ok()) return context.fail(prepared.error());
+  if (!prepared.ok()) return refuse(context, prepared.error());
   if (arguments.foreground) return serve(context, options, {});
   const Result<Exit> exit = run_in_background(
       [&](const std::function<void()>& ready) { return serve(context, options, ready); });

@@ -109,10 +109,25 @@ std::string with_help(const CLI::App& app, std::string text, const std::string& 
   return text + full_name(app) + " --help explains";
 }
 
+// The first argument that had to be there.
+std::string what_is_missing(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_required() && option->count() == 0) {
+      return option->get_type_name() + " is missing";
+    }
+  }
+  return "no command is given";
+}
+
 // A message for what CLI11 could not parse.
 std::string explain(const CLI::App& root, const CLI::ParseError& error) {
-  const CLI::App& app = innermost(root);
-  const std::vector<std::string> extras = app.remaining();
+  const CLI::App* at = &innermost(root);
+  while (at->remaining().empty() && at->get_parent() != nullptr) at = at->get_parent();
+  const std::vector<std::string> extras = at->remaining();
+  const CLI::App& app = extras.empty() ? innermost(root) : *at;
+  if (extras.empty() && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    return with_help(app, what_is_missing(app), "");
+  }
   if (extras.empty()) {
     std::string text = error.what();
     if (!text.empty()) text[0] = static_cast<char>(std::tolower(text[0]));

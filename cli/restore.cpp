@@ -87,6 +87,19 @@ Result<std::vector<fs::RestoreRoot>> roots_of(const Selected& selected, bool del
   return roots;
 }
 
+// "5 created, 1 removed".
+std::string counts_text(const fs::RestoreSummary& summary) {
+  const std::pair<std::uint64_t, const char*> counts[] = {{summary.created, "created"},
+                                                          {summary.replaced, "replaced"},
+                                                          {summary.kept, "kept"},
+                                                          {summary.removed, "removed"}};
+  std::string text;
+  for (const auto& [count, word] : counts) {
+    if (count > 0) text += (text.empty() ? "" : ", ") + count_text(count) + " " + word;
+  }
+  return text.empty() ? "nothing to do" : text;
+}
+
 void print_summary(Output& out, const Selected& selected, const RestoreArguments& arguments,
                    const fs::RestoreSummary& summary, double seconds) {
   if (out.json()) {
@@ -103,11 +116,8 @@ void print_summary(Output& out, const Selected& selected, const RestoreArguments
                            {"folders", summary.folders},
                            {"bytes_restored", summary.bytes}});
   }
-  std::string text =
-      fmt::format("{} {}: {} created, {} replaced, {} kept, {} removed",
-                  arguments.options.dry_run ? "would restore" : "restored", selected.spelling,
-                  count_text(summary.created), count_text(summary.replaced),
-                  count_text(summary.kept), count_text(summary.removed));
+  std::string text = arguments.options.dry_run ? "would restore " : "restored ";
+  text += selected.spelling + ": " + counts_text(summary);
   if (!arguments.options.dry_run) {
     text += fmt::format("; {} in {}", size_text(summary.bytes), duration_text(seconds));
   }

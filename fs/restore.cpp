@@ -336,7 +336,11 @@ Result<FolderPtr> open_target(const std::string& path, const RestoreOptions& opt
     }
   }
   Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.is_open()) return os_error(errno, "opening the target " + printable(path));
+  if (!fd.is_open()) {
+    Error error = os_error(errno, "opening the target " + printable(path));
+    if (error.errnum == ENOTDIR) error.message += "; hint: the target is a folder, name that one";
+    return error;
+  }
   // A folder of our own may have inherited ACLs, and would hand them on.
   if (origin == Folder::Origin::created) strip_inherited_acls(fd.get());
   return std::make_shared<Folder>(std::move(fd), origin);
