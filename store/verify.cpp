@@ -131,7 +131,15 @@ Result<void> Verifier::read_pack(const PackId& id) {
     const Record& record = records[slot];
     const auto read = [&]() -> Result<Bytes> {
       std::shared_ptr<const Bytes> base;
-      if (record.base) base = TRY(repository_.chunks().get((*reader)->kind(), *record.base));
+      if (record.base) {
+        auto got = repository_.chunks().get((*reader)->kind(), *record.base);
+        if (!got) {
+          return std::move(got).error().with(
+              fmt::format("chunk {} in pack {} is a delta whose base cannot be read",
+                          record.id.hex(), id.hex()));
+        }
+        base = std::move(got).value();
+      }
       Bytes bytes = TRY((*reader)->read(slot, base ? ByteView(*base) : ByteView()));
       if (repository_.keys().chunk_id((*reader)->kind(), bytes) != record.id) {
         return Error{Code::corrupt, 0,

@@ -228,7 +228,7 @@ TEST(Page, OfRandomBytesIsDecodedWithinItsBounds) {
     Bytes mutated = sample_page();
     const Bytes changes = test::noise(24, seed + 1'000'000);
     for (std::size_t i = 0; i + 3 < 3 * (1 + seed % 8); i += 3) {
-      const std::size_t at = (changes[i] << 8 | changes[i + 1]) % mutated.size();
+      const std::size_t at = (changes[i] * 256u + changes[i + 1]) % mutated.size();
       mutated[at] = changes[i + 2];
     }
     if (const auto page = parse(mutated)) decodes(*page);

@@ -106,7 +106,7 @@ TEST(SnapshotRecord, OfRandomOrChangedBytesIsDecodedWithinItsBounds) {
     ignore(decode_snapshot(test::noise(seed % 300, seed)), "only that it returns");
     Bytes changed = whole;
     const Bytes random = test::noise(3, seed);
-    changed[(random[0] << 8 | random[1]) % changed.size()] = random[2];
+    changed[(random[0] * 256u + random[1]) % changed.size()] = random[2];
     ignore(decode_snapshot(changed), "only that it returns");
   }
 }
