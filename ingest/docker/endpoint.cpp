@@ -22,7 +22,7 @@ std::string environment(const char* name) {
 }
 
 std::string default_cert_path() {
-  const std::string config = environment("DOCKER_CONFIG");
+  std::string config = environment("DOCKER_CONFIG");
   if (!config.empty()) return config;
   const std::string home = environment("HOME");
   return home.empty() ? std::string() : home + "/.docker";
