@@ -22,7 +22,7 @@ step "passphrases"
 export BYGONE_REPOSITORY=$WORK/repository
 check "init with BYGONE_PASSWORD" "$BYGONE" init
 expect 1 "$BYGONE" init
-says 'exist'
+says 'already'
 quietly "$BYGONE" backup --path "data=$WORK/data"
 export BYGONE_PASSWORD=wrong-$secret
 expect 12 "$BYGONE" snapshots
@@ -132,13 +132,15 @@ check "version" "$BYGONE" version
 says '[0-9]+\.[0-9]+\.[0-9]+'
 for shell in bash zsh fish; do quietly "$BYGONE" completion "$shell"; done
 check "the bash completion loads" bash -c ". <('$BYGONE' completion bash)"
-quietly "$BYGONE" snapshots --json
-check "--json is one object a line" python3 -c 'import json, sys; [json.loads(l) for l in open(sys.argv[1])]' "$OUT"
-quietly "$BYGONE" backup --path "data=$WORK/data" --json
+"$BYGONE" snapshots --json >"$WORK/json"
+check "--json is one object a line" python3 -c '
+import json, sys
+assert len([json.loads(line) for line in sys.stdin]) == 2' <"$WORK/json"
+"$BYGONE" backup --path "data=$WORK/data" --json >"$WORK/json"
 check "a backup ends with a summary" python3 -c '
 import json, sys
-rows = [json.loads(line) for line in open(sys.argv[1])]
-assert rows[-1]["message_type"] == "summary", rows[-1]' "$OUT"
+rows = [json.loads(line) for line in sys.stdin]
+assert rows[-1]["message_type"] == "summary", rows[-1]' <"$WORK/json"
 
 step "damage: 20"
 pack=$(find "$BYGONE_REPOSITORY/packs" -type f -size +0 | head -n 1)

@@ -34,21 +34,14 @@ check_links() { # WHERE FOLDER
     "$(stat -c '%i %h' "$2/links/a/one" "$2/links/b/two" "$2/links/b/c/three" | sort -u | wc -l)" 1
   check_equal "$1: three links" "$(stat -c %h "$2/links/a/one")" 3
 }
-acls() { (cd "$1" && getfacl -R -n -P . 2>/dev/null | sha256sum); }
-archive() {
-  tar -C "$1" --xattrs --xattrs-include='*' --acls --numeric-owner --sort=name --format=posix \
-    --pax-option=exthdr.name=%d/x/%f,delete=atime,delete=ctime \
-    --exclude=./sparse/three-extents -cf - . 2>/dev/null | sha256sum
-}
+acls() { (cd "$1" && find . ! -type l -print0 | sort -z | xargs -0 getfacl -n -- | sha256sum); }
 check_tree() { # WHERE FOLDER
   check_silent "$1: rsync finds nothing to change" tree_difference "$source/" "$2/"
   check_allocation "$1" "$2"
   check_links "$1" "$2"
   check_equal "$1: getfacl agrees" "$(acls "$2")" "$source_acls"
-  check_equal "$1: tar with xattrs and ACLs agrees" "$(archive "$2")" "$source_archive"
 }
 source_acls=$(acls "$source")
-source_archive=$(archive "$source")
 
 step "out of the mount"
 check_tree mount "$tree"
@@ -63,6 +56,18 @@ step "cp -a out of the mount"
 check "cp -a copies all of it" cp -a "$tree" "$WORK/copied"
 check_silent "cp -a: rsync finds nothing to change" tree_difference "$source/" "$WORK/copied/"
 rm -rf "$WORK/copied"
+
+step "tar out of the mount"
+through_tar() {
+  local tar=(tar --xattrs --xattrs-include='*' --acls --numeric-owner)
+  mkdir "$WORK/unpacked"
+  "${tar[@]}" -C "$tree" --sparse --format=posix -cf - . | "${tar[@]}" -C "$WORK/unpacked" -xpf -
+}
+check "tar with xattrs and ACLs copies all of it" through_tar
+# Of any source, tar leaves out sockets and copies a second name of a fifo as another fifo.
+check_silent "tar: rsync finds nothing to change" tree_difference "$source/" "$WORK/unpacked/" \
+  --exclude=/special/socket --exclude=/special/fifo-too
+rm -rf "$WORK/unpacked"
 
 step "bygone restore"
 check "restore" "$BYGONE" restore tree "$WORK/restored"

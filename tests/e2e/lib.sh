@@ -66,11 +66,12 @@ expect() {
 
 quietly() { expect 0 "$@"; }
 
-# A command that must succeed, with what that proves: check "WHAT" COMMAND...
+# A command that must succeed, with what that proves: check "WHAT" COMMAND... Its standard input is
+# this one's.
 check() {
   local what=$1
   shift
-  if "$@" >"$OUT" 2>"$ERR" </dev/null; then
+  if "$@" >"$OUT" 2>"$ERR"; then
     ok "$what"
   else
     show_output
