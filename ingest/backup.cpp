@@ -106,11 +106,15 @@ class Backup {
                  .bytes_read = 0} {}
 
   Result<BackupReport> run();
+  // A container in a crash loop may run again at any moment.
+  [[nodiscard]] bool can_be_written() const {
+    return !source_.writers.empty() || !source_.restarting.empty();
+  }
+  [[nodiscard]] bool must_freeze() const {
+    return can_be_written() && options_.quiesce != Quiesce::live;
+  }
 
  private:
-  [[nodiscard]] bool must_freeze() const {
-    return !source_.writers.empty() && options_.quiesce != Quiesce::live;
-  }
   Result<void> open_volumes();
   [[nodiscard]] std::optional<Entry> parent_root(const VolumeSource& volume) const;
   Result<void> read_volumes();
@@ -214,7 +218,9 @@ Result<bool> Backup::capture_frozen(Freezer& freezer) {
   bool done = false;
   Result<void> captured;
   const auto deadline = std::chrono::steady_clock::now() + options_.max_freeze;
-  auto frozen = freezer.freeze(source_.writers, options_.max_freeze);
+  auto members = source_.writers;
+  members.insert(members.end(), source_.restarting.begin(), source_.restarting.end());
+  auto frozen = freezer.freeze(members, options_.max_freeze);
   if (!frozen) {
     if (options_.quiesce == Quiesce::freeze) return std::move(frozen).error();
     report_.warnings.push_back(frozen.error().message + ": captured live");
@@ -337,7 +343,7 @@ Result<BackupReport> Backup::run() {
   snapshot_.program = std::string("bygone ") + BYGONE_VERSION;
   snapshot_.started = options_.clock();
   snapshot_.instant = snapshot_.started;
-  const bool may_change = source_.kind == store::SourceKind::folder || !source_.writers.empty();
+  const bool may_change = source_.kind == store::SourceKind::folder || can_be_written();
   snapshot_.consistency = may_change ? Consistency::live : Consistency::idle;
   report_.skipped = source_.skipped;
   TRY(open_volumes());
@@ -388,11 +394,9 @@ Result<BackupReport> backup(store::Session& session, const Source& source, docke
   if (source.error) return *source.error;
   Excludes excludes = TRY(Excludes::parse(options.exclude));
   auto claimed = TRY(session.claim(source.kind, source.host_id, source.host, source.name));
-  if (!source.writers.empty() && options.quiesce != Quiesce::live && engine == nullptr) {
-    return Error{Code::unavailable, 0, "freezing needs the Docker engine"};
-  }
   Backup backup(session, source, engine, options, progress, cancel, std::move(claimed),
                 std::move(excludes));
+  CHECK(engine != nullptr || !backup.must_freeze());
   return backup.run();
 }
 

@@ -113,11 +113,9 @@ void ContentCutter::cut(std::size_t end, bool flush) {
 void ContentCutter::end_zeros() {
   if (!in_zeros_) return;
   in_zeros_ = false;
-  if (zeros_ > 0) {
-    pieces_.push_back(
-        {.extent = {.kind = Extent::Kind::zero, .length = zeros_, .offset = 0, .chunk = {}},
-         .pending = nullptr});
-  }
+  pieces_.push_back(
+      {.extent = {.kind = Extent::Kind::zero, .length = zeros_, .offset = 0, .chunk = {}},
+       .pending = nullptr});
   zeros_ = 0;
 }
 
@@ -134,18 +132,20 @@ void ContentCutter::end_run() {
   buffer_.reset();
 }
 
-void ContentCutter::hole(std::uint64_t length) {
+void ContentCutter::gap(Extent::Kind kind, std::uint64_t length) {
   if (length == 0) return;
   end_run();
   base_ += length;
-  if (!pieces_.empty() && pieces_.back().extent.kind == Extent::Kind::hole) {
+  if (!pieces_.empty() && pieces_.back().extent.kind == kind) {
     pieces_.back().extent.length += length;
     return;
   }
   pieces_.push_back(
-      {.extent = {.kind = Extent::Kind::hole, .length = length, .offset = 0, .chunk = {}},
-       .pending = nullptr});
+      {.extent = {.kind = kind, .length = length, .offset = 0, .chunk = {}}, .pending = nullptr});
 }
+
+void ContentCutter::hole(std::uint64_t length) { gap(Extent::Kind::hole, length); }
+void ContentCutter::zeros(std::uint64_t length) { gap(Extent::Kind::zero, length); }
 
 void ContentCutter::keep(const Extent& extent) {
   end_run();

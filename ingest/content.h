@@ -33,6 +33,8 @@ class ContentCutter {
   void append(ByteView data);
   // A hole of `length` bytes follows; ends the run of data before it.
   void hole(std::uint64_t length);
+  // `length` reserved bytes that read as zeros follow; they end the run of data before them.
+  void zeros(std::uint64_t length);
   // An extent that is taken over as it is; ends the run of data before it.
   void keep(const store::Extent& extent);
   // Ends the content: the pieces in file order. The cutter is spent.
@@ -42,6 +44,7 @@ class ContentCutter {
   void new_buffer(std::size_t keep_from);
   void find_zeros(bool at_end);
   void cut(std::size_t end, bool flush);
+  void gap(store::Extent::Kind kind, std::uint64_t length);
   void end_zeros();
   void end_run();
 

@@ -47,27 +47,6 @@ void take_metadata(Entry& entry, Entry&& fresh) {
   entry = std::move(fresh);
 }
 
-// Calls `data(begin, end)` and `hole(begin, end)` for the parts of the first `size` bytes.
-template <class Data, class Hole>
-Result<void> for_segments(const Fd& fd, std::uint64_t size, Data data, Hole hole) {
-  std::uint64_t at = 0;
-  while (at < size) {
-    const off_t found = ::lseek(fd.get(), static_cast<off_t>(at), SEEK_DATA);
-    // ENXIO: nothing but a hole to the end. A file system that cannot tell answers EINVAL.
-    std::uint64_t begin = found >= 0 ? static_cast<std::uint64_t>(found) : size;
-    if (found < 0 && errno != ENXIO) begin = at;
-    begin = std::min(begin, size);
-    if (begin > at) TRY(hole(at, begin));
-    if (begin == size) break;
-    const off_t next = ::lseek(fd.get(), static_cast<off_t>(begin), SEEK_HOLE);
-    const std::uint64_t end = next >= 0 ? std::min(size, static_cast<std::uint64_t>(next)) : size;
-    // A hole that is filled while we look can make both calls answer `begin`: take the rest.
-    at = end > begin ? end : size;
-    if (!TRY(data(begin, at))) break;
-  }
-  return {};
-}
-
 Result<std::size_t> read_some(const Fd& fd, MutableByteView out, std::uint64_t offset) {
   for (;;) {
     const ssize_t n = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(offset));
@@ -219,29 +198,33 @@ Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
   std::optional<Fingerprinter> prints;
   if (options_.fingerprints != nullptr) prints.emplace(options_.fingerprints->seed());
   std::uint64_t done = 0;
-  TRY(for_segments(
-      fd, work.entry.size,
-      [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {
-        while (begin < end) {
-          TRY(check_cancel());
-          MutableByteView room = cutter.room();
-          room = room.first(std::min<std::uint64_t>(room.size(), end - begin));
-          const std::size_t n = TRY(read_some(fd, room, begin));
-          if (n == 0) return false;  // truncated meanwhile
-          if (prints) prints->data(room.first(n));
-          cutter.advance(n);
-          begin += n;
-          done = begin;
-          bytes_read_ += n;
-        }
-        return true;
-      },
-      [&](std::uint64_t begin, std::uint64_t end) -> Result<void> {
-        cutter.hole(end - begin);
-        if (prints) prints->zeros(end - begin);
-        done = end;
-        return {};
-      }));
+  const auto read_data = [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {
+    while (begin < end) {
+      TRY(check_cancel());
+      MutableByteView room = cutter.room();
+      room = room.first(std::min<std::uint64_t>(room.size(), end - begin));
+      const std::size_t n = TRY(read_some(fd, room, begin));
+      if (n == 0) return false;  // truncated meanwhile
+      if (prints) prints->data(room.first(n));
+      cutter.advance(n);
+      begin += n;
+      done = begin;
+      bytes_read_ += n;
+    }
+    return true;
+  };
+  TRY(for_each_segment(fd, work.entry.size, [&](const Segment& segment) -> Result<bool> {
+    if (segment.kind == Segment::Kind::data) return read_data(segment.begin, segment.end);
+    const std::uint64_t length = segment.end - segment.begin;
+    if (segment.kind == Segment::Kind::hole) {
+      cutter.hole(length);
+    } else {
+      cutter.zeros(length);
+    }
+    if (prints) prints->zeros(length);
+    done = segment.end;
+    return true;
+  }));
   work.pieces = cutter.finish();
   work.entry.size = done;
   work.outcome = FileWork::Outcome::pieces;
@@ -281,36 +264,40 @@ Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd) {
   }
   captured.has_base = prints != nullptr;
   std::uint64_t truncated_at = captured.size;
-  TRY(for_segments(
-      fd, captured.size,
-      [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {
-        // Whole blocks: what of the first and the last is a hole reads as zeros.
-        begin -= begin % kFingerprintBlock;
-        end = std::min(captured.size,
-                       (end + kFingerprintBlock - 1) / kFingerprintBlock * kFingerprintBlock);
-        auto done = capture_range(captured, prints.get(), fd, begin, end);
-        if (!done && done.error().code == Code::not_found) {
-          truncated_at = begin;
-          return false;
-        }
-        if (!done) return std::move(done).error();
-        return true;
-      },
-      [&](std::uint64_t begin, std::uint64_t end) -> Result<void> {
-        // Blocks that lie in the hole whole, and the last one of the file.
-        for (std::uint64_t block = (begin + kFingerprintBlock - 1) / kFingerprintBlock;; ++block) {
-          const std::uint64_t block_end = std::min(captured.size, (block + 1) * kFingerprintBlock);
-          if (block_end > end || block * kFingerprintBlock >= end) break;
-          const Bytes zeros(block_end - block * kFingerprintBlock);
-          const bool same =
-              prints && block < prints->blocks.size() &&
-              prints->blocks[block] == fingerprint(zeros, options_.fingerprints->seed());
-          if (!same) captured.holes.push_back(block);
-        }
-        return {};
-      }));
+  TRY(for_each_segment(fd, captured.size, [&](const Segment& segment) -> Result<bool> {
+    if (segment.kind != Segment::Kind::data) {
+      capture_gap(captured, prints.get(), segment);
+      return true;
+    }
+    // Whole blocks: what of the first and the last is a gap reads as zeros.
+    const std::uint64_t begin = segment.begin - segment.begin % kFingerprintBlock;
+    const std::uint64_t end = std::min(captured.size, (segment.end + kFingerprintBlock - 1) /
+                                                          kFingerprintBlock * kFingerprintBlock);
+    auto done = capture_range(captured, prints.get(), fd, begin, end);
+    if (!done && done.error().code == Code::not_found) {
+      truncated_at = begin;
+      return false;
+    }
+    if (!done) return std::move(done).error();
+    return true;
+  }));
   captured.size = truncated_at;
   return {};
+}
+
+// Blocks that lie in the gap whole, and the last one of the file.
+void FileReader::capture_gap(Captured& captured, const FileFingerprints* prints,
+                             const Segment& gap) {
+  const std::uint64_t seed = options_.fingerprints->seed();
+  for (std::uint64_t block = (gap.begin + kFingerprintBlock - 1) / kFingerprintBlock;; ++block) {
+    const std::uint64_t begin = block * kFingerprintBlock;
+    const std::uint64_t end = std::min(captured.size, begin + kFingerprintBlock);
+    if (end > gap.end || begin >= gap.end) break;
+    const Bytes zeros(end - begin);
+    const bool same = prints != nullptr && block < prints->blocks.size() &&
+                      prints->blocks[block] == fingerprint(zeros, seed);
+    if (!same) captured.gaps[block] = gap.kind;
+  }
 }
 
 Result<void> FileReader::capture_range(Captured& captured, const FileFingerprints* prints,
@@ -343,7 +330,7 @@ Result<void> FileReader::capture_range(Captured& captured, const FileFingerprint
 void FileReader::resolve(FileWork& work) {
   if (work.outcome != FileWork::Outcome::waiting) return;  // capture failed
   const bool small =
-      work.captured->size < store::kSmallFile && work.captured->holes.empty() && !work.large;
+      work.captured->size < store::kSmallFile && work.captured->gaps.empty() && !work.large;
   auto resolved = small ? resolve_small(work) : resolve_large(work);
   if (!resolved) fail(work, std::move(resolved).error());
   work.captured.reset();
@@ -378,6 +365,8 @@ Result<void> FileReader::append_base(ContentCutter& cutter, const Entry& base, s
     const std::uint64_t to = std::min(at + extent.length, end);
     if (extent.kind == Extent::Kind::hole) {
       cutter.hole(to - from);
+    } else if (extent.kind == Extent::Kind::zero) {
+      cutter.zeros(to - from);
     } else {
       cutter.append(TRY(base_bytes(base, from, to)));
     }
@@ -388,8 +377,8 @@ Result<void> FileReader::append_base(ContentCutter& cutter, const Entry& base, s
 Result<void> FileReader::append_range(ContentCutter& cutter, FileWork& work, std::uint64_t begin,
                                       std::uint64_t end) {
   const Captured& captured = *work.captured;
-  const auto is_hole = [&](std::uint64_t block) {
-    return std::binary_search(captured.holes.begin(), captured.holes.end(), block);
+  const auto is_clean = [&](std::uint64_t block) {
+    return !captured.blocks.contains(block) && !captured.gaps.contains(block);
   };
   while (begin < end) {
     const std::uint64_t block = begin / kFingerprintBlock;
@@ -398,12 +387,14 @@ Result<void> FileReader::append_range(ContentCutter& cutter, FileWork& work, std
     if (const auto found = captured.blocks.find(block); found != captured.blocks.end()) {
       const Bytes bytes = TRY(options_.spill->read(found->second));
       cutter.append(ByteView(bytes).subspan(begin - block_begin, to - begin));
-    } else if (is_hole(block)) {
-      cutter.hole(to - begin);
+    } else if (const auto gap = captured.gaps.find(block); gap != captured.gaps.end()) {
+      if (gap->second == Segment::Kind::hole) {
+        cutter.hole(to - begin);
+      } else {
+        cutter.zeros(to - begin);
+      }
     } else {
-      while (to < end && to - begin < kCaptureRead &&
-             !captured.blocks.contains(to / kFingerprintBlock) &&
-             !is_hole(to / kFingerprintBlock)) {
+      while (to < end && to - begin < kCaptureRead && is_clean(to / kFingerprintBlock)) {
         to = std::min(end, to + kFingerprintBlock);
       }
       TRY(append_base(cutter, *work.parent, begin, to));
@@ -429,8 +420,8 @@ Result<void> FileReader::resolve_large(FileWork& work) {
     const std::uint64_t last = (end - 1) / kFingerprintBlock;
     const auto dirty = captured.blocks.lower_bound(first);
     if (dirty != captured.blocks.end() && dirty->first <= last) return false;
-    const auto hole = std::lower_bound(captured.holes.begin(), captured.holes.end(), first);
-    return hole == captured.holes.end() || *hole > last;
+    const auto gap = captured.gaps.lower_bound(first);
+    return gap == captured.gaps.end() || gap->first > last;
   };
   std::uint64_t done = 0;
   for (const auto& [at, extent] : base) {

@@ -15,6 +15,7 @@
 #include "ingest/content.h"
 #include "ingest/fingerprints.h"
 #include "ingest/sealed_spill.h"
+#include "ingest/segments.h"
 #include "ingest/source_tree.h"
 #include "store/session.h"
 #include "store/tree_reader.h"
@@ -27,7 +28,8 @@ struct Captured {
   bool has_base = false;  // FileWork::parent holds the hot pass's version of the same file
   // Block number to spill ticket; absent blocks equal the base's.
   std::map<std::uint64_t, std::uint64_t> blocks;
-  std::vector<std::uint64_t> holes;  // blocks that are holes now and were not before
+  // Blocks that are holes or reserved now and were not all zeros before.
+  std::map<std::uint64_t, Segment::Kind> gaps;
 };
 
 // One regular file (all its names, when it has several) on its way through a backup.
@@ -88,6 +90,7 @@ class FileReader {
   Result<void> read_small(FileWork& work, const Fd& fd);
   Result<void> read_large(FileWork& work, const Fd& fd);
   Result<void> capture_blocks(FileWork& work, const Fd& fd);
+  void capture_gap(Captured& captured, const FileFingerprints* prints, const Segment& gap);
   Result<void> capture_range(Captured& captured, const FileFingerprints* prints, const Fd& fd,
                              std::uint64_t begin, std::uint64_t end);
   Result<void> resolve_small(FileWork& work);
