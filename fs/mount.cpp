@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include "fs/keeper.h"
@@ -41,6 +42,9 @@ void follow_repository(Namespace& names, Session& session) {
 }  // namespace
 
 Result<void> serve_mount(store::Repository& repository, const MountOptions& options) {
+  // A dozen threads pass buffers of chunk size around: with an arena each, what is free in one
+  // lies idle while another grows (`cp -a` of 200,000 files: 153 MB resident, with two 96 MB).
+  ::mallopt(M_ARENA_MAX, 2);
   TRY(prepare_mountpoint(options.mountpoint, repository.path(), options.needed_paths));
   const std::string path = TRY(absolute_path(options.mountpoint));
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/fake_kernel.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdio>
@@ -18,12 +19,6 @@ constexpr int kPatienceMs = 20'000;
 [[noreturn]] void broken(const char* what) {
   std::fprintf(stderr, "fake kernel: %s\n", what);
   std::abort();
-}
-
-template <class T>
-void append(Bytes& out, const T& value) {
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
-  out.insert(out.end(), bytes, bytes + sizeof value);
 }
 
 }  // namespace
@@ -70,9 +65,9 @@ std::uint64_t FakeKernel::send(std::uint32_t opcode, std::uint64_t node, ByteVie
   header.unique = ++unique_;
   header.nodeid = node;
   header.uid = header.gid = uid_;
-  Bytes record;
-  append(record, header);
-  record.insert(record.end(), body.begin(), body.end());
+  Bytes record(header.len);
+  std::memcpy(record.data(), &header, sizeof header);
+  std::copy(body.begin(), body.end(), record.begin() + sizeof header);
   if (::send(socket_, record.data(), record.size(), MSG_NOSIGNAL) < 0) broken("sending failed");
   return header.unique;
 }
@@ -145,9 +140,8 @@ FuseReply FakeKernel::lseek(std::uint64_t node, std::uint64_t offset, std::uint3
 }
 
 void FakeKernel::forget(std::uint64_t node, std::uint64_t count) {
-  Bytes body;
-  append(body, fuse_forget_in{count});
-  send(FUSE_FORGET, node, body);
+  const fuse_forget_in in{count};
+  send(FUSE_FORGET, node, {reinterpret_cast<const std::uint8_t*>(&in), sizeof in});
 }
 
 std::vector<FuseEntry> FakeKernel::list(std::uint64_t node, std::uint32_t buffer_bytes) {

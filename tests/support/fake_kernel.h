@@ -57,9 +57,9 @@ class FakeKernel {
   template <class T>
   FuseReply request(std::uint32_t opcode, std::uint64_t node, const T& body,
                     std::string_view tail = {}) {
-    Bytes bytes(sizeof(T));
+    Bytes bytes(sizeof(T) + tail.size());
     std::memcpy(bytes.data(), &body, sizeof(T));
-    bytes.insert(bytes.end(), tail.begin(), tail.end());
+    std::copy(tail.begin(), tail.end(), bytes.begin() + sizeof(T));
     return request(opcode, node, ByteView(bytes));
   }
   FuseReply lookup(std::uint64_t parent, const std::string& name);
