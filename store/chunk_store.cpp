@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t kPackCacheBytes = 16u << 20;
 // Each open pack is a descriptor: at most 256 of them, however few records they hold.
 constexpr std::size_t kPackCost = 64u << 10;
+constexpr std::size_t kFailures = 4096;
+constexpr std::chrono::seconds kFailureLasts{30};
 constexpr std::size_t kAdoptBatch = 256u << 10;  // rows inserted in one transaction
 
 Error no_such_chunk(const ChunkId& id) {
@@ -26,7 +28,8 @@ ChunkStore::ChunkStore(Files& files, const KeyRing& keys, std::string repository
       repository_(std::move(repository)),
       index_(index),
       chunks_(cache_bytes),
-      packs_(kPackCacheBytes) {}
+      packs_(kPackCacheBytes),
+      failures_(kFailures) {}
 
 ChunkStore::~ChunkStore() = default;
 
@@ -67,7 +70,11 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::fetch(ChunkKind kind, const Chu
   if (!result) {
     const Code code = result.error().code;
     if (code != Code::not_found && code != Code::corrupt) return result;
+    const auto now = std::chrono::steady_clock::now();
+    const auto failure = failures_.find(id);
+    if (failure && now < failure->until) return failure->error;
     result = fetch_slowly(kind, id, at, std::move(result).error(), depth);
+    if (!result) failures_.insert(id, {result.error(), now + kFailureLasts}, 1);
   }
   if (result && kind == ChunkKind::data) chunks_.insert(id, *result, (*result)->size());
   return result;

@@ -5,6 +5,7 @@
 // session.h. Callable from any thread; no lock is held during I/O or decoding.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,7 +29,8 @@ class ChunkStore : public ChunkSource {
   ~ChunkStore() override;
 
   // Errors: not_found when no pack has the chunk; corrupt when every copy is damaged, naming chunk
-  // and pack; io.
+  // and pack; io. Such a failure cost a look at every footer: it is repeated from memory for half
+  // a minute.
   Result<std::shared_ptr<const Bytes>> get(ChunkKind kind, const ChunkId& id) override;
 
   // Whether a pack's footer shows the chunk and, for a delta, all its bases. Believes no index row
@@ -65,6 +67,11 @@ class ChunkStore : public ChunkSource {
   Index& index_;
   LruCache<ChunkId, std::shared_ptr<const Bytes>, IdHash> chunks_;
   LruCache<PackId, std::shared_ptr<const PackReader>, IdHash> packs_;
+  struct Failure {
+    Error error;
+    std::chrono::steady_clock::time_point until;
+  };
+  LruCache<ChunkId, Failure, IdHash> failures_;
   std::mutex slow_mutex_;  // one rebuild at a time; the others wait for its answer
   bool rebuilt_ = false;   // guarded by slow_mutex_
 };

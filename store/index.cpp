@@ -46,6 +46,8 @@ Bytes u32_bytes(std::uint32_t v) {
 // The path of the suspect mark, for the signal handler: set once, then only read.
 std::array<char, 4096> g_suspect_path{};
 std::atomic<bool> g_index_open{false};
+constexpr std::array kCrashes{SIGSEGV, SIGBUS, SIGABRT};
+std::array<struct sigaction, kCrashes.size()> g_before{};
 
 void on_crash(int signal) {
   if (g_index_open.load()) {
@@ -57,7 +59,10 @@ void on_crash(int signal) {
     const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
     static_cast<void>(written);
   }
-  ::signal(signal, SIG_DFL);
+  // Whoever watched before us (a sanitizer, the system) has the last word.
+  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
+    if (kCrashes[i] == signal) ::sigaction(signal, &g_before[i], nullptr);
+  }
   ::raise(signal);
 }
 
@@ -85,7 +90,12 @@ Result<std::unique_ptr<lmdb::Env>> open_env(const std::string& folder) {
 }  // namespace
 
 void watch_for_index_crashes() {
-  for (const int signal : {SIGSEGV, SIGBUS, SIGABRT}) ::signal(signal, on_crash);
+  struct sigaction action {};
+  action.sa_handler = on_crash;
+  action.sa_flags = SA_ONSTACK;
+  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
+    ::sigaction(kCrashes[i], &action, &g_before[i]);
+  }
 }
 
 Result<void> Index::open_in(const std::string& folder) {

@@ -79,7 +79,7 @@ class Index {
 };
 
 // Leaves `index/suspect` behind when the process dies by SIGSEGV, SIGBUS or SIGABRT while an
-// index is open: LMDB can die on its own damaged page, and the next start rebuilds.
+// index is open: LMDB can die on its own damaged page, and the next start rebuilds. Once a process.
 void watch_for_index_crashes();
 
 }  // namespace bygone::store

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/chunk_store.h"
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -263,6 +265,30 @@ TEST_F(Chunks, FilesThatAreNoPacksAreLeftAlone) {
   test::write_whole(repository_->path() + "/packs/00/notes.txt", as_bytes("hello"));
   EXPECT_EQ(value_of(chunks().adopt_packs()).size(), 1u);
   EXPECT_TRUE(reads(a_));
+}
+
+// Who reads a damaged file retries; each search looks at every footer.
+TEST_F(Chunks, ThatAreLostAreSearchedForOnceInAWhile) {
+  class CountingFiles final : public test::WatchedFiles {
+   public:
+    using WatchedFiles::WatchedFiles;
+    std::atomic<std::size_t> calls{0};
+
+   protected:
+    Result<void> before(test::Call /*call*/, const std::string& /*path*/) override {
+      ++calls;
+      return {};
+    }
+  };
+  test::write_pack(*repository_, {{.raw = a_}});
+  CountingFiles files(system_files());
+  const auto repository = value_of(Repository::open(
+      repository_->path(), test::key_file(), {.index_dir = folder_ / "other", .files = &files}));
+  EXPECT_CODE(Code::not_found, repository->chunks().get(ChunkKind::data, id(b_)));
+  EXPECT_GT(files.calls.exchange(0), 256u);
+  EXPECT_CODE(Code::not_found, repository->chunks().get(ChunkKind::data, id(b_)));
+  EXPECT_EQ(files.calls.load(), 0u);
+  EXPECT_OK(repository->chunks().get(ChunkKind::data, id(a_)));
 }
 
 // Hourly backups make many packs of a few records; each open one is a descriptor.

@@ -2,6 +2,7 @@
 #include "store/index.h"
 
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -149,6 +150,7 @@ TEST_F(IndexTest, ThatIsSuspectIsMadeAnewOnce) {
 TEST_F(IndexTest, IsSuspectAfterACrashOfTheProcess) {
   value_of(index_->insert({pack(0, 5)}));
   index_.reset();
+  std::fflush(nullptr);  // or the child prints it once more
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
@@ -223,6 +225,7 @@ TEST_F(IndexTest, SurvivesFlippedBitsOrIsMadeAnewAfterThem) {
     std::memcpy(&at, random.data(), sizeof at);
     test::write_whole(data(), whole);
     test::flip_bit(data(), static_cast<std::int64_t>(at % whole.size()), random[7] % 8);
+    std::fflush(nullptr);  // or the child prints it once more
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {

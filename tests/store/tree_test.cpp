@@ -105,7 +105,7 @@ TEST_F(Tree, ListsAndFindsAHundredThousandEntries) {
 TEST_F(Tree, ListsFromEveryPosition) {
   const auto entries = numbered(20'000);
   const Entry root = write_directory(entries);
-  for (std::size_t from = 0; from <= entries.size(); from += from % 7 == 0 ? 1 : 487) {
+  for (std::size_t from = 0; from <= entries.size(); from += from % 7 == 0 ? 1u : 487u) {
     const auto part = list(root, from, 3);
     const std::size_t wanted = std::min<std::size_t>(3, entries.size() - from);
     ASSERT_EQ(part.size(), wanted) << from;
