@@ -339,8 +339,9 @@ Result<void> Page::directory_leaf(std::uint32_t node, std::uint64_t from,
 Result<std::optional<Entry>> Page::find(std::uint32_t node, std::string_view name) const {
   std::optional<Entry> found;
   TRY(directory_leaf(node, 0, [&](Entry&& entry) {
+    const bool before = entry.name < name;
     if (entry.name == name) found = std::move(entry);
-    return !found && entry.name < name;
+    return before;
   }));
   return found;
 }

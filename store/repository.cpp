@@ -137,7 +137,7 @@ Result<void> Repository::create(const std::string& path, const Secret& secret, F
 }
 
 Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, const Secret& secret,
-                                                     OpenOptions options) {
+                                                     const OpenOptions& options) {
   TRY(init_crypto());
   std::unique_ptr<Repository> repository(new Repository());
   repository->path_ = path;

@@ -42,7 +42,7 @@ class Repository {
   // `secret`; unsupported for an unknown format version or incompatible flag; corrupt when the
   // configuration or the keys are damaged.
   static Result<std::unique_ptr<Repository>> open(const std::string& path, const Secret& secret,
-                                                  OpenOptions options = {});
+                                                  const OpenOptions& options = {});
   ~Repository();
 
   [[nodiscard]] const std::string& path() const { return path_; }
