@@ -241,7 +241,7 @@ std::optional<Parsed> parse(std::string_view text) {
     return IdStart{hex};
   }
   if (text.starts_with('@')) return parse_gmt(text);
-  if (const auto age = parse_age(text)) return age;
+  if (auto age = parse_age(text)) return age;
   return parse_period(text);
 }
 
@@ -295,7 +295,8 @@ Nanoseconds end_of(const Day& day, const std::string& zone, Nanoseconds now) {
   CivilTime noon = store::to_civil(zone, now);
   noon.hour = 12;
   noon.minute = noon.second = 0;
-  const Nanoseconds then = store::from_civil("UTC", noon).value_or(0) - day.back * 86400 * kSecond;
+  const Nanoseconds then =
+      store::from_civil("UTC", noon).value_or(0) - day.back * Nanoseconds{86400} * kSecond;
   Period period;
   period.first = store::to_civil("UTC", then);
   return end_of(period, zone);

@@ -116,7 +116,7 @@ void Keeper::State::run() {
     if (signal_seen && serving) {
       // Again and again: between its look at the flag and its sleep one call would be lost.
       plan.stop();
-      ::pthread_kill(server, SIGTERM);
+      ::pthread_kill(server, SIGHUP);
     }
     if (steady_clock::now() > deadline) give_up();
   }

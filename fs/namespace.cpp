@@ -213,7 +213,7 @@ Result<Lookup> Namespace::lookup(NodeId folder, std::string_view name) {
   const auto place = place_of(made, folder);
   // In a whole folder source its own .bygone wins over ours; in .bygone our snapshot.json does.
   if (place && (!child || made.kind == Kind::tree)) {
-    if (auto found = TRY(lookup_captured(*place, name))) return Lookup{std::move(found), true};
+    if (auto found = TRY(lookup_captured(*place, name))) return Lookup{found, true};
   }
   if (!child) return Lookup{std::nullopt, content_lifetime(made) == Lifetime::forever};
   return Lookup{describe_made(*catalog, *child, inodes_.remember(*child)), true};

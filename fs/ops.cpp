@@ -229,7 +229,9 @@ void on_opendir(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
   fi->fh = reinterpret_cast<std::uint64_t>(folder.get());
   fi->cache_readdir = 1;
   fi->keep_cache = 1;
-  if (fuse_reply_open(req, fi) == 0) folder.release();
+  if (fuse_reply_open(req, fi) == 0) {
+    [[maybe_unused]] const OpenFolder* const kept = folder.release();  // until releasedir
+  }
 }
 
 void on_releasedir(fuse_req_t req, fuse_ino_t /*node*/, fuse_file_info* fi) {

@@ -228,7 +228,7 @@ TEST(Instant, LeadsEveryListedNameToItsOwnSnapshot) {
     std::vector<InstantPoint> points;
     std::vector<std::string> taken;
     Nanoseconds instant = base;
-    const std::string zone = zones[random() % zones.size()];
+    const std::string& zone = zones[random() % zones.size()];
     for (int i = 0; i < 60; ++i) {
       instant += static_cast<Nanoseconds>(random() % 4 == 0 ? random() % (600 * kSecond)
                                                             : random() % (2 * kSecond));

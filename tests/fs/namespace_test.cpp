@@ -11,7 +11,6 @@
 namespace bygone::fs {
 namespace {
 
-using store::FileType;
 using store::SourceKind;
 using test::Item;
 using test::MemoryRepository;
@@ -310,6 +309,7 @@ TEST_F(NamespaceTest, ForgetsEverythingThatTheKernelForgets) {
 
 TEST_F(NamespaceTest, GoesOnWithAListingWhereItStopped) {
   std::vector<Item> files;
+  files.reserve(5000);
   for (int i = 0; i < 5000; ++i) files.push_back(repository_.file("file" + std::to_string(i), "x"));
   repository_.commit(
       repository_.snapshot(SourceKind::folder, "big", kFirst,

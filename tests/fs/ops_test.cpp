@@ -41,6 +41,7 @@ class OpsTest : public testing::Test {
         repository_.file("sparse", {MemoryRepository::hole(1 << 20), repository_.chunk(chunk_),
                                     MemoryRepository::hole((1 << 20) - 300'000)});
     std::vector<Item> many;
+    many.reserve(300);
     for (int i = 0; i < 300; ++i) many.push_back(repository_.file("f" + std::to_string(i), "x"));
     repository_.commit(repository_.snapshot(
         SourceKind::container, "db", kFirst,

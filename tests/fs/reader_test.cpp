@@ -134,6 +134,7 @@ TEST_F(ReaderTest, DecodesAChunkOnceForManyReaders) {
   Reader reader(repository_.trees(), chunks_, {.threads = 0});
   chunks_.hold(true);
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] { EXPECT_EQ(read(reader, file, 0, 1 << 20), expected_); });
   }

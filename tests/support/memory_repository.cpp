@@ -103,9 +103,9 @@ Entry MemoryRepository::write(Item root) {
   return root.entry;
 }
 
-store::Snapshot MemoryRepository::snapshot(store::SourceKind kind, const std::string& source,
-                                           Nanoseconds instant,
-                                           std::vector<std::pair<std::string, Entry>> volumes) {
+store::Snapshot MemoryRepository::snapshot(
+    store::SourceKind kind, const std::string& source, Nanoseconds instant,
+    const std::vector<std::pair<std::string, Entry>>& volumes) {
   store::Snapshot out;
   const std::string key = std::string(store::to_text(kind)) + source;
   if (!sources_.contains(key)) sources_[key] = store::random_id<SourceId>();
@@ -116,11 +116,11 @@ store::Snapshot MemoryRepository::snapshot(store::SourceKind kind, const std::st
   out.zone = "UTC";
   out.instant = instant;
   out.listed_name = store::make_listed_name("UTC", instant, {});
-  for (auto& [name, root] : volumes) {
+  for (const auto& [name, root] : volumes) {
     store::Volume volume;
     volume.name = name;
     volume.destination = name.empty() ? "" : "/" + name;
-    volume.root = std::move(root);
+    volume.root = root;
     out.volumes.push_back(std::move(volume));
   }
   return out;

@@ -44,7 +44,7 @@ class MemoryRepository final : public fs::SnapshotSource {
   // A snapshot of `source` with one volume for each of `volumes` (name and root); for a folder or
   // a bare volume one, nameless. Zone UTC, listed to the minute.
   store::Snapshot snapshot(store::SourceKind kind, const std::string& source, Nanoseconds instant,
-                           std::vector<std::pair<std::string, store::Entry>> volumes);
+                           const std::vector<std::pair<std::string, store::Entry>>& volumes);
   // Gives it an id and commits it.
   fs::SnapshotPtr commit(store::Snapshot snapshot);
   void remove(const SnapshotId& id);
