@@ -52,6 +52,7 @@ check_equal "it is still stopped" "$(inspect '{{.State.Status}}' app)" exited
 docker volume create lonely >/dev/null
 echo lonely >"$(volume lonely)/file"
 check "backup of a volume that no container uses" "$BYGONE" backup volume:lonely
+appears lonely @volumes/lonely
 check_equal "it is under @volumes" "$(cat "$MNT/@volumes/lonely/latest/file")" lonely
 check "ls volume:lonely" "$BYGONE" ls volume:lonely
 check "live, when asked for" "$BYGONE" backup app --consistency live
@@ -78,6 +79,8 @@ for name in web jobs; do
 done
 wait_for 10 test -s "$(volume shop_jobs)/file"
 check "backup @shop" "$BYGONE" backup @shop
+appears shop-web
+appears shop-jobs
 check_equal "both members" "$(cat "$MNT/shop-web/latest/shop_web/file" "$MNT/shop-jobs/latest/shop_jobs/file" | tr '\n' ' ')" "web jobs "
 expect 1 "$BYGONE" backup @no-such-project
 says 'shop'
@@ -85,6 +88,7 @@ expect 1 "$BYGONE" backup no-such-container
 says 'app'
 check "backup --all" "$BYGONE" backup --all
 for source in app writer shop-web shop-jobs; do
+  appears "$source"
   [ -n "$(instants "$source")" ] || fail "--all left out $source"
 done
 check_equal "--all takes bare volumes" "$(newest lonely sequence)" 2
@@ -98,6 +102,7 @@ check "its backup ends" "$BYGONE" backup nosy --exclude '/*' --exclude '!/var' -
   --exclude '!/var/tmp' --exclude '/var/tmp/*' --exclude "!$WORK" --exclude "$WORK/e"
 says "$BYGONE_REPOSITORY"
 says "$MNT"
+appears nosy
 if find "$MNT/nosy/latest/host$BYGONE_REPOSITORY" -type f 2>/dev/null | grep -q .; then
   fail "the repository was captured into itself"
 fi
@@ -109,6 +114,7 @@ step "a volume inside a volume"
 run --name nested -v outer:/data -v inner:/data/inner tools bash -c 'echo o >/data/o; echo i >/data/inner/i; sleep infinity'
 wait_for 10 test -s "$(volume inner)/i"
 check "backup" "$BYGONE" backup nested
+appears nested
 check_equal "each once" "$(cd "$MNT/nested/latest" && find . -path ./.bygone -prune -o -type f -print | sort | tr '\n' ' ')" \
   "./inner/i ./outer/o "
 

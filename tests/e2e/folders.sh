@@ -48,12 +48,12 @@ check_tree mount "$tree"
 check "the mount: a path longer than PATH_MAX" \
   "$HERE/compare-deep" "$WORK/deep-source" "$MNT/deep/latest"
 cat "$OUT"
-check_equal "find sees every entry" "$(find "$tree" | wc -l)" "$(find "$source" | wc -l)"
+check_equal "find sees every entry" "$(find "$tree/" | wc -l)" "$(find "$source/" | wc -l)"
 check_equal "no two files share a number but hard links" \
-  "$(find "$tree" -type f -links 1 -printf '%i\n' | sort | uniq -d | wc -l)" 0
+  "$(find "$tree/" -type f -links 1 -printf '%i\n' | sort | uniq -d | wc -l)" 0
 
 step "cp -a out of the mount"
-check "cp -a copies all of it" cp -a "$tree" "$WORK/copied"
+check "cp -a copies all of it" cp -a "$tree/." "$WORK/copied"
 check_silent "cp -a: rsync finds nothing to change" tree_difference "$source/" "$WORK/copied/"
 rm -rf "$WORK/copied"
 

@@ -135,6 +135,16 @@ newest() { # SOURCE FIELD
   "$BYGONE" snapshots --json | python3 "$HERE/newest.py" "$1" "$2"
 }
 
+# Waits until a running mount shows the newest snapshot of a source: it hears of it by inotify, which
+# takes a moment on a busy machine.
+appears() { # SOURCE [FOLDER in the mount]
+  local name
+  name=$(newest "$1" instant)
+  wait_for 15 test -e "$MNT/${2:-$1}/$name/." || fail "$1/$name does not appear in the mount" 1
+  wait_for 15 is_latest "$MNT/${2:-$1}" "$name" || fail "latest of $1 does not move to $name" 1
+}
+is_latest() { [ "$(readlink "$1/latest")" = "$2" ]; }
+
 # Waits for the second to change, so that the next snapshot has a name of its own.
 next_second() {
   local now

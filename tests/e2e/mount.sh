@@ -12,6 +12,7 @@ backup() {
   next_second
   echo "$1" >"$WORK/data/file"
   quietly "$BYGONE" backup --path "data=$WORK/data"
+  if mountpoint -q "$MNT"; then appears data; fi
 }
 content() { cat "$MNT/data/$1/file"; }
 
@@ -103,7 +104,7 @@ says "$MNT"
 check_equal "it works" "$(content latest)" three
 
 step "mountpoints that are refused"
-expect 11 "$BYGONE" mount "$MNT"
+expect 1 "$BYGONE" mount "$MNT"
 says 'mounted'
 mkdir "$BYGONE_REPOSITORY/inside"
 expect 1 "$BYGONE" mount "$BYGONE_REPOSITORY/inside"
