@@ -156,7 +156,8 @@ next_second() {
 tree_difference() { # SOURCE/ COPY/ [OPTION...]
   local from=$1 to=$2
   shift 2
-  rsync -aHAXn --delete --checksum --itemize-changes "$@" "$from" "$to"
+  # xxh128: md5 over the zeros of a 10 GB sparse file takes longer than all the rest.
+  rsync -aHAXn --delete --checksum --checksum-choice=xxh128 --itemize-changes "$@" "$from" "$to"
 }
 
 # --- Docker -------------------------------------------------------------------------------------
