@@ -156,8 +156,7 @@ next_second() {
 tree_difference() { # SOURCE/ COPY/ [OPTION...]
   local from=$1 to=$2
   shift 2
-  # xxh128: md5 over the zeros of a 10 GB sparse file takes longer than all the rest.
-  rsync -aHAXn --delete --checksum --checksum-choice=xxh128 --itemize-changes "$@" "$from" "$to"
+  rsync -aHAXn --delete --checksum --itemize-changes "$@" "$from" "$to"
 }
 
 # --- Docker -------------------------------------------------------------------------------------
