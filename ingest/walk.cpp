@@ -85,8 +85,8 @@ Result<std::vector<store::LeafRef>> Walk::load_parent(Frame& frame) {
   return leaves;
 }
 
-// Returns false when the folder is not walked: it is then an entry like others, or gone.
-Result<bool> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
+// A folder that cannot be walked becomes an entry like others, or is gone.
+Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
                          const std::optional<Entry>& parent, int leaf) {
   auto frame = std::make_unique<Frame>();
   frame->listed_at = options_.clock();
@@ -95,7 +95,7 @@ Result<bool> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     const Error& error = *folder->error;
     if (frames_.empty()) return error;
     scanner_.release(*folder);
-    if (vanished(error)) return false;
+    if (vanished(error)) return {};
     Item item;
     item.entry = frames_.back()->folder->entries[frames_.back()->next - 1].listed.entry;
     const std::string path = join(frames_.back()->folder->path, item.entry.name);
@@ -111,7 +111,7 @@ Result<bool> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     item.kind = Item::Kind::leave;
     put(std::move(item));
     ++frames_.back()->taken;
-    return false;
+    return {};
   }
   frame->folder = folder;
   frame->entry = folder->self.entry;
@@ -151,7 +151,7 @@ Result<bool> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
   ++notes_.folders;
   scanner_.release(*folder);
   frames_.push_back(std::move(frame));
-  return true;
+  return {};
 }
 
 void Walk::leave() {

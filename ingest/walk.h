@@ -74,7 +74,7 @@ class Walk {
 
  private:
   struct Frame;
-  Result<bool> enter(const std::shared_ptr<ScannedFolder>& folder,
+  Result<void> enter(const std::shared_ptr<ScannedFolder>& folder,
                      const std::optional<store::Entry>& parent, int leaf);
   Result<std::vector<store::LeafRef>> load_parent(Frame& frame);
   void leave();
