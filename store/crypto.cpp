@@ -44,7 +44,9 @@ Result<void> init_crypto() {
   return {};
 }
 
-void fill_random(MutableByteView out) { randombytes_buf(out.data(), out.size()); }
+void fill_random(MutableByteView out) {
+  if (!out.empty()) randombytes_buf(out.data(), out.size());
+}
 
 void keyed_hash(const SecretBytes& key, std::string_view personal,
                 std::initializer_list<ByteView> parts, MutableByteView out) {
