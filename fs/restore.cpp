@@ -69,12 +69,12 @@ class Restorer {
               [this, writer = std::make_shared<Writer>(job_)](Task& task) { run(*writer, task); };
         }) {}
 
-  Result<void> restore(const std::vector<RestoreRoot>& roots, FolderPtr target);
+  Result<void> restore(const std::vector<RestoreRoot>& roots, const FolderPtr& target);
 
  private:
   void run(Writer& writer, Task& task);
   Result<void> step();
-  Result<void> enter(Entry entry);
+  Result<void> enter(const Entry& entry);
   Result<Fd> make_folder(const Entry& entry, Decision decision, int parent);
   void leave();
   void file(Entry entry);
@@ -209,7 +209,7 @@ Result<Fd> Restorer::make_folder(const Entry& entry, Decision decision, int pare
   return fd;
 }
 
-Result<void> Restorer::enter(Entry entry) {
+Result<void> Restorer::enter(const Entry& entry) {
   Level& above = levels_.back();
   const FdPtr parent = TRY(above.folder->open());
   std::optional<struct stat> standing;
@@ -267,14 +267,11 @@ Result<void> Restorer::step() {
     file(std::move(entry));
     return {};
   }
-  Entry kept = entry;
-  if (const auto entered = enter(std::move(entry)); !entered.ok()) {
-    skip_subtree(kept, &entered.error());
-  }
+  if (const auto entered = enter(entry); !entered.ok()) skip_subtree(entry, &entered.error());
   return {};
 }
 
-Result<void> Restorer::restore(const std::vector<RestoreRoot>& roots, FolderPtr target) {
+Result<void> Restorer::restore(const std::vector<RestoreRoot>& roots, const FolderPtr& target) {
   roots_are_volumes_ = !is_target_itself(roots);
   if (roots_are_volumes_) {
     levels_.push_back({target, DirectoryCursor(job_.trees, named_roots(roots)), {}, 0});
