@@ -35,8 +35,8 @@ check_links() { # WHERE FOLDER
   check_equal "$1: three links" "$(stat -c %h "$2/links/a/one")" 3
 }
 acls() { (cd "$1" && find . ! -type l -print0 | sort -z | xargs -0 getfacl -n -- | sha256sum); }
-check_tree() { # WHERE FOLDER
-  check_silent "$1: rsync finds nothing to change" tree_difference "$source/" "$2/"
+check_tree() { # WHERE FOLDER [RSYNC OPTION...]
+  check_silent "$1: rsync finds nothing to change" tree_difference "$source/" "$2/" "${@:3}"
   check_allocation "$1" "$2"
   check_links "$1" "$2"
   check_equal "$1: getfacl agrees" "$(acls "$2")" "$source_acls"
@@ -52,9 +52,13 @@ check_equal "find sees every entry" "$(find "$tree/" | wc -l)" "$(find "$source/
 check_equal "no two files share a number but hard links" \
   "$(find "$tree/" -type f -links 1 -printf '%i\n' | sort | uniq -d | wc -l)" 0
 
+# 10 GB of zeros were compared once; to read them again for every copy takes minutes.
+but_the_largest=--exclude=/sparse/three-extents
+
 step "cp -a out of the mount"
 check "cp -a copies all of it" cp -a "$tree/." "$WORK/copied"
-check_silent "cp -a: rsync finds nothing to change" tree_difference "$source/" "$WORK/copied/"
+check_silent "cp -a: rsync finds nothing to change" tree_difference "$source/" "$WORK/copied/" \
+  "$but_the_largest"
 rm -rf "$WORK/copied"
 
 step "tar out of the mount"
@@ -66,7 +70,7 @@ through_tar() {
 check "tar with xattrs and ACLs copies all of it" through_tar
 # Of any source, tar leaves out sockets and copies a second name of a fifo as another fifo.
 check_silent "tar: rsync finds nothing to change" tree_difference "$source/" "$WORK/unpacked/" \
-  --exclude=/special/socket --exclude=/special/fifo-too
+  --exclude=/special/socket --exclude=/special/fifo-too "$but_the_largest"
 rm -rf "$WORK/unpacked"
 
 step "bygone restore"
@@ -84,7 +88,7 @@ rm "$WORK/restored/links/b/two"
 check "a dry run says what it would do" "$BYGONE" restore tree "$WORK/restored" --delete --dry-run
 [ -e "$WORK/restored/more" ] || fail "the dry run deleted something"
 check "restore --delete --verify" "$BYGONE" restore tree "$WORK/restored" --delete --verify
-check_tree "restore again" "$WORK/restored"
+check_tree "restore again" "$WORK/restored" "$but_the_largest"
 echo mine >"$WORK/restored/content/text-4096"
 check "restore --overwrite never" "$BYGONE" restore tree "$WORK/restored" --overwrite never
 check_equal "what was there stays" "$(cat "$WORK/restored/content/text-4096")" mine
