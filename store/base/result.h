@@ -58,7 +58,7 @@ class [[nodiscard]] Result {
   // Precondition of value access: ok(); of error(): !ok(). Broken preconditions abort.
   [[nodiscard]] T& value() & { return *checked(); }
   [[nodiscard]] const T& value() const& { return *const_cast<Result*>(this)->checked(); }
-  [[nodiscard]] T&& value() && { return std::move(*checked()); }
+  T&& value() && { return std::move(*checked()); }
   T& operator*() & { return *checked(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*checked()); }
