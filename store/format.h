@@ -21,7 +21,7 @@ inline constexpr std::uint64_t kSubkeyNames = 3;
 inline constexpr std::uint64_t kSubkeyInodes = 4;
 inline constexpr std::uint64_t kSubkeyConfig = 5;
 inline constexpr std::uint64_t kSubkeyTags = 6;
-inline constexpr std::uint64_t kSubkeySnapshotIds = 7;
+inline constexpr std::uint64_t kSubkeySnapshotIds = 7;  // of notes too
 // Of an epoch's master key:
 inline constexpr std::uint64_t kSubkeyDataPacks = 1;
 inline constexpr std::uint64_t kSubkeyPagePacks = 2;
@@ -83,5 +83,9 @@ inline constexpr std::size_t kMaxXattrSet = 1u << 20;
 // Section 8: sealed objects.
 inline constexpr std::size_t kObjectPad = 256;
 inline constexpr std::size_t kMaxObjectBytes = 16u << 20;
+inline constexpr std::size_t kMaxNoteKey = 1024;
+inline constexpr std::size_t kMaxNoteValue = 64u << 10;
+inline constexpr std::size_t kMaxNoteFile = 128u << 10;
+inline constexpr std::size_t kMaxNotes = 1u << 18;
 
 }  // namespace bygone::store

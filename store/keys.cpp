@@ -177,6 +177,12 @@ SnapshotId KeyRing::snapshot_id(ByteView encoded) const {
   return id;
 }
 
+NoteId KeyRing::note_id(ByteView encoded) const {
+  NoteId id;
+  keyed_hash(snapshot_id_key_, "bygone.note", {encoded}, id.bytes);
+  return id;
+}
+
 Result<SecretBytes> KeyRing::pack_key(ChunkKind kind, std::uint32_t epoch,
                                       const PackId& pack) const {
   const auto found = epochs_.find(epoch);

@@ -46,6 +46,7 @@ class KeyRing {
   [[nodiscard]] std::array<std::uint8_t, 16> name_tag(std::string_view what, ByteView data) const;
   [[nodiscard]] std::array<std::uint8_t, 32> config_mac(ByteView config) const;
   [[nodiscard]] SnapshotId snapshot_id(ByteView encoded) const;
+  [[nodiscard]] NoteId note_id(ByteView encoded) const;
 
   // The sealing key of one pack. Errors: denied when this ring lacks the epoch.
   Result<SecretBytes> pack_key(ChunkKind kind, std::uint32_t epoch, const PackId& pack) const;

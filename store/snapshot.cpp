@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/snapshot.h"
 
-#include <algorithm>
-
 #include "store/base/codec.h"
+#include "store/fields.h"
 #include "store/format.h"
 #include "store/page.h"
 
@@ -11,7 +10,8 @@ namespace bygone::store {
 namespace {
 
 // Field tags (FORMAT.md section 8.2). A reader must understand fields with the critical bit.
-constexpr std::uint16_t kCritical = 0x8000;
+constexpr std::uint16_t kCritical = kCriticalField;
+constexpr const char* kWhat = "a snapshot record";
 enum Field : std::uint16_t {
   kSource = kCritical | 1,
   kKind = kCritical | 2,
@@ -58,35 +58,6 @@ Result<Entry> decode_root(ByteView data) {
   if (!root) return Error{Code::corrupt, 0, "a volume without a root"};
   return std::move(*root);
 }
-
-class FieldWriter {
- public:
-  void put(std::uint16_t tag, Bytes value) { fields_.emplace_back(tag, std::move(value)); }
-  void text(std::uint16_t tag, std::string_view value) {
-    if (!value.empty()) put(tag, Bytes(value.begin(), value.end()));
-  }
-  void number(std::uint16_t tag, std::int64_t value) {
-    if (value == 0) return;
-    Writer w;
-    w.svarint(value);
-    put(tag, w.take());
-  }
-  // Canonical: by tag without the critical bit.
-  Bytes finish() {
-    std::stable_sort(fields_.begin(), fields_.end(), [](const auto& a, const auto& b) {
-      return (a.first & ~kCritical) < (b.first & ~kCritical);
-    });
-    Writer w;
-    for (const auto& [tag, value] : fields_) {
-      w.u16(tag);
-      w.string(value);
-    }
-    return w.take();
-  }
-
- private:
-  std::vector<std::pair<std::uint16_t, Bytes>> fields_;
-};
 
 Bytes encode_volumes(const std::vector<Volume>& volumes) {
   Writer w;
@@ -204,13 +175,7 @@ Result<void> decode_field(Snapshot& s, std::uint16_t tag, ByteView value) {
       s.extra = TRY(decode_root(TRY(r.bytes(r.remaining()))));
       break;
     default:
-      if ((tag & kCritical) != 0) {
-        return Error{Code::unsupported, 0,
-                     "a snapshot record has a field that this version must know and does not; "
-                     "hint: a newer bygone wrote it"};
-      }
-      s.unknown_fields.emplace_back(tag, Bytes(value.begin(), value.end()));
-      return {};
+      return keep_unknown(s.unknown_fields, tag, value, kWhat);
   }
   return r.finish();
 }
@@ -259,18 +224,8 @@ Bytes encode_snapshot(const Snapshot& s) {
 
 Result<Snapshot> decode_snapshot(ByteView data) {
   Snapshot s;
-  Reader r(data);
-  std::uint16_t last = 0;
-  while (r.remaining() > 0) {
-    const std::uint16_t tag = TRY(r.u16());
-    const ByteView value = TRY(r.string(kMaxObjectBytes));
-    const std::uint16_t order = tag & static_cast<std::uint16_t>(~kCritical);
-    if (order <= last)
-      return Error{Code::corrupt, 0, "a snapshot record's fields are out of order"};
-    last = order;
-    auto decoded = decode_field(s, tag, value);
-    if (!decoded) return std::move(decoded).error();
-  }
+  TRY(read_fields(data, kWhat,
+                  [&](std::uint16_t tag, ByteView value) { return decode_field(s, tag, value); }));
   if (s.source.is_zero() || s.name.empty() || s.display_name.empty() || s.listed_name.empty()) {
     return Error{Code::corrupt, 0, "a snapshot record lacks a field"};
   }

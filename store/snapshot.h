@@ -12,6 +12,7 @@
 
 #include "store/base/clock.h"
 #include "store/base/result.h"
+#include "store/fields.h"
 #include "store/node.h"
 
 namespace bygone::store {
@@ -75,8 +76,7 @@ struct Snapshot {
   std::vector<std::string> tags;
   // Root of the second tree: container configuration and the list of what could not be read.
   std::optional<Entry> extra;
-  // Fields of later versions that are not critical, kept so that copies lose nothing.
-  std::vector<std::pair<std::uint16_t, Bytes>> unknown_fields;
+  UnknownFields unknown_fields;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
 

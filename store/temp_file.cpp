@@ -48,8 +48,8 @@ Result<void> clean_temp_folder(Files& files, const std::string& folder) {
   return {};
 }
 
-Result<void> write_durably(Files& files, const std::string& tmp_folder, const std::string& folder,
-                           const std::string& name, ByteView data) {
+Result<void> write_synced(Files& files, const std::string& tmp_folder, const std::string& folder,
+                          const std::string& name, ByteView data) {
   const TempFile temp = TRY(TempFile::create(files, tmp_folder, name));
   const auto write = [&]() -> Result<void> {
     TRY(files.write_at(temp.fd(), data, 0));
@@ -61,6 +61,12 @@ Result<void> write_durably(Files& files, const std::string& tmp_folder, const st
     ignore(files.remove(temp.path()), "the first error is the one to report");
     return std::move(written).error().with("writing " + folder + "/" + name);
   }
+  return {};
+}
+
+Result<void> write_durably(Files& files, const std::string& tmp_folder, const std::string& folder,
+                           const std::string& name, ByteView data) {
+  TRY(write_synced(files, tmp_folder, folder, name, data));
   return files.sync_directory(folder);
 }
 

@@ -32,5 +32,9 @@ Result<void> clean_temp_folder(Files& files, const std::string& folder);
 // `tmp_folder`, fdatasync, rename, fsync of `folder`. Replaces an older file.
 Result<void> write_durably(Files& files, const std::string& tmp_folder, const std::string& folder,
                            const std::string& name, ByteView data);
+// The same without the last step: durable once the caller has synced `folder`, so that many files
+// share that one sync.
+Result<void> write_synced(Files& files, const std::string& tmp_folder, const std::string& folder,
+                          const std::string& name, ByteView data);
 
 }  // namespace bygone::store

@@ -66,6 +66,7 @@ struct Id {
 using ChunkId = Id<struct ChunkIdTag, 32>;            // keyed hash of a chunk's or page's bytes
 using PackId = Id<struct PackIdTag, 16>;              // random
 using SnapshotId = Id<struct SnapshotIdTag, 16>;      // keyed hash of the record
+using NoteId = Id<struct NoteIdTag, 16>;              // keyed hash of the note
 using SourceId = Id<struct SourceIdTag, 16>;          // random, given at the first backup
 using RepositoryId = Id<struct RepositoryIdTag, 16>;  // random, given at init
 

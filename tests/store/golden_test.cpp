@@ -16,6 +16,7 @@
 #include "store/chunk_store.h"
 #include "store/chunker.h"
 #include "store/config.h"
+#include "store/notes.h"
 #include "store/pack_writer.h"
 #include "store/page.h"
 #include "store/verify.h"
@@ -198,6 +199,18 @@ TEST(Golden, SnapshotRecord) {
   const Bytes bytes = encode_snapshot(s);
   expect_golden("snapshot-record", bytes);
   EXPECT_EQ(value_of(decode_snapshot(bytes)), s);
+}
+
+TEST(Golden, Note) {
+  Note note{.subject = Subject::of(counted<SnapshotId>(0x30)), .key = "pin"};
+  note.value = {'1'};
+  note.counter = 300;
+  note.time = 1'710'000'000 * kSecond;
+  note.unknown_fields = {{100, {9}}};
+  const Bytes bytes = encode_note(note);
+  expect_golden("note", bytes);
+  expect_golden("note-id", fixed_keys()->note_id(bytes).view());
+  EXPECT_EQ(value_of(decode_note(bytes)), note);
 }
 
 TEST(Golden, CutsOfTheFixedTable) {
