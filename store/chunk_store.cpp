@@ -106,25 +106,24 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::get(ChunkKind kind, const Chunk
   return fetch(kind, id, 0);
 }
 
-Result<bool> ChunkStore::is_stored_at(ChunkKind kind, const ChunkId& id, const Location& at,
-                                      const std::unordered_set<PackId, IdHash>& listing,
-                                      int depth) {
-  if (!listing.contains(at.pack)) return false;
-  auto reader = pack(at.pack);
-  if (!reader) return false;  // a damaged pack: its chunks are stored again
-  if ((*reader)->kind() != kind || at.slot >= (*reader)->records().size()) return false;
-  const Record& record = (*reader)->records()[at.slot];
-  if (record.id != id) return false;
-  if (!record.base) return true;
-  if (depth >= static_cast<int>(kMaxDeltaDepth)) return false;
-  const auto base = TRY(index_.find(*record.base));
-  return base && TRY(is_stored_at(kind, *record.base, *base, listing, depth + 1));
+Result<std::optional<Link>> ChunkStore::find_link(
+    ChunkKind kind, const ChunkId& id, const std::unordered_set<PackId, IdHash>& listing) {
+  const auto at = TRY(index_.find(id));
+  if (!at || !listing.contains(at->pack)) return std::optional<Link>();
+  auto reader = pack(at->pack);
+  if (!reader) return std::optional<Link>();  // a damaged pack: its chunks are stored again
+  const auto& records = (*reader)->records();
+  if ((*reader)->kind() != kind || at->slot >= records.size() || records[at->slot].id != id) {
+    return std::optional<Link>();
+  }
+  return std::optional<Link>({records[at->slot], *reader, at->slot});
 }
 
 Result<bool> ChunkStore::is_stored(ChunkKind kind, const ChunkId& id,
                                    const std::unordered_set<PackId, IdHash>& listing) {
-  const auto location = TRY(index_.find(id));
-  return location && TRY(is_stored_at(kind, id, *location, listing, 0));
+  const Chain chain =
+      TRY(follow_chain(id, [&](const ChunkId& each) { return find_link(kind, each, listing); }));
+  return !chain.empty();
 }
 
 Result<std::vector<PackId>> ChunkStore::list_packs() {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "store/base/lru.h"
+#include "store/delta.h"
 #include "store/index.h"
 #include "store/pack_reader.h"
 #include "store/tree_reader.h"
@@ -38,6 +39,11 @@ class ChunkStore : public ChunkSource {
   Result<bool> is_stored(ChunkKind kind, const ChunkId& id,
                          const std::unordered_set<PackId, IdHash>& listing);
 
+  // The record of a chunk that the index names and the footer of a pack in `listing` shows; its
+  // base is another question. Nothing when there is none. Errors: of the index.
+  Result<std::optional<Link>> find_link(ChunkKind kind, const ChunkId& id,
+                                        const std::unordered_set<PackId, IdHash>& listing);
+
   // An open pack, from a small cache. Errors: those of PackReader::open.
   Result<std::shared_ptr<const PackReader>> pack(const PackId& id);
   // The packs in `packs/` now.
@@ -53,8 +59,6 @@ class ChunkStore : public ChunkSource {
   Result<std::shared_ptr<const Bytes>> read_at(ChunkKind kind, const ChunkId& id,
                                                const Location& at, int depth);
   Result<std::shared_ptr<const Bytes>> fetch(ChunkKind kind, const ChunkId& id, int depth);
-  Result<bool> is_stored_at(ChunkKind kind, const ChunkId& id, const Location& at,
-                            const std::unordered_set<PackId, IdHash>& listing, int depth);
   Result<std::shared_ptr<const Bytes>> fetch_slowly(ChunkKind kind, const ChunkId& id,
                                                     const std::optional<Location>& tried,
                                                     Error error, int depth);

@@ -15,7 +15,8 @@ namespace bygone::store {
 // --compression: what zstd level new records get.
 enum class Compression { off, fastest, standard, better, max };
 
-// A reusable zstd context pair; about 2 MiB. Move-only, one thread at a time.
+// Reusable zstd contexts; about 2 MiB, and 3 more once there are deltas. Move-only, one thread at a
+// time.
 class Compressor {
  public:
   explicit Compressor(Compression compression);
@@ -27,8 +28,12 @@ class Compressor {
   // does not shrink by at least 1/32, or compression is off: then `raw` is to be stored as it is.
   // Errors: corrupt when the decompressed bytes differ (a fault of memory or compressor).
   Result<bool> compress(ByteView raw, Bytes& out);
+  // The same with `base` (1 byte to kMaxPage) as prefix, for a delta. False when it takes more than
+  // `limit` bytes, which is noticed as soon as they are full, or when compression is off.
+  Result<bool> compress_on(ByteView base, ByteView raw, std::size_t limit, Bytes& out);
 
  private:
+  Result<void> check(ByteView raw, ByteView stored, ByteView base);
   struct Contexts;
   std::unique_ptr<Contexts> contexts_;
   Compression compression_;

@@ -13,7 +13,7 @@
 
 namespace bygone::store {
 
-class PackReader {
+class PackReader final : public RecordReader {
  public:
   // Errors: not_found when there is no such pack; corrupt when its header, trailer or footer does
   // not prove itself; unsupported; denied when its key epoch is not in `keys`; io.
@@ -27,7 +27,7 @@ class PackReader {
   [[nodiscard]] const std::vector<Record>& records() const { return records_; }
   // The decoded record in a slot; `base` is the decoded base of a delta, else empty.
   // Errors: corrupt, io.
-  Result<Bytes> read(std::uint32_t slot, ByteView base) const;
+  Result<Bytes> read(std::uint32_t slot, ByteView base) const override;
 
  private:
   PackReader(Files& files, Fd fd, PackHeader header, SecretBytes key)

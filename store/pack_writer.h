@@ -16,12 +16,12 @@
 
 namespace bygone::store {
 
-class PackWriter {
+class PackWriter final : public RecordReader {
  public:
   // Opens a file in `tmp/` under an exclusive flock. `repository` is the repository's folder.
   static Result<std::unique_ptr<PackWriter>> create(Files& files, const KeyRing& keys,
                                                     const std::string& repository, ChunkKind kind);
-  ~PackWriter();
+  ~PackWriter() override;
   PackWriter(const PackWriter&) = delete;
   PackWriter& operator=(const PackWriter&) = delete;
 
@@ -36,7 +36,7 @@ class PackWriter {
   Result<void> write(const Record& record, ByteView stored);
   // The decoded record of a slot that was written, before or after finish(), which closes the file:
   // a long session has many finished packs. `base`: decoded base of a delta, else empty.
-  Result<Bytes> read(std::uint32_t slot, ByteView base) const;
+  Result<Bytes> read(std::uint32_t slot, ByteView base) const override;
   [[nodiscard]] Record record(std::uint32_t slot) const;
 
   // Footer, padding, trailer, fdatasync, rename into its bucket. The bucket folder is not synced:

@@ -37,6 +37,15 @@ struct Record {
   }
 };
 
+// A pack that gives back what stands in it, finished or not. Callable from any thread.
+class RecordReader {
+ public:
+  virtual ~RecordReader() = default;
+  // The decoded record in a slot; `base` is the decoded base of a delta, else empty.
+  // Errors: corrupt, io.
+  [[nodiscard]] virtual Result<Bytes> read(std::uint32_t slot, ByteView base) const = 0;
+};
+
 struct PackHeader {
   ChunkKind kind = ChunkKind::data;
   std::uint32_t epoch = 1;

@@ -125,18 +125,20 @@ Result<bool> Session::is_known(ChunkKind kind, const ChunkId& id) {
   return false;
 }
 
-Result<ChunkId> Session::put_data(ByteView raw, std::uint64_t volume_tag, Compressor& compressor) {
-  const ChunkId id = repository_.keys().chunk_id(ChunkKind::data, raw);
-  TRY(store(ChunkKind::data, id, raw, volume_tag, compressor));
+Result<ChunkId> Session::put_data(ByteView raw, std::uint64_t volume_tag, Compressor& compressor,
+                                  const ChunkHint& hint) {
+  const ChunkId id = hint.id ? *hint.id : repository_.keys().chunk_id(ChunkKind::data, raw);
+  TRY(store(ChunkKind::data, id, raw, volume_tag, compressor, hint));
   return id;
 }
 
 Result<void> Session::put_page(const ChunkId& id, Bytes page) {
-  return store(ChunkKind::page, id, page, 0, page_compressor_);
+  return store(ChunkKind::page, id, page, 0, page_compressor_, {});
 }
 
 Result<void> Session::store(ChunkKind kind, const ChunkId& id, ByteView raw,
-                            std::uint64_t volume_tag, Compressor& compressor) {
+                            std::uint64_t volume_tag, Compressor& compressor,
+                            const ChunkHint& hint) {
   {
     const std::lock_guard lock(mutex_);
     if (failure_) return *failure_;
@@ -152,19 +154,61 @@ Result<void> Session::store(ChunkKind kind, const ChunkId& id, ByteView raw,
     release();
     return {};
   }
-  thread_local Bytes compressed;
-  auto shrunk = compressor.compress(raw, compressed);
-  if (!shrunk) return fail(std::move(shrunk).error());
   Record record;
   record.id = id;
   record.volume_tag = volume_tag;
   record.raw_size = static_cast<std::uint32_t>(raw.size());
-  record.codec = *shrunk ? kCodecZstd : kCodecRaw;
-  const ByteView stored = *shrunk ? ByteView(compressed) : raw;
-  record.stored_size = static_cast<std::uint32_t>(stored.size());
-  auto put = put_record(kind, record, stored);
+  thread_local Bytes buffer;
+  auto stored = encode(record, raw, compressor, hint, buffer);
+  if (!stored) return fail(std::move(stored).error());
+  auto put = put_record(kind, record, *stored);
   if (!put) return fail(std::move(put).error());
   return {};
+}
+
+// The bytes that go into the pack, which `record` then describes.
+Result<ByteView> Session::encode(Record& record, ByteView raw, Compressor& compressor,
+                                 const ChunkHint& hint, Bytes& buffer) {
+  if (TRY(encode_delta(record, raw, compressor, hint, buffer))) return ByteView(buffer);
+  const bool shrunk = TRY(compressor.compress(raw, buffer));
+  const ByteView stored = shrunk ? ByteView(buffer) : raw;
+  record.codec = shrunk ? kCodecZstd : kCodecRaw;
+  record.stored_size = static_cast<std::uint32_t>(stored.size());
+  return stored;
+}
+
+Result<bool> Session::encode_delta(Record& record, ByteView raw, Compressor& compressor,
+                                   const ChunkHint& hint, Bytes& buffer) {
+  if (!hint.predecessor || (hint.trials && !hint.trials->next())) return false;
+  const auto chain =
+      follow_chain(*hint.predecessor, [this](const ChunkId& id) { return find_link(id); });
+  if (!chain) {
+    log::info(chain.error().message);  // the index failed: the chunk is stored whole
+    return false;
+  }
+  if (chain->empty()) return false;
+  const bool made = TRY(make_delta(repository_.keys(), *chain, raw, compressor, record, buffer));
+  if (hint.trials) hint.trials->note(made);
+  return made;
+}
+
+// A record that a delta may build on: of this session, or in a pack that counts as stored. One that
+// another thread is writing this moment is none: who waited for it could wait for himself.
+Result<std::optional<Link>> Session::find_link(const ChunkId& id) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = stored_.find(id);
+    if (found != stored_.end()) {
+      const Place& place = found->second;
+      const PackWriter& writer = *place.pack->writer;
+      if (writer.kind() != ChunkKind::data) return std::optional<Link>();
+      return std::optional<Link>({writer.record(place.slot),
+                                  std::shared_ptr<const RecordReader>(place.pack, &writer),
+                                  place.slot});
+    }
+  }
+  const std::shared_lock lock(listing_mutex_);
+  return repository_.chunks().find_link(ChunkKind::data, id, listing_);
 }
 
 Result<void> Session::put_record(ChunkKind kind, Record record, ByteView stored) {
@@ -295,7 +339,11 @@ Result<std::shared_ptr<const Bytes>> Session::get(ChunkKind kind, const ChunkId&
   if (place->pack->writer->kind() != kind) {
     return Error{Code::corrupt, 0, "chunk " + id.hex() + " is of another kind than asked for"};
   }
-  return std::make_shared<const Bytes>(TRY(place->pack->writer->read(place->slot, {})));
+  const Record record = place->pack->writer->record(place->slot);
+  std::shared_ptr<const Bytes> base;
+  if (record.base) base = TRY(get(kind, *record.base));
+  return std::make_shared<const Bytes>(
+      TRY(place->pack->writer->read(place->slot, base ? ByteView(*base) : ByteView())));
 }
 
 std::uint64_t Session::volume_tag(const SourceId& source, std::string_view destination) const {

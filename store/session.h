@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "store/compress.h"
+#include "store/delta.h"
 #include "store/pack_writer.h"
 #include "store/repository.h"
 #include "store/tree_writer.h"
@@ -49,9 +50,11 @@ class Session final : public ChunkSource, public PageSink {
   Result<ClaimedSource> claim(SourceKind kind, const std::string& host_id, const std::string& host,
                               const std::string& name);
 
-  // Stores a chunk of 1 to kMaxChunk bytes unless it is there already. One Compressor a thread.
-  // Errors: io, no_space; the session is lost then, and every later call fails the same.
-  Result<ChunkId> put_data(ByteView raw, std::uint64_t volume_tag, Compressor& compressor);
+  // Stores a chunk of 1 to kMaxChunk bytes unless it is there already, as a delta where the hint's
+  // predecessor allows it. One Compressor a thread. Errors: io, no_space; the session is lost then,
+  // and every later call fails the same.
+  Result<ChunkId> put_data(ByteView raw, std::uint64_t volume_tag, Compressor& compressor,
+                           const ChunkHint& hint = {});
   Result<void> put_page(const ChunkId& id, Bytes page) override;
   // Chunks of this session, finished or not, and all others.
   Result<std::shared_ptr<const Bytes>> get(ChunkKind kind, const ChunkId& id) override;
@@ -73,7 +76,12 @@ class Session final : public ChunkSource, public PageSink {
   Result<bool> is_known(ChunkKind kind, const ChunkId& id);
   Result<void> put_record(ChunkKind kind, Record record, ByteView stored);
   Result<void> store(ChunkKind kind, const ChunkId& id, ByteView raw, std::uint64_t volume_tag,
-                     Compressor& compressor);
+                     Compressor& compressor, const ChunkHint& hint);
+  Result<ByteView> encode(Record& record, ByteView raw, Compressor& compressor,
+                          const ChunkHint& hint, Bytes& buffer);
+  Result<bool> encode_delta(Record& record, ByteView raw, Compressor& compressor,
+                            const ChunkHint& hint, Bytes& buffer);
+  Result<std::optional<Link>> find_link(const ChunkId& id);
   Result<void> list_packs();
   void finish_packs();
   Result<void> finish_pack(const std::shared_ptr<ActivePack>& pack);

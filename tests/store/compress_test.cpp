@@ -33,6 +33,57 @@ TEST(Compress, LeavesNoiseTinyInputAndEverythingAtLevelOffAlone) {
   EXPECT_FALSE(test::value_of(off.compress(test::prose(100'000, 1), out)));
 }
 
+TEST(Compress, MakesADeltaTheSizeOfTheChange) {
+  struct Case {
+    const char* name;
+    std::size_t base_size, raw_size;
+  };
+  const Case cases[] = {{"equal sizes", 256u << 10, 256u << 10},
+                        {"the largest chunks", 1u << 20, 1u << 20},
+                        {"a short base", 5000, 300'000},
+                        {"a short chunk", 1u << 20, 3000},
+                        {"one byte", 1, 1}};
+  for (const Compression level :
+       {Compression::fastest, Compression::standard, Compression::better, Compression::max}) {
+    Compressor compressor(level);
+    for (const Case& c : cases) {
+      SCOPED_TRACE(c.name);
+      // The far end of the base is what the chunk begins with: the window has to reach it.
+      const Bytes base = test::noise(c.base_size, 1);
+      Bytes raw(base.begin(),
+                base.begin() + static_cast<std::ptrdiff_t>(std::min(c.base_size, c.raw_size)));
+      const Bytes fresh = test::noise(c.raw_size - raw.size(), 2);
+      raw.insert(raw.end(), fresh.begin(), fresh.end());
+      for (std::size_t i = 0; i < raw.size(); i += 50'000) raw[i] ^= 1;
+      Bytes out;
+      ASSERT_TRUE(test::value_of(compressor.compress_on(base, raw, raw.size() + 100, out)));
+      EXPECT_LT(out.size(), fresh.size() + 700);
+      EXPECT_EQ(test::value_of(decompress(out, raw.size(), base)), raw);
+    }
+    // A plain frame after a delta owes nothing to it.
+    const Bytes raw = test::prose(100'000, 3);
+    Bytes out;
+    ASSERT_TRUE(test::value_of(compressor.compress(raw, out)));
+    EXPECT_EQ(test::value_of(decompress(out, raw.size())), raw);
+  }
+}
+
+TEST(Compress, MakesNoDeltaOverTheLimitNorAtLevelOff) {
+  const Bytes base = test::noise(200'000, 1);
+  const Bytes other = test::noise(200'000, 2);
+  Bytes near = base;
+  near[100'000] ^= 1;
+  Bytes out;
+  Compressor standard(Compression::standard);
+  EXPECT_FALSE(test::value_of(standard.compress_on(base, other, 100'000, out)));
+  EXPECT_FALSE(test::value_of(standard.compress_on(base, near, 0, out)));
+  EXPECT_FALSE(test::value_of(standard.compress_on(base, near, 10, out)));
+  ASSERT_TRUE(test::value_of(standard.compress_on(base, near, 1000, out)));
+  EXPECT_EQ(test::value_of(decompress(out, near.size(), base)), near);
+  Compressor off(Compression::off);
+  EXPECT_FALSE(test::value_of(off.compress_on(base, near, 1000, out)));
+}
+
 TEST(Compress, RefusesDamagedDataAndWrongSizes) {
   Compressor compressor(Compression::standard);
   const Bytes raw = test::prose(10'000, 1);

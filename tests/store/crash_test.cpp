@@ -2,6 +2,7 @@
 //
 // The crash argument of FORMAT.md section 10, attacked: a fault or a death at every call, a power
 // cut after every call, and the order of writes with each sync left out.
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -29,10 +30,16 @@ using test::value_of;
 
 class Crash : public testing::Test {
  protected:
-  const MemoryTree one_ = {{"a", test::noise(3000, 1)}, {"b/c", test::prose(80'000, 2)}};
-  const MemoryTree two_ = {{"a", test::noise(3000, 3)}, {"b/c", test::prose(80'000, 2)}};
+  const MemoryTree one_ = {{"a", test::noise(3000, 1)}, {"b/c", test::noise(40'000, 2)}};
+  // Stored whole, and as a delta on what the first backup stored.
+  const MemoryTree two_ = {{"a", test::noise(3000, 3)}, {"b/c", reversed(test::noise(40'000, 2))}};
   const MemoryTree three_ = {{"z", test::noise(4000, 4)}};
   static constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
+
+  static Bytes reversed(Bytes text) {
+    std::reverse(text.begin() + 1000, text.begin() + 1100);
+    return text;
+  }
 
   static Result<Snapshot> back_up(const std::string& path, const std::string& index,
                                   const MemoryTree& tree, Nanoseconds instant,
@@ -101,6 +108,22 @@ TEST_F(Crash, InitSurvivesAFaultAndADeathAtEveryCall) {
       if (where.find("/packs/") != std::string::npos) n += 40;  // 256 folders alike
     }
   }
+}
+
+TEST_F(Crash, ScenarioWritesADelta) {
+  const std::string path = folder_ / "repo";
+  value_of(Repository::create(path, test::key_file()));
+  value_of(back_up(path, folder_ / "index", one_, kFirst));
+  value_of(back_up(path, folder_ / "index", two_, kFirst + 1));
+  const auto repository =
+      value_of(Repository::open(path, test::key_file(), {.index_dir = folder_ / "index"}));
+  std::size_t deltas = 0;
+  for (const PackId& pack : value_of(repository->chunks().list_packs())) {
+    for (const Record& record : value_of(repository->chunks().pack(pack))->records()) {
+      if (record.base) ++deltas;
+    }
+  }
+  EXPECT_EQ(deltas, 1u);
 }
 
 TEST_F(Crash, BackupSurvivesAFaultAndADeathAtEveryCall) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packs with delta records, which this version reads and does not write yet: zstd with the base as
-// prefix, as FORMAT.md section 5.4 has it. For tests. One thread.
+// Packs with records as a test wants them, deltas that no session would write included: zstd with
+// the base as prefix, as FORMAT.md section 5.4 has it. One thread.
 #pragma once
 
 #include <optional>

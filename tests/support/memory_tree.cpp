@@ -76,10 +76,12 @@ class Writing {
   Writing(Session& session, const ClaimedSource& source, Compression compression)
       : session_(session),
         writer_(session.repository().keys(), session),
+        trees_(session, 1 << 20),
         compressor_(compression),
         tag_(session.volume_tag(source.id, "")) {}
 
-  Result<Entry> file(const std::string& name, const Bytes& content) {
+  Result<Entry> file(const std::string& name, const Bytes& content,
+                     const std::optional<Entry>& parent) {
     Entry entry{.name = name, .mode = 0644, .size = content.size()};
     if (content.size() <= kMaxInlineBytes) {
       if (!content.empty()) entry.content = Entry::Content::inline_bytes;
@@ -87,10 +89,21 @@ class Writing {
       return entry;
     }
     std::vector<Extent> extents;
+    std::vector<ChunkId> before;
+    if (parent) {
+      const auto read =
+          trees_.extents(*parent, 0, parent->size, [&](std::uint64_t, const Extent& extent) {
+            before.push_back(extent.chunk);
+            return true;
+          });
+      if (!read) before.clear();
+    }
     ByteView rest(content);
     while (!rest.empty()) {
       const std::size_t size = next_cut(session_.repository().keys().gear_table(), rest);
-      const ChunkId id = TRY(session_.put_data(rest.first(size), tag_, compressor_));
+      ChunkHint hint;
+      if (extents.size() < before.size()) hint.predecessor = before[extents.size()];
+      const ChunkId id = TRY(session_.put_data(rest.first(size), tag_, compressor_, hint));
       extents.push_back({.kind = Extent::Kind::data, .length = size, .offset = 0, .chunk = id});
       rest = rest.subspan(size);
     }
@@ -98,10 +111,21 @@ class Writing {
     return entry;
   }
 
-  Result<Entry> folder(const std::string& name, const Folder& content) {
+  Result<Entry> folder(const std::string& name, const Folder& content,
+                       const std::optional<Entry>& parent) {
+    // A parent that is damaged is none.
+    const auto before = [&](const std::string& child) -> std::optional<Entry> {
+      if (!parent || !parent->is_directory()) return std::nullopt;
+      auto found = trees_.lookup(*parent, child);
+      return found.ok() ? std::move(*found) : std::nullopt;
+    };
     std::map<std::string, Entry> entries;
-    for (const auto& [child, below] : content.folders) entries[child] = TRY(folder(child, below));
-    for (const auto& [child, bytes] : content.files) entries[child] = TRY(file(child, *bytes));
+    for (const auto& [child, below] : content.folders) {
+      entries[child] = TRY(folder(child, below, before(child)));
+    }
+    for (const auto& [child, bytes] : content.files) {
+      entries[child] = TRY(file(child, *bytes, before(child)));
+    }
     std::vector<Entry> sorted;
     for (auto& [child, entry] : entries) sorted.push_back(std::move(entry));
     Entry entry{.name = name, .type = FileType::directory, .mode = 0755};
@@ -117,6 +141,7 @@ class Writing {
  private:
   Session& session_;
   TreeWriter writer_;
+  TreeReader trees_;
   Compressor compressor_;
   std::uint64_t tag_;
 };
@@ -165,7 +190,9 @@ Result<Snapshot> back_up(Session& session, const MemoryTree& tree, const BackUpO
   ClaimedSource source =
       TRY(session.claim(SourceKind::container, "engine", "host", options.source));
   Writing writing(session, source, options.compression);
-  Entry root = TRY(writing.folder("", arrange(tree)));
+  std::optional<Entry> parent;
+  if (source.parent) parent = source.parent->volumes.at(0).root;
+  Entry root = TRY(writing.folder("", arrange(tree), parent));
   TRY(writing.finish(root));
   Snapshot snapshot;
   snapshot.kind = SourceKind::container;

@@ -30,7 +30,8 @@ struct BackUpOptions {
   store::Compression compression = store::Compression::fastest;
 };
 
-// One session, one snapshot with one volume.
+// One session, one snapshot with one volume. A chunk that is new where the source's snapshot before
+// had another one is stored as a delta on that where the store allows it.
 Result<store::Snapshot> back_up(store::Repository& repository, const MemoryTree& tree,
                                 const BackUpOptions& options = {});
 // The same within a session of the caller.
