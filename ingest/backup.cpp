@@ -100,6 +100,7 @@ class Backup {
                  .rescan = options.rescan,
                  .fingerprints = nullptr,
                  .spill = nullptr,
+                 .liveness = nullptr,
                  .counts = {},
                  .files_seen = 0,
                  .bytes_seen = 0,
@@ -117,6 +118,7 @@ class Backup {
  private:
   Result<void> open_volumes();
   [[nodiscard]] std::optional<Entry> parent_root(const VolumeSource& volume) const;
+  Result<void> count_live_pages();
   Result<void> read_volumes();
   Result<void> freeze_volumes();
   Result<bool> capture_frozen(Freezer& freezer);
@@ -138,6 +140,7 @@ class Backup {
   ChunkJobs jobs_;
   Fingerprints fingerprints_;
   SealedSpill spill_;
+  std::optional<store::PageLiveness> liveness_;
   PassContext context_;
   std::vector<std::unique_ptr<VolumePass>> passes_;
   std::vector<Entry> roots_;
@@ -197,6 +200,23 @@ Result<void> Backup::gather_notes(std::size_t number) {
   }
   for (const std::string& skipped : notes.skipped) report_.skipped.push_back(path(skipped));
   snapshot_.folders += notes.folders;
+  return {};
+}
+
+// Once a day: what lies in pages that are mostly dead is written anew .
+Result<void> Backup::count_live_pages() {
+  constexpr Nanoseconds kDay = 86'400 * kSecond;
+  if (!claimed_.parent || claimed_.parent->instant / kDay >= snapshot_.started / kDay) return {};
+  std::vector<Entry> roots;
+  for (const VolumeSource& volume : source_.volumes) {
+    if (auto root = parent_root(volume)) roots.push_back(std::move(*root));
+  }
+  liveness_ = TRY(store::PageLiveness::count(trees_, roots, context_.cancel));
+  if (liveness_->thin_pages() == 0) return {};
+  log::info("writing the live part of " + std::to_string(liveness_->thin_pages()) +
+            " thin pages anew");
+  context_.liveness = &*liveness_;
+  writer_.leave_thin_pages(&*liveness_);
   return {};
 }
 
@@ -350,6 +370,7 @@ Result<BackupReport> Backup::run() {
   {
     const Ticker ticker(progress_ ? [this] { show(walk_finished_); } : std::function<void()>());
     if (must_freeze()) context_.fingerprints = &fingerprints_;
+    TRY(count_live_pages());
     TRY(read_volumes());
     walk_finished_ = true;
     if (must_freeze()) TRY(freeze_volumes());

@@ -297,7 +297,12 @@ Result<void> Pipeline::assemble(Item&& item) {
     case Item::Kind::leave:
       return leave();
     case Item::Kind::entry:
-      if (item.leaf < 0) TRY(writer_.add_xattrs(item.entry));
+      if (item.leaf < 0) {
+        TRY(writer_.add_xattrs(item.entry));
+      } else if (touches_thin(item.entry)) {
+        TRY(renew(item.entry));
+        item.leaf = -1;  // its parent's leaf names the old nodes
+      }
       if (item.entry.is_directory()) {  // collapsed: its own files are counted here
         counts_.files += item.entry.subtree_files;
         counts_.bytes += item.entry.subtree_bytes;
@@ -308,6 +313,34 @@ Result<void> Pipeline::assemble(Item&& item) {
       return assemble_file(std::move(item));
   }
   return {};
+}
+
+// Damage is no reason to write anything anew: whoever reads the entry names it.
+bool Pipeline::touches_thin(const Entry& entry) {
+  if (options_.liveness == nullptr) return false;
+  const auto touches = options_.liveness->touches(trees_, entry);
+  return touches.ok() && *touches;
+}
+
+// Writes the extent nodes and attributes of an entry again, with the same content. Those of a
+// directory are add_directory()'s.
+Result<void> Pipeline::renew(Entry& entry) {
+  if (entry.xattr_node && options_.liveness->is_thin(entry.xattr_node->page)) {
+    if (auto xattrs = trees_.xattrs(entry)) {
+      entry.xattrs = std::move(*xattrs);
+      entry.xattr_node.reset();
+      TRY(writer_.add_xattrs(entry));
+    }
+  }
+  if (entry.content != Entry::Content::extent_node) return {};
+  std::vector<Extent> extents;
+  const auto read = trees_.extents(entry, 0, entry.size, [&](std::uint64_t, const Extent& extent) {
+    extents.push_back(extent);
+    return true;
+  });
+  if (!read) return {};
+  const Entry before = entry;
+  return writer_.add_extents(entry, std::move(extents), &before, &trees_);
 }
 
 Result<void> Pipeline::place_content(Entry& entry, FileWork& work,
@@ -345,7 +378,9 @@ Result<void> Pipeline::assemble_file(Item&& item) {
   }
   const bool same = item.parent && entry == *item.parent;
   if (item.parent && !same) counts_.changed_files += 1;
-  const int leaf = same ? item.leaf : -1;
+  const bool moved = work.outcome == FileWork::Outcome::kept && touches_thin(entry);
+  if (moved) TRY(renew(entry));
+  const int leaf = same && !moved ? item.leaf : -1;
   if (frames_.empty()) {  // the volume is this one file
     counts_.files += 1;
     counts_.bytes += entry.size;
@@ -358,6 +393,7 @@ Result<void> Pipeline::assemble_file(Item&& item) {
 
 Result<void> Pipeline::leave() {
   Frame& frame = *frames_.back();
+  if (frame.entry.xattr_node && touches_thin(frame.entry)) TRY(renew(frame.entry));
   TRY(writer_.add_xattrs(frame.entry));
   std::vector<store::KnownLeaf> known;
   std::size_t unchanged = 0;
@@ -373,7 +409,8 @@ Result<void> Pipeline::leave() {
     begin = end;
   }
   const bool keep_node = frame.parent && frame.parent->is_directory() &&
-                         unchanged == frame.entries.size() && unchanged == frame.parent->entries;
+                         unchanged == frame.entries.size() && unchanged == frame.parent->entries &&
+                         !touches_thin(*frame.parent);
   if (keep_node) {
     frame.entry.content = Entry::Content::directory;
     frame.entry.node = frame.parent->node;

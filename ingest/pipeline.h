@@ -20,6 +20,7 @@
 #include "ingest/chunk_jobs.h"
 #include "ingest/file_reader.h"
 #include "ingest/walk.h"
+#include "store/page_liveness.h"
 #include "store/tree_writer.h"
 
 namespace bygone::ingest {
@@ -100,6 +101,8 @@ class Pipeline {
     ReaderPool::Mode mode = ReaderPool::Mode::read;
     std::uint64_t volume_tag = 0;
     unsigned readers = 4;
+    // What is kept by reference is written anew where it lies in a thin page; nullptr: nothing is.
+    const store::PageLiveness* liveness = nullptr;
   };
   // All references must outlive the pipeline.
   Pipeline(store::Session& session, store::TreeWriter& writer, store::TreeReader& trees,
@@ -125,6 +128,8 @@ class Pipeline {
   Result<void> assemble(Item&& item);
   Result<void> assemble_file(Item&& item);
   Result<void> leave();
+  bool touches_thin(const store::Entry& entry);
+  Result<void> renew(store::Entry& entry);
   Result<void> place_content(store::Entry& entry, FileWork& work,
                              const std::optional<store::Entry>& parent);
   void add(store::Entry entry, int leaf);

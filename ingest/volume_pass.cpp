@@ -106,7 +106,10 @@ Result<Entry> VolumePass::read(const std::optional<Entry>& parent) {
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     context_.counts,
-                    {.mode = ReaderPool::Mode::read, .volume_tag = tag_, .readers = kReaders});
+                    {.mode = ReaderPool::Mode::read,
+                     .volume_tag = tag_,
+                     .readers = kReaders,
+                     .liveness = context_.liveness});
   auto walked =
       walk(parent, {.rescan = context_.rescan, .collapse = false, .clock = {}, .on_file = {}},
            [&](Item&& item) { return pipeline.push(std::move(item)) && !context_.cancel.load(); });
@@ -155,7 +158,10 @@ Result<Entry> VolumePass::store_captured() {
   PipelineCounts counts;  // the hot pass has shown its progress
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     counts,
-                    {.mode = ReaderPool::Mode::resolve, .volume_tag = tag_, .readers = kReaders});
+                    {.mode = ReaderPool::Mode::resolve,
+                     .volume_tag = tag_,
+                     .readers = kReaders,
+                     .liveness = nullptr});
   // The capture has marked them as read; what comes now is the second half.
   for (const Item& item : captured_) {
     if (item.work) item.work->read_done.store(false);

@@ -31,6 +31,7 @@ struct PassContext {
   bool rescan = false;
   Fingerprints* fingerprints = nullptr;
   SealedSpill* spill = nullptr;
+  const store::PageLiveness* liveness = nullptr;  // read(): what to write anew
 
   // Progress and outcome, gathered over all passes.
   PipelineCounts counts;

@@ -78,6 +78,8 @@ class Page {
 
   [[nodiscard]] std::size_t node_count() const { return nodes_.size(); }
   [[nodiscard]] std::size_t size_bytes() const { return bytes_->size(); }
+  // Encoded bytes of a node below node_count().
+  [[nodiscard]] std::size_t node_size(std::uint32_t node) const { return nodes_[node].size(); }
   // Ids of chunks and of other pages that the nodes refer to.
   [[nodiscard]] const std::vector<ChunkId>& ids() const { return ids_; }
 

@@ -6,6 +6,7 @@
 
 #include "store/format.h"
 #include "store/page.h"
+#include "store/page_liveness.h"
 
 namespace bygone::store {
 namespace {
@@ -129,6 +130,12 @@ class TreeWriter::Impl {
     return (keys_.name_hash(as_bytes(name)) & mask) == 0;
   }
 
+  [[nodiscard]] bool may_refer(const NodeRef& node) const {
+    return liveness == nullptr || !liveness->is_thin(node.page);
+  }
+
+  const PageLiveness* liveness = nullptr;
+
  private:
   const KeyRing& keys_;
   PageSink& sink_;
@@ -139,6 +146,8 @@ class TreeWriter::Impl {
 TreeWriter::TreeWriter(const KeyRing& keys, PageSink& sink)
     : impl_(std::make_unique<Impl>(keys, sink)) {}
 TreeWriter::~TreeWriter() = default;
+
+void TreeWriter::leave_thin_pages(const PageLiveness* liveness) { impl_->liveness = liveness; }
 
 Result<void> TreeWriter::add_xattrs(Entry& entry) {
   std::size_t size = 0;
@@ -167,7 +176,7 @@ Result<std::vector<ExtentChild>> TreeWriter::Impl::add_extent_leaves(
   if (parent != nullptr && reader != nullptr && parent->content == Entry::Content::extent_node) {
     TRY(reader->extent_leaves(
         *parent, [&](std::uint64_t offset, const NodeRef& node, std::vector<Extent>&& leaf) {
-          known.emplace(offset, std::pair(node, std::move(leaf)));
+          if (may_refer(node)) known.emplace(offset, std::pair(node, std::move(leaf)));
         }));
   }
   std::vector<ExtentChild> children;
@@ -246,7 +255,7 @@ Result<NodeRef> TreeWriter::Impl::add_split(std::span<const Entry> entries,
     }
     while (next_known < known.size() && known[next_known].begin < begin) ++next_known;
     const bool reuse = next_known < known.size() && known[next_known].begin == begin &&
-                       known[next_known].count == end - begin;
+                       known[next_known].count == end - begin && may_refer(known[next_known].node);
     const NodeRef node =
         reuse ? known[next_known].node : TRY(add_leaf(entries.subspan(begin, end - begin)));
     level.push_back({entries[begin].name, node, end - begin});

@@ -23,6 +23,8 @@ class PageSink {
   virtual Result<void> put_page(const ChunkId& id, Bytes page) = 0;
 };
 
+class PageLiveness;  // page_liveness.h
+
 // A leaf of the parent snapshot's directory, offered for reuse.
 struct KnownLeaf {
   NodeRef node;
@@ -35,6 +37,10 @@ class TreeWriter {
   // Both must outlive the writer.
   TreeWriter(const KeyRing& keys, PageSink& sink);
   ~TreeWriter();
+
+  // Nodes that lie in thin pages of `liveness` are written anew where they could be referred to
+  // again. It must outlive the writer; nullptr ends it.
+  void leave_thin_pages(const PageLiveness* liveness);
 
   // Moves extended attributes out of line when they encode to more than kMaxInlineXattrs bytes.
   // Errors: invalid when the set passes 1 MiB or a name 255 bytes; those of the sink.

@@ -12,6 +12,7 @@
 
 #include "ingest/discover.h"
 #include "store/chunk_store.h"
+#include "store/page_liveness.h"
 #include "tests/support/fake_engine.h"
 #include "tests/support/temp_folder.h"
 
@@ -88,7 +89,7 @@ class BackupTest : public testing::Test {
 
   Result<BackupReport> run(const Source& source, BackupOptions options) {
     options.state_folder = folder_.path() + "/state";
-    options.clock = [] { return system_now() + kLater; };
+    options.clock = [this] { return system_now() + ahead_; };
     auto session = TRY(store::Session::begin(*repository_, options.compression));
     return backup(*session, source, &engine_, options, {}, cancel_);
   }
@@ -156,6 +157,7 @@ class BackupTest : public testing::Test {
   docker::FakeEngine engine_;
   std::vector<ingest::Writer> writers_;
   std::atomic<bool> cancel_{false};
+  Nanoseconds ahead_ = kLater;
 };
 
 TEST_F(BackupTest, KeepsFilesOfEverySize) {
@@ -201,6 +203,48 @@ TEST_F(BackupTest, StoresNothingTwiceWhenNothingChanged) {
   EXPECT_EQ(second.snapshot.sequence, 2u);
   EXPECT_EQ(second.snapshot.previous, first.snapshot.id);
   EXPECT_NE(second.snapshot.listed_name, first.snapshot.listed_name);
+}
+
+TEST_F(BackupTest, WritesThinPagesAnewOnceADayAndChangesNothingElse) {
+  constexpr Nanoseconds kDay = 86'400 * kSecond;
+  const Nanoseconds noon = (system_now() / kDay + 1) * kDay + kDay / 2;
+  ahead_ = noon - system_now();
+  for (int d = 0; d < 40; ++d) {
+    const stdfs::path dir = source_dir() / ("folder" + std::to_string(d));
+    stdfs::create_directories(dir / "below");
+    for (int i = 0; i < 30; ++i) {
+      write_file(dir / ("f" + std::to_string(i)), random_text(100, static_cast<unsigned>(d)));
+    }
+    write_file(dir / "below/leaf", "content");
+  }
+  write_file(source_dir() / "folder7/relation", random_text(3'000'000, 9));
+  const auto thin_pages = [&](const store::Snapshot& snapshot) {
+    auto liveness =
+        store::PageLiveness::count(repository_->trees(), {&snapshot.volumes[0].root, 1}, cancel_);
+    EXPECT_TRUE(liveness.ok());
+    return liveness.ok() ? liveness->thin_pages() : 0;
+  };
+  must_run();
+  for (int d = 0; d < 40; ++d) {
+    if (d != 7) write_file(source_dir() / ("folder" + std::to_string(d)) / "new", "new");
+  }
+  const BackupReport second = must_run();
+  ASSERT_GT(thin_pages(second.snapshot), 0u);
+  const BackupReport same_day = must_run();
+  EXPECT_EQ(same_day.snapshot.volumes[0].root, second.snapshot.volumes[0].root);
+
+  ahead_ += kDay;
+  const BackupReport next_day = must_run();
+  EXPECT_EQ(thin_pages(next_day.snapshot), 0u);
+  EXPECT_NE(next_day.snapshot.volumes[0].root, second.snapshot.volumes[0].root);
+  EXPECT_EQ(next_day.bytes_read, 0u);
+  EXPECT_EQ(next_day.changed_files, 0u);
+  EXPECT_EQ(next_day.snapshot.files, second.snapshot.files);
+  EXPECT_EQ(next_day.snapshot.bytes, second.snapshot.bytes);
+  expect_equal(next_day.snapshot);
+  const auto relation = find(next_day.snapshot, "folder7/relation");
+  ASSERT_TRUE(relation.has_value());
+  EXPECT_EQ(relation->content, Entry::Content::extent_node);
 }
 
 TEST_F(BackupTest, FindsWhatChanged) {
