@@ -43,6 +43,10 @@ Result<store::Secret> Context::new_secret(const std::string& path) const {
   return read_secret(sources_, Ask::twice, path);
 }
 
+Result<store::Secret> Context::secret(const std::string& path) const {
+  return read_secret(sources_, Ask::once, path);
+}
+
 Error Context::explain_open_failure(Error error) const {
   const bool wrong_key = error.code == Code::denied && error.errnum == 0;
   const std::string source = describe_source(sources_);
@@ -50,7 +54,7 @@ Error Context::explain_open_failure(Error error) const {
   return error;
 }
 
-std::unique_ptr<store::Repository> Context::open(Exit& exit) {
+std::unique_ptr<store::Repository> Context::open(Exit& exit, store::Secret* used) {
   const Result<std::string> path = repository_path();
   if (!path.ok()) {
     exit = usage(path.error().message);
@@ -78,6 +82,7 @@ std::unique_ptr<store::Repository> Context::open(Exit& exit) {
     exit = fail(explain_open_failure(std::move(repository).error()), Stage::opening);
     return nullptr;
   }
+  if (used != nullptr) *used = std::move(*secret);
   return std::move(*repository);
 }
 

@@ -45,9 +45,12 @@ class Context {
   [[nodiscard]] Result<std::string> repository_path() const;
   // A secret for a new repository at `path`. Errors: those of read_secret().
   [[nodiscard]] Result<store::Secret> new_secret(const std::string& path) const;
+  // The secret of the repository at `path`. Errors: those of read_secret().
+  [[nodiscard]] Result<store::Secret> secret(const std::string& path) const;
   // The repository, opened with the secret. On failure `exit` says how the program is to end, and
-  // the message has been printed.
-  [[nodiscard]] std::unique_ptr<store::Repository> open(Exit& exit);
+  // the message has been printed. `secret`, when given, receives what it was opened with.
+  [[nodiscard]] std::unique_ptr<store::Repository> open(Exit& exit,
+                                                        store::Secret* secret = nullptr);
   // Where the index stands when BYGONE_INDEX_DIR moves it; else empty. Absolute.
   [[nodiscard]] static std::string index_dir();
 
@@ -75,6 +78,7 @@ Action add_cat(CLI::App& app);
 Action add_completion(CLI::App& app);
 Action add_help(CLI::App& app);
 Action add_init(CLI::App& app);
+Action add_key(CLI::App& app);
 Action add_ls(CLI::App& app);
 Action add_mount(CLI::App& app);
 Action add_repair(CLI::App& app);

@@ -26,6 +26,7 @@ const std::vector<Command>& commands() {
       {"restore", "Bring back", "copy a snapshot, or a part of one, to a folder", add_restore},
       {"verify", "Look after", "prove that everything is there and undamaged", add_verify},
       {"repair", "Look after", "mend what can be mended", add_repair},
+      {"key", "Look after", "list, add, remove and rotate passphrases and key files", add_key},
       {"completion", "Other", "print completions for bash, zsh or fish", add_completion},
       {"version", "Other", "print the version", add_version},
       {"help", "Other", "explain a command", add_help},

@@ -189,7 +189,7 @@ Result<Secret> read_secret(const SecretSources& sources, Ask ask, const std::str
     secret.bytes = SecretBytes::copy_of(sources.password->view());
   } else if (sources.password_file) {
     auto read = read_secret_file(*sources.password_file, kMaxPassphrase);
-    if (!read.ok()) return std::move(read).error().with("reading BYGONE_PASSWORD_FILE");
+    if (!read.ok()) return std::move(read).error().with("reading the passphrase file");
     secret.bytes = without_line_end(std::move(*read));
   } else if (sources.password_command) {
     auto read = run_command(*sources.password_command);

@@ -22,6 +22,7 @@ inline constexpr std::uint64_t kSubkeyInodes = 4;
 inline constexpr std::uint64_t kSubkeyConfig = 5;
 inline constexpr std::uint64_t kSubkeyTags = 6;
 inline constexpr std::uint64_t kSubkeySnapshotIds = 7;  // of notes too
+inline constexpr std::uint64_t kSubkeySlotLabels = 8;
 // Of an epoch's master key:
 inline constexpr std::uint64_t kSubkeyDataPacks = 1;
 inline constexpr std::uint64_t kSubkeyPagePacks = 2;
@@ -32,6 +33,8 @@ inline constexpr std::uint64_t kSubkeyLists = 5;
 // Section 4: key slots.
 inline constexpr char kSlotMagic[] = "BYGNKEY1";
 inline constexpr std::size_t kMaxSlotBytes = 4096;
+inline constexpr std::size_t kMaxLabelBytes = 63;
+inline constexpr std::size_t kLabelPlainBytes = 72;  // time, length, label, zeros
 inline constexpr std::size_t kMaxEpochs = 64;
 // What a slot may ask of Argon2id: its limits are read before they are authenticated.
 inline constexpr std::uint32_t kMaxArgonOperations = 16;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/keys.h"
 
+#include <fmt/core.h>
+
 #include "store/base/codec.h"
 #include "store/format.h"
 
@@ -12,6 +14,59 @@ constexpr std::size_t kSaltBytes = 16;
 Error damaged_slot(const std::string& name) {
   return Error{Code::corrupt, 0, "key slot " + name + " is damaged"};
 }
+
+// What the head of a slot says, and where its parts lie.
+struct SlotParts {
+  SlotHead head;
+  ByteView salt, nonce, clear, wrapped, label_nonce, label;
+};
+
+Result<SlotParts> split_slot(const std::string& name, ByteView slot) {
+  const auto split = [&]() -> Result<SlotParts> {
+    Reader r(slot);
+    if (as_text(TRY(r.bytes(8))) != kSlotMagic) return damaged_slot(name);
+    SlotParts parts;
+    const std::uint8_t kind = TRY(r.u8());
+    if (kind > 1) return Error{Code::unsupported, 0, "key slot " + name + " is of a newer kind"};
+    parts.head.kind = static_cast<Secret::Kind>(kind);
+    parts.salt = TRY(r.bytes(kSaltBytes));
+    parts.head.limits.operations = TRY(r.u32());
+    parts.head.limits.memory_bytes = TRY(r.u64());
+    parts.head.newest_epoch = TRY(r.u32());
+    parts.nonce = TRY(r.bytes(kNonceBytes));
+    const std::uint16_t wrapped = TRY(r.u16());
+    parts.clear = slot.first(slot.size() - r.remaining());
+    parts.wrapped = TRY(r.bytes(wrapped));
+    parts.label_nonce = TRY(r.bytes(kNonceBytes));
+    parts.label = TRY(r.bytes(kLabelPlainBytes + kTagBytes));
+    TRY(r.finish());
+    return parts;
+  };
+  auto parts = split();
+  if (!parts && parts.error().code == Code::unsupported) return parts;
+  if (!parts || parts->head.limits.operations > kMaxArgonOperations ||
+      parts->head.limits.memory_bytes > kMaxArgonMemory ||
+      parts->wrapped.size() < kTagBytes + kKeyBytes + 2) {
+    return damaged_slot(name);
+  }
+  return parts;
+}
+
+Bytes slot_associated(const RepositoryId& repository, const std::string& slot_name, ByteView more) {
+  Writer w;
+  w.bytes(repository.view());
+  w.bytes(as_bytes(slot_name));
+  w.bytes(more);
+  return w.take();
+}
+
+Nonce nonce_of(ByteView bytes) {
+  Nonce nonce{};
+  std::copy(bytes.begin(), bytes.end(), nonce.begin());
+  return nonce;
+}
+
+constexpr std::string_view kLabelPart = "label";
 
 Bytes object_associated(const RepositoryId& repository, ObjectKind kind,
                         std::string_view file_name) {
@@ -40,6 +95,7 @@ KeyRing::KeyRing(const RepositoryId& repository, SecretBytes root,
       tag_key_(derive(root_, kSubkeyTags)),
       config_key_(derive(root_, kSubkeyConfig)),
       snapshot_id_key_(derive(root_, kSubkeySnapshotIds)),
+      label_key_(derive(root_, kSubkeySlotLabels)),
       gear_(std::make_unique<std::array<std::uint64_t, 256>>()) {
   for (const auto& [number, master] : masters_) {
     epochs_.emplace(number, Epoch{.data = derive(master, kSubkeyDataPacks),
@@ -64,20 +120,23 @@ std::unique_ptr<KeyRing> KeyRing::generate(const RepositoryId& repository) {
       new KeyRing(repository, SecretBytes::random(kKeyBytes), std::move(masters)));
 }
 
-Result<Bytes> KeyRing::wrap(const Secret& secret, const std::string& slot_name,
-                            const Argon2Limits& limits) const {
-  std::array<std::uint8_t, kSaltBytes> salt{};
-  Nonce nonce{};
-  fill_random(salt);
-  fill_random(nonce);
-  Writer head;
-  head.bytes(as_bytes(kSlotMagic));
-  head.u8(static_cast<std::uint8_t>(secret.kind));
-  head.bytes(salt);
-  head.u32(limits.operations);
-  head.u64(limits.memory_bytes);
-  head.bytes(nonce);
+Result<std::unique_ptr<KeyRing>> KeyRing::with_next_epoch() const {
+  if (masters_.size() >= kMaxEpochs) {
+    return Error{
+        Code::invalid, 0,
+        fmt::format("these keys were rotated {} times, which is the limit", kMaxEpochs - 1)};
+  }
+  std::map<std::uint32_t, SecretBytes> masters;
+  for (const auto& [number, master] : masters_) {
+    masters.emplace(number, SecretBytes::copy_of(master.view()));
+  }
+  masters.emplace(newest_epoch() + 1, SecretBytes::random(kKeyBytes));
+  return std::unique_ptr<KeyRing>(
+      new KeyRing(repository_, SecretBytes::copy_of(root_.view()), std::move(masters)));
+}
 
+// The root key and the master key of every epoch, as a slot wraps them.
+SecretBytes KeyRing::encode() const {
   SecretBytes plain(kKeyBytes + 2 + masters_.size() * (4 + kKeyBytes));
   std::uint8_t* at = plain.mutable_view().data();
   const auto put = [&at](ByteView bytes) { at = std::copy(bytes.begin(), bytes.end(), at); };
@@ -92,53 +151,81 @@ Result<Bytes> KeyRing::wrap(const Secret& secret, const std::string& slot_name,
     put_number(number, 4);
     put(master.view());
   }
+  return plain;
+}
 
+Result<Bytes> KeyRing::wrap(const Secret& secret, const std::string& slot_name,
+                            const SlotLabel& label, const Argon2Limits& limits) const {
+  if (label.text.size() > kMaxLabelBytes) {
+    return Error{
+        Code::invalid, 0,
+        fmt::format("a label has at most {} bytes, not {}", kMaxLabelBytes, label.text.size())};
+  }
+  const SecretBytes plain = encode();
+  std::array<std::uint8_t, kSaltBytes> salt{};
+  Nonce nonce{};
+  fill_random(salt);
+  fill_random(nonce);
+  Writer out;
+  out.bytes(as_bytes(kSlotMagic));
+  out.u8(static_cast<std::uint8_t>(secret.kind));
+  out.bytes(salt);
+  out.u32(limits.operations);
+  out.u64(limits.memory_bytes);
+  out.u32(newest_epoch());
+  out.bytes(nonce);
+  out.u16(static_cast<std::uint16_t>(plain.size() + kTagBytes));
   const SecretBytes key = TRY(wrapping_key(secret, salt, limits));
-  Bytes associated(repository_.bytes.begin(), repository_.bytes.end());
-  associated.insert(associated.end(), slot_name.begin(), slot_name.end());
-  associated.insert(associated.end(), head.buffer().begin(), head.buffer().end());
-  Bytes slot = head.take();
-  const std::size_t begin = slot.size();
-  slot.resize(begin + plain.size() + kTagBytes);
-  seal(key, nonce, associated, plain.view(), MutableByteView(slot).subspan(begin));
-  return slot;
+  Bytes wrapped(plain.size() + kTagBytes);
+  seal(key, nonce, slot_associated(repository_, slot_name, out.buffer()), plain.view(), wrapped);
+  out.bytes(wrapped);
+
+  Writer text;
+  text.u64(static_cast<std::uint64_t>(label.created));
+  text.u8(static_cast<std::uint8_t>(label.text.size()));
+  text.bytes(as_bytes(label.text));
+  text.zeros(kLabelPlainBytes - text.size());
+  fill_random(nonce);
+  out.bytes(nonce);
+  Bytes sealed(kLabelPlainBytes + kTagBytes);
+  seal(label_key_, nonce, slot_associated(repository_, slot_name, as_bytes(kLabelPart)),
+       text.buffer(), sealed);
+  out.bytes(sealed);
+  return out.take();
+}
+
+Result<SlotHead> KeyRing::read_head(const std::string& slot_name, ByteView slot) {
+  return TRY(split_slot(slot_name, slot))
+  .head;
+}
+
+Result<SlotLabel> KeyRing::label(const std::string& slot_name, ByteView slot) const {
+  const SlotParts parts = TRY(split_slot(slot_name, slot));
+  Bytes plain(kLabelPlainBytes);
+  if (!unseal(label_key_, nonce_of(parts.label_nonce),
+              slot_associated(repository_, slot_name, as_bytes(kLabelPart)), parts.label, plain)) {
+    return Error{Code::corrupt, 0, "the label of key slot " + slot_name + " is damaged"};
+  }
+  Reader r(plain);
+  SlotLabel label;
+  label.created = static_cast<Nanoseconds>(TRY(r.u64()));
+  label.text = std::string(as_text(TRY(r.bytes(TRY(r.u8())))));
+  return label;
 }
 
 Result<std::unique_ptr<KeyRing>> KeyRing::unwrap(const RepositoryId& repository,
                                                  const Secret& secret, const std::string& slot_name,
                                                  ByteView slot) {
-  Reader r(slot);
-  auto magic = r.bytes(8);
-  if (!magic || as_text(*magic) != kSlotMagic) return damaged_slot(slot_name);
-  const std::uint8_t kind = TRY(r.u8());
-  const ByteView salt = TRY(r.bytes(kSaltBytes));
-  const Argon2Limits limits {
-    .operations = TRY(r.u32())
-    , .memory_bytes = TRY(r.u64())
-  };
-  const ByteView nonce_bytes = TRY(r.bytes(kNonceBytes));
-  const std::size_t head_size = slot.size() - r.remaining();
-  const ByteView sealed = TRY(r.bytes(r.remaining()));
-  if (kind > 1) return Error{Code::unsupported, 0, "key slot " + slot_name + " is of a newer kind"};
-  if (kind != static_cast<std::uint8_t>(secret.kind)) {
+  const SlotParts parts = TRY(split_slot(slot_name, slot));
+  if (parts.head.kind != secret.kind) {
     return Error{Code::denied, 0, "key slot " + slot_name + " is for another kind of secret"};
   }
-  if (limits.operations > kMaxArgonOperations || limits.memory_bytes > kMaxArgonMemory ||
-      sealed.size() < kTagBytes + kKeyBytes + 2) {
-    return damaged_slot(slot_name);
-  }
-  const SecretBytes key = TRY(wrapping_key(secret, salt, limits));
-  Bytes associated(repository.bytes.begin(), repository.bytes.end());
-  associated.insert(associated.end(), slot_name.begin(), slot_name.end());
-  associated.insert(associated.end(), slot.begin(),
-                    slot.begin() + static_cast<std::ptrdiff_t>(head_size));
-  Nonce nonce{};
-  std::copy(nonce_bytes.begin(), nonce_bytes.end(), nonce.begin());
-  SecretBytes plain(sealed.size() - kTagBytes);
-  if (!unseal(key, nonce, associated, sealed, plain.mutable_view())) {
+  const SecretBytes key = TRY(wrapping_key(secret, parts.salt, parts.head.limits));
+  SecretBytes plain(parts.wrapped.size() - kTagBytes);
+  if (!unseal(key, nonce_of(parts.nonce), slot_associated(repository, slot_name, parts.clear),
+              parts.wrapped, plain.mutable_view())) {
     return Error{Code::denied, 0, "key slot " + slot_name + " does not open with this secret"};
   }
-
   Reader content(plain.view());
   SecretBytes root = SecretBytes::copy_of(TRY(content.bytes(kKeyBytes)));
   const std::uint16_t count = TRY(content.u16());
@@ -149,6 +236,7 @@ Result<std::unique_ptr<KeyRing>> KeyRing::unwrap(const RepositoryId& repository,
     masters.emplace(number, SecretBytes::copy_of(TRY(content.bytes(kKeyBytes))));
   }
   TRY(content.finish());
+  if (masters.rbegin()->first != parts.head.newest_epoch) return damaged_slot(slot_name);
   return std::unique_ptr<KeyRing>(new KeyRing(repository, std::move(root), std::move(masters)));
 }
 
@@ -238,7 +326,9 @@ Result<Bytes> KeyRing::unseal_object(ObjectKind kind, std::string_view file_name
   const ByteView body = TRY(r.bytes(r.remaining()));
   const SecretBytes* key = object_key(kind, epoch);
   if (key == nullptr) {
-    return Error{Code::corrupt, 0, label + " names an unknown key epoch"};
+    return Error{Code::corrupt, 0,
+                 label + " names a key epoch that is not known here; hint: when the keys were " +
+                     "rotated meanwhile, start this program again"};
   }
   if (body.size() < kTagBytes + 4) return Error{Code::corrupt, 0, label + " is cut off"};
   Nonce nonce{};

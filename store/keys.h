@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "store/base/bytes.h"
+#include "store/base/clock.h"
 #include "store/base/result.h"
 #include "store/crypto.h"
 #include "store/tree_reader.h"
@@ -20,14 +21,36 @@ namespace bygone::store {
 // Small sealed objects, each kind under its own key and associated data.
 enum class ObjectKind : std::uint8_t { snapshot = 3, note = 4, list = 5 };
 
+// What people tell key slots apart by.
+struct SlotLabel {
+  Nanoseconds created = 0;
+  std::string text;  // at most kMaxLabelBytes
+  friend bool operator==(const SlotLabel&, const SlotLabel&) = default;
+};
+
+// What a slot tells without its secret. Not proven until it was opened.
+struct SlotHead {
+  Secret::Kind kind = Secret::Kind::passphrase;
+  Argon2Limits limits;
+  std::uint32_t newest_epoch = 0;
+};
+
 class KeyRing {
  public:
   // Fresh keys for a new repository, epoch 1.
   static std::unique_ptr<KeyRing> generate(const RepositoryId& repository);
+  // These keys and those of one more epoch, which seals from now on. Errors: invalid when there
+  // are kMaxEpochs already.
+  Result<std::unique_ptr<KeyRing>> with_next_epoch() const;
 
-  // Encodes a slot file that wraps all keys under `secret`. Errors: io when Argon2 has no memory.
-  Result<Bytes> wrap(const Secret& secret, const std::string& slot_name,
+  // Encodes a slot file that wraps all keys under `secret`. Errors: io when Argon2 has no memory;
+  // invalid for a label that is too long.
+  Result<Bytes> wrap(const Secret& secret, const std::string& slot_name, const SlotLabel& label,
                      const Argon2Limits& limits = {}) const;
+  // Errors: corrupt when it is no slot or asks for absurd limits; unsupported for a newer kind.
+  static Result<SlotHead> read_head(const std::string& slot_name, ByteView slot);
+  // The label, readable with the keys of any slot. Errors: corrupt.
+  Result<SlotLabel> label(const std::string& slot_name, ByteView slot) const;
   // Opens one slot. Errors: denied when `secret` does not open it; corrupt; unsupported.
   static Result<std::unique_ptr<KeyRing>> unwrap(const RepositoryId& repository,
                                                  const Secret& secret, const std::string& slot_name,
@@ -64,13 +87,15 @@ class KeyRing {
   };
   KeyRing(const RepositoryId& repository, SecretBytes root,
           std::map<std::uint32_t, SecretBytes> masters);
+  [[nodiscard]] SecretBytes encode() const;
   [[nodiscard]] const SecretBytes* object_key(ObjectKind kind, std::uint32_t epoch) const;
 
   RepositoryId repository_;
   SecretBytes root_;
   std::map<std::uint32_t, SecretBytes> masters_;
   std::map<std::uint32_t, Epoch> epochs_;
-  SecretBytes chunk_key_, name_key_, inode_key_, tag_key_, config_key_, snapshot_id_key_;
+  SecretBytes chunk_key_, name_key_, inode_key_, tag_key_, config_key_, snapshot_id_key_,
+      label_key_;
   std::unique_ptr<std::array<std::uint64_t, 256>> gear_;
 };
 

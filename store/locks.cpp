@@ -42,4 +42,13 @@ Result<Fd> lock_generation(Files& files, const std::string& repository) {
   }
 }
 
+Result<Fd> lock_prune(Files& files, const std::string& repository) {
+  Fd lock = TRY(files.open(repository + "/locks/prune", O_RDWR | O_CREAT, 0600));
+  if (!TRY(files.try_lock(lock, Lock::exclusive))) {
+    return Error{Code::busy, 0,
+                 "another prune, repair or change of keys is running; hint: try again later"};
+  }
+  return lock;
+}
+
 }  // namespace bygone::store

@@ -15,4 +15,8 @@ namespace bygone::store {
 // Errors: busy while a prune finishes that very generation; those of the file system.
 [[nodiscard]] Result<Fd> lock_generation(Files& files, const std::string& repository);
 
+// Takes the exclusive lock of prune, repair and key changes: one of them at a time.
+// Errors: busy while another one runs; those of the file system.
+[[nodiscard]] Result<Fd> lock_prune(Files& files, const std::string& repository);
+
 }  // namespace bygone::store

@@ -83,23 +83,50 @@ Error no_repository(const std::string& path) {
                    "; hint: bygone init makes one, BYGONE_REPOSITORY or --repo names another"};
 }
 
-Result<std::unique_ptr<KeyRing>> open_keys(Files& files, const std::string& path,
-                                           const RepositoryId& id, const Secret& secret) {
+struct OpenedKeys {
+  std::unique_ptr<KeyRing> ring;
+  std::string slot;
+};
+
+// The newest epoch first: a rotation that was interrupted leaves older slots of the same secret.
+Result<OpenedKeys> open_keys(Files& files, const std::string& path, const RepositoryId& id,
+                             const Secret& secret) {
+  struct Candidate {
+    std::uint32_t epoch;
+    std::string name;
+    Bytes slot;
+  };
+  std::vector<Candidate> candidates;
   std::string damaged;
-  std::size_t whole = 0;
   for (const std::string& name : TRY(files.list(path + "/keys"))) {
-    const auto slot = read_file(files, path + "/keys/" + name, kMaxSlotBytes);
-    auto ring = slot ? KeyRing::unwrap(id, secret, name, *slot) : slot.error();
-    if (ring) return ring;
-    if (ring.error().code != Code::denied) {
-      damaged += "; " + ring.error().message;
-      continue;
+    auto slot = read_file(files, path + "/keys/" + name, kMaxSlotBytes);
+    auto head = slot ? KeyRing::read_head(name, *slot) : std::move(slot).error();
+    if (head) {
+      candidates.push_back({head->newest_epoch, name, std::move(*slot)});
+    } else {
+      damaged += "; " + head.error().message;
     }
-    ++whole;
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.epoch > b.epoch; });
+  std::size_t whole = 0;
+  for (const Candidate& candidate : candidates) {
+    auto ring = KeyRing::unwrap(id, secret, candidate.name, candidate.slot);
+    if (ring) return OpenedKeys{std::move(ring).value(), candidate.name};
+    if (ring.error().code == Code::denied) {
+      ++whole;
+    } else {
+      damaged += "; " + ring.error().message;
+    }
   }
   const char* what = secret.kind == Secret::Kind::passphrase ? "passphrase" : "key file";
   if (whole == 0 && !damaged.empty()) {
     return Error{Code::corrupt, 0, "no key slot is readable" + damaged};
+  }
+  if (candidates.empty()) {
+    return Error{Code::corrupt, 0,
+                 "there is no key slot in " + printable(path) +
+                     "/keys; hint: bygone key import brings back one that was exported"};
   }
   return Error{Code::denied, 0, std::string("no key slot matches this ") + what + damaged};
 }
@@ -128,7 +155,8 @@ Result<void> Repository::create(const std::string& path, const Secret& secret, F
   const Config config{.repository = random_id<RepositoryId>(), .created = system_now()};
   const auto keys = KeyRing::generate(config.repository);
   const std::string slot = random_id<PackId>().hex();
-  const Bytes wrapped = TRY(keys->wrap(secret, slot));
+  const Bytes wrapped =
+      TRY(keys->wrap(secret, slot, {.created = config.created, .text = "made by init"}));
   const std::string tmp = path + "/tmp";
   TRY(write_durably(files, tmp, path + "/keys", slot, wrapped));
   // Last: a folder with a config is a repository.
@@ -156,7 +184,8 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
   repository->id_ = config->repository;
   auto keys = open_keys(files, path, config->repository, secret);
   if (!keys) return in_context(std::move(keys).error());
-  repository->keys_ = std::move(keys).value();
+  repository->keys_ = std::move(keys->ring);
+  repository->slot_ = std::move(keys->slot);
   auto proven = prove_config(*raw, *repository->keys_);
   if (!proven) return in_context(std::move(proven).error());
 

@@ -48,6 +48,8 @@ class Repository {
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const RepositoryId& id() const { return id_; }
   [[nodiscard]] const KeyRing& keys() const { return *keys_; }
+  // Name of the key slot that opened it.
+  [[nodiscard]] const std::string& slot() const { return slot_; }
   [[nodiscard]] Files& files() const { return *files_; }
   [[nodiscard]] TreeReader& trees() { return *trees_; }
   [[nodiscard]] ChunkStore& chunks() { return *chunks_; }
@@ -70,6 +72,7 @@ class Repository {
   RepositoryId id_;
   Files* files_ = nullptr;
   std::unique_ptr<KeyRing> keys_;
+  std::string slot_;
   std::unique_ptr<Index> index_;
   std::unique_ptr<ChunkStore> chunks_;
   std::unique_ptr<TreeReader> trees_;

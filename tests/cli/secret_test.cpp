@@ -129,7 +129,7 @@ TEST_F(SecretTest, NamesWhatFailed) {
   };
   const Case cases[] = {
       {"BYGONE_PASSWORD_FILE", folder_ + "/absent", "absent"},
-      {"BYGONE_PASSWORD_FILE", folder_, "BYGONE_PASSWORD_FILE"},
+      {"BYGONE_PASSWORD_FILE", folder_, "passphrase file"},
       {"BYGONE_PASSWORD_FILE", file("empty", "\n"), "empty"},
       {"BYGONE_PASSWORD_FILE", file("long", std::string(5000, 'x')), "4096"},
       {"BYGONE_PASSWORD_COMMAND", "exit 7", "exit code 7"},

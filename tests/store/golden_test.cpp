@@ -56,9 +56,21 @@ std::unique_ptr<KeyRing> fixed_keys() {
   const std::string path = kGolden + "/slot";
   if (accepting() && !filesystem::exists(path)) {
     const auto ring = KeyRing::generate(kRepository);
-    test::write_whole(path, value_of(ring->wrap(test::key_file(), "slot")));
+    test::write_whole(
+        path, value_of(ring->wrap(test::key_file(), "slot",
+                                  {.created = 1710565020 * kSecond, .text = "made by init"})));
   }
   return value_of(KeyRing::unwrap(kRepository, test::key_file(), "slot", test::read_whole(path)));
+}
+
+TEST(Golden, SlotTellsItsHeadAndLabel) {
+  const auto keys = fixed_keys();
+  const Bytes slot = test::read_whole(kGolden + "/slot");
+  const SlotHead head = value_of(KeyRing::read_head("slot", slot));
+  EXPECT_EQ(head.kind, Secret::Kind::key_file);
+  EXPECT_EQ(head.newest_epoch, 1u);
+  EXPECT_EQ(value_of(keys->label("slot", slot)),
+            (SlotLabel{.created = 1710565020 * kSecond, .text = "made by init"}));
 }
 
 TEST(Golden, KeysDeriveTheSameIdsHashesAndTable) {

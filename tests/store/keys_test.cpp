@@ -16,6 +16,7 @@ namespace {
 using test::value_of;
 
 const Argon2Limits kCheap{.operations = 1, .memory_bytes = 8192};
+const SlotLabel kLabel{.created = 1710565020 * kSecond, .text = "laptop"};
 
 class Keys : public testing::Test {
  protected:
@@ -25,7 +26,7 @@ class Keys : public testing::Test {
 
 TEST_F(Keys, OpenWithTheSecretThatWrappedThem) {
   for (const Secret& secret : {test::passphrase("correct horse"), test::key_file("bytes")}) {
-    const Bytes slot = value_of(ring_->wrap(secret, "slot", kCheap));
+    const Bytes slot = value_of(ring_->wrap(secret, "slot", kLabel, kCheap));
     EXPECT_LE(slot.size(), kMaxSlotBytes);
     const auto opened = value_of(KeyRing::unwrap(repository_, secret, "slot", slot));
     const Bytes data = test::noise(1000, 1);
@@ -41,7 +42,7 @@ TEST_F(Keys, OpenWithTheSecretThatWrappedThem) {
 
 TEST_F(Keys, AreDeniedToEveryOtherSecretNameAndRepository) {
   const Secret right = test::passphrase("correct horse");
-  const Bytes slot = value_of(ring_->wrap(right, "slot", kCheap));
+  const Bytes slot = value_of(ring_->wrap(right, "slot", kLabel, kCheap));
   EXPECT_CODE(Code::denied,
               KeyRing::unwrap(repository_, test::passphrase("correct hors"), "slot", slot));
   EXPECT_CODE(Code::denied, KeyRing::unwrap(repository_, test::passphrase(""), "slot", slot));
@@ -53,11 +54,16 @@ TEST_F(Keys, AreDeniedToEveryOtherSecretNameAndRepository) {
 
 TEST_F(Keys, OpenNoSlotInWhichAnyBitWasFlippedOrThatWasCut) {
   const Secret secret = test::key_file();
-  const Bytes slot = value_of(ring_->wrap(secret, "slot"));
+  const Bytes slot = value_of(ring_->wrap(secret, "slot", kLabel));
+  const std::size_t label = slot.size() - kNonceBytes - kLabelPlainBytes - kTagBytes;
   for (std::size_t i = 0; i < slot.size(); ++i) {
     Bytes damaged = slot;
     damaged[i] ^= 0x40;
-    EXPECT_FALSE(KeyRing::unwrap(repository_, secret, "slot", damaged).ok()) << i;
+    // A label is for people: it costs nobody the keys.
+    EXPECT_EQ(KeyRing::unwrap(repository_, secret, "slot", damaged).ok(), i >= label) << i;
+    if (i >= label) {
+      EXPECT_CODE(Code::corrupt, ring_->label("slot", damaged)) << i;
+    }
   }
   for (std::size_t size = 0; size < slot.size(); ++size) {
     EXPECT_FALSE(KeyRing::unwrap(repository_, secret, "slot", ByteView(slot).first(size)).ok());
@@ -67,10 +73,54 @@ TEST_F(Keys, OpenNoSlotInWhichAnyBitWasFlippedOrThatWasCut) {
   EXPECT_FALSE(KeyRing::unwrap(repository_, secret, "slot", longer).ok());
 }
 
+TEST_F(Keys, ShowLabelAndHeadWithTheKeysOfAnySlot) {
+  const Bytes slot = value_of(ring_->wrap(test::passphrase("x"), "slot", kLabel, kCheap));
+  EXPECT_EQ(value_of(ring_->label("slot", slot)), kLabel);
+  EXPECT_CODE(Code::corrupt, ring_->label("other", slot));
+  EXPECT_CODE(Code::corrupt, KeyRing::generate(repository_)->label("slot", slot));
+  const SlotHead head = value_of(KeyRing::read_head("slot", slot));
+  EXPECT_EQ(head.kind, Secret::Kind::passphrase);
+  EXPECT_EQ(head.limits.memory_bytes, kCheap.memory_bytes);
+  EXPECT_EQ(head.newest_epoch, 1u);
+  const SlotLabel longest{.created = 0, .text = std::string(kMaxLabelBytes, 'x')};
+  const Bytes full = value_of(ring_->wrap(test::key_file(), "slot", longest));
+  EXPECT_EQ(value_of(ring_->label("slot", full)), longest);
+  EXPECT_EQ(full.size(), slot.size());
+  const SlotLabel longer{.created = 0, .text = std::string(kMaxLabelBytes + 1, 'x')};
+  EXPECT_CODE(Code::invalid, ring_->wrap(test::key_file(), "slot", longer));
+}
+
+TEST_F(Keys, OfTheNextEpochOpenWhatBothEpochsSealedAndNameChunksAsBefore) {
+  const auto next = value_of(ring_->with_next_epoch());
+  EXPECT_EQ(next->newest_epoch(), 2u);
+  const Bytes data = test::noise(1000, 1);
+  EXPECT_EQ(next->chunk_id(ChunkKind::data, data), ring_->chunk_id(ChunkKind::data, data));
+  const Bytes before = ring_->seal_object(ObjectKind::note, "n", data);
+  const Bytes after = next->seal_object(ObjectKind::note, "n", data);
+  EXPECT_EQ(value_of(next->unseal_object(ObjectKind::note, "n", before)), data);
+  EXPECT_EQ(value_of(next->unseal_object(ObjectKind::note, "n", after)), data);
+  EXPECT_CODE(Code::corrupt, ring_->unseal_object(ObjectKind::note, "n", after));
+  const PackId pack = random_id<PackId>();
+  EXPECT_CODE(Code::denied, ring_->pack_key(ChunkKind::data, 2, pack));
+  EXPECT_NE(to_hex(value_of(next->pack_key(ChunkKind::data, 1, pack)).view()),
+            to_hex(value_of(next->pack_key(ChunkKind::data, 2, pack)).view()));
+}
+
+TEST_F(Keys, FitIntoASlotUntilTheLimitOfEpochs) {
+  auto ring = KeyRing::generate(repository_);
+  for (std::size_t epoch = 2; epoch <= kMaxEpochs; ++epoch)
+    ring = value_of(ring->with_next_epoch());
+  EXPECT_CODE(Code::invalid, ring->with_next_epoch());
+  const Bytes slot = value_of(ring->wrap(test::key_file(), "slot", kLabel));
+  EXPECT_LE(slot.size(), kMaxSlotBytes);
+  const auto opened = value_of(KeyRing::unwrap(repository_, test::key_file(), "slot", slot));
+  EXPECT_EQ(opened->newest_epoch(), kMaxEpochs);
+}
+
 // The limits are read before they are authenticated: a forged slot must not ask for 1 TiB.
 TEST_F(Keys, RefuseAbsurdArgonLimitsBeforeTheyCostAnything) {
   const Secret secret = test::passphrase("correct horse");
-  const Bytes slot = value_of(ring_->wrap(secret, "slot", kCheap));
+  const Bytes slot = value_of(ring_->wrap(secret, "slot", kLabel, kCheap));
   constexpr std::size_t kOperations = 8 + 1 + 16;
   constexpr std::size_t kMemory = kOperations + 4;
   struct Case {
