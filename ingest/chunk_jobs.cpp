@@ -30,7 +30,7 @@ void ChunkJobs::answer(PendingChunk& chunk, const ChunkId& id) {
 
 std::shared_ptr<PendingChunk> ChunkJobs::put(std::shared_ptr<const Bytes> buffer,
                                              std::size_t offset, std::size_t size,
-                                             std::uint64_t volume_tag) {
+                                             std::uint64_t volume_tag, store::ChunkHint hint) {
   auto chunk = std::make_shared<PendingChunk>();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return abandoned_ || bytes_ < kMaxBytes; });
@@ -39,7 +39,7 @@ std::shared_ptr<PendingChunk> ChunkJobs::put(std::shared_ptr<const Bytes> buffer
     return chunk;
   }
   bytes_ += size;
-  jobs_.push_back({std::move(buffer), offset, size, volume_tag, chunk});
+  jobs_.push_back({std::move(buffer), offset, size, volume_tag, std::move(hint), chunk});
   changed_.notify_all();
   return chunk;
 }
@@ -67,7 +67,7 @@ void ChunkJobs::run(store::Compression compression) {
     jobs_.pop_front();
     lock.unlock();
     auto id = session_.put_data(ByteView(*job.buffer).subspan(job.offset, job.size), job.volume_tag,
-                                compressor);
+                                compressor, job.hint);
     answer(*job.chunk, id ? *id : ChunkId{});
     if (!id) abandon();
     lock.lock();

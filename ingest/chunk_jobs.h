@@ -41,9 +41,10 @@ class ChunkJobs {
   ChunkJobs& operator=(const ChunkJobs&) = delete;
 
   // Stores `size` bytes of `buffer` from `offset` as one chunk (1 to kMaxChunk bytes); the buffer
-  // is shared until then and must not change in that range.
+  // is shared until then and must not change in that range. The hint is Session::put_data()'s.
   std::shared_ptr<PendingChunk> put(std::shared_ptr<const Bytes> buffer, std::size_t offset,
-                                    std::size_t size, std::uint64_t volume_tag);
+                                    std::size_t size, std::uint64_t volume_tag,
+                                    store::ChunkHint hint = {});
   // Drops what waits and answers every later put() with a zero id: after an error or a cancel.
   void abandon();
   // The first error of any job.
@@ -55,6 +56,7 @@ class ChunkJobs {
     std::size_t offset = 0;
     std::size_t size = 0;
     std::uint64_t volume_tag = 0;
+    store::ChunkHint hint;
     std::shared_ptr<PendingChunk> chunk;
   };
   void run(store::Compression compression);

@@ -17,9 +17,19 @@ using store::kZeroRun;
 
 constexpr std::size_t kBuffer = 4u << 20;
 constexpr std::size_t kReadAtOnce = 1u << 20;
+constexpr std::size_t kLookAhead = 4;  // chunks of the parent behind one that changed
+constexpr std::size_t kLookAheadBytes = 2u << 20;
+constexpr unsigned kMostUntried = 64;  // chunks of a rewritten file between two tries of a delta
 
 bool is_zero(ByteView block) {
   return block[0] == 0 && std::memcmp(block.data(), block.data() + 1, block.size() - 1) == 0;
+}
+
+// Whether a chunk of the parent can be here too. Behind the last one of a run of data the content
+// ended; taken where it goes on, it would leave a short chunk for every growth of a log.
+bool fits(const ParentExtents::Piece& piece, std::size_t available, bool flush) {
+  if (piece.followed) return piece.length <= available;
+  return flush && piece.length == available;
 }
 
 }  // namespace
@@ -101,13 +111,97 @@ void ContentCutter::find_zeros(bool at_end) {
 // Cuts chunks from the run [begin_, end): all of it with `flush`, else while a cut is certain.
 void ContentCutter::cut(std::size_t end, bool flush) {
   while (begin_ < end && (flush || end - begin_ >= kMaxChunk)) {
-    const std::size_t size =
-        store::next_cut(keys_.gear_table(), ByteView(*buffer_).subspan(begin_, end - begin_));
-    pieces_.push_back(
-        {.extent = {.kind = Extent::Kind::data, .length = size, .offset = 0, .chunk = {}},
-         .pending = jobs_.put(buffer_, begin_, size, volume_tag_)});
-    begin_ += size;
+    const Predicted predicted = parent_ ? cut_as_before(end, flush) : Predicted::nothing;
+    if (predicted == Predicted::wants_more) return;
+    if (predicted == Predicted::nothing) cut_by_content(end);
   }
+}
+
+// Takes the parent's chunk that began here, when it is here again or has merely changed: then its
+// end still looks like one, or one of the next chunks is where it was.
+ContentCutter::Predicted ContentCutter::cut_as_before(std::size_t end, bool flush) {
+  const std::int64_t at = static_cast<std::int64_t>(base_ + begin_) + shift_;
+  if (at < 0) return Predicted::nothing;
+  const auto pieces = parent_->from(static_cast<std::uint64_t>(at), kLookAhead);
+  const std::size_t available = end - begin_;
+  if (pieces.empty() || !fits(pieces.front(), available, flush)) return Predicted::nothing;
+  const std::size_t size = static_cast<std::size_t>(pieces.front().length);
+  const ChunkId id = hash(begin_, size);
+  if (id == pieces.front().chunk) {
+    put(size, {.id = id, .predecessor = {}, .trials = {}});
+    return Predicted::taken;
+  }
+  if (ends_like_chunk(size)) {
+    put(size, {.id = id, .predecessor = pieces.front().chunk, .trials = trials_});
+    return Predicted::taken;
+  }
+  return cut_up_to_match(pieces, available, flush);
+}
+
+// The first of `pieces` has changed to its end. Only those are looked at whose beginning or end
+// looks like a cut, or all of what was rewritten would be hashed once for nothing.
+ContentCutter::Predicted ContentCutter::cut_up_to_match(
+    std::span<const ParentExtents::Piece> pieces, std::size_t available, bool flush) {
+  std::size_t before = static_cast<std::size_t>(pieces.front().length);
+  for (std::size_t i = 1; i < pieces.size(); ++i) {
+    const std::size_t size = static_cast<std::size_t>(pieces[i].length);
+    if (!fits(pieces[i], available - before, flush)) {
+      const bool more = !flush && before + size > available && available < kLookAheadBytes;
+      return more ? Predicted::wants_more : Predicted::nothing;
+    }
+    const bool likely = ends_like_chunk(before) || ends_like_chunk(before + size);
+    if (likely && hash(begin_ + before, size) == pieces[i].chunk) {
+      for (const ParentExtents::Piece& piece : pieces.first(i)) {
+        put(static_cast<std::size_t>(piece.length),
+            {.id = {}, .predecessor = piece.chunk, .trials = trials_});
+      }
+      put(size, {.id = pieces[i].chunk, .predecessor = {}, .trials = {}});
+      return Predicted::taken;
+    }
+    before += size;
+  }
+  return Predicted::nothing;
+}
+
+void ContentCutter::cut_by_content(std::size_t end) {
+  const std::size_t size =
+      store::next_cut(keys_.gear_table(), ByteView(*buffer_).subspan(begin_, end - begin_));
+  if (!parent_) return put(size, {});
+  const std::int64_t here = static_cast<std::int64_t>(base_ + begin_);
+  const std::uint64_t before = static_cast<std::uint64_t>(std::max<std::int64_t>(here + shift_, 0));
+  const ChunkId id = hash(begin_, size);
+  if (const auto found = parent_->find(id, before)) {
+    shift_ = static_cast<std::int64_t>(*found) - here;
+    return put(size, {.id = id, .predecessor = {}, .trials = {}});
+  }
+  put(size, {.id = id, .predecessor = parent_->covering(before), .trials = trials_});
+}
+
+void ContentCutter::put(std::size_t size, store::ChunkHint hint) {
+  pieces_.push_back(
+      {.extent = {.kind = Extent::Kind::data, .length = size, .offset = 0, .chunk = {}},
+       .pending = jobs_.put(buffer_, begin_, size, volume_tag_, std::move(hint))});
+  begin_ += size;
+}
+
+ChunkId ContentCutter::hash(std::size_t offset, std::size_t size) {
+  const std::uint64_t at = base_ + offset;
+  if (hashed_size_ != size || hashed_at_ != at) {
+    hashed_ = keys_.chunk_id(store::ChunkKind::data, ByteView(*buffer_).subspan(offset, size));
+    hashed_at_ = at;
+    hashed_size_ = size;
+  }
+  return hashed_;
+}
+
+bool ContentCutter::ends_like_chunk(std::size_t size) const {
+  return store::ends_like_chunk(keys_.gear_table(), ByteView(*buffer_).subspan(begin_, size));
+}
+
+void ContentCutter::follow(std::unique_ptr<ParentExtents> parent,
+                           std::shared_ptr<store::DeltaTrials> trials) {
+  parent_ = std::move(parent);
+  if (parent_) trials_ = std::make_shared<store::DeltaTrials>(kMostUntried, std::move(trials));
 }
 
 void ContentCutter::end_zeros() {
@@ -150,6 +244,7 @@ void ContentCutter::zeros(std::uint64_t length) { gap(Extent::Kind::zero, length
 void ContentCutter::keep(const Extent& extent) {
   end_run();
   base_ += extent.length;
+  shift_ = 0;
   pieces_.push_back({.extent = extent, .pending = nullptr});
 }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // From the bytes of one file to its pieces: chunks on their way, holes, written zeros. A
-// ContentCutter is fed in file order and cuts by content (FORMAT.md section 5); one thread.
+// ContentCutter is fed in file order and cuts by content (FORMAT.md section 5), or where the
+// parent snapshot's version was cut as long as its chunks stand where they stood; one thread.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "ingest/chunk_jobs.h"
+#include "ingest/parent_extents.h"
 #include "store/keys.h"
 #include "store/node.h"
 
@@ -24,6 +26,10 @@ class ContentCutter {
   // `expected_size` sizes the buffer. Both references must outlive the cutter.
   ContentCutter(const store::KeyRing& keys, ChunkJobs& jobs, std::uint64_t volume_tag,
                 std::uint64_t expected_size);
+
+  // Before the first byte: `parent` (may be null) predicts cuts and gives changed chunks their
+  // predecessors; `trials` are those of the volume.
+  void follow(std::unique_ptr<ParentExtents> parent, std::shared_ptr<store::DeltaTrials> trials);
 
   // Room for at least one byte: read into it, then tell how many came with advance().
   [[nodiscard]] MutableByteView room();
@@ -44,6 +50,14 @@ class ContentCutter {
   void new_buffer(std::size_t keep_from);
   void find_zeros(bool at_end);
   void cut(std::size_t end, bool flush);
+  enum class Predicted { nothing, taken, wants_more };
+  Predicted cut_as_before(std::size_t end, bool flush);
+  Predicted cut_up_to_match(std::span<const ParentExtents::Piece> pieces, std::size_t available,
+                            bool flush);
+  void cut_by_content(std::size_t end);
+  void put(std::size_t size, store::ChunkHint hint);
+  ChunkId hash(std::size_t offset, std::size_t size);
+  [[nodiscard]] bool ends_like_chunk(std::size_t size) const;
   void gap(store::Extent::Kind kind, std::uint64_t length);
   void end_zeros();
   void end_run();
@@ -61,6 +75,13 @@ class ContentCutter {
   bool in_zeros_ = false;
   std::uint64_t base_ = 0;  // file offset of buffer_[0], for alignment
   std::vector<Piece> pieces_;
+  std::unique_ptr<ParentExtents> parent_;
+  std::shared_ptr<store::DeltaTrials> trials_;
+  std::int64_t shift_ = 0;  // from here to the same content in the parent, by the last match
+  // The last bytes that were hashed: by their place in the file.
+  std::uint64_t hashed_at_ = 0;
+  std::size_t hashed_size_ = 0;
+  ChunkId hashed_;
 };
 
 }  // namespace bygone::ingest

@@ -195,6 +195,7 @@ Result<Bytes> FileReader::base_bytes(const Entry& base, std::uint64_t begin, std
 
 Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
   ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, work.entry.size);
+  cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
   std::optional<Fingerprinter> prints;
   if (options_.fingerprints != nullptr) prints.emplace(options_.fingerprints->seed());
   std::uint64_t done = 0;
@@ -408,6 +409,7 @@ Result<void> FileReader::append_range(ContentCutter& cutter, FileWork& work, std
 Result<void> FileReader::resolve_large(FileWork& work) {
   const Captured& captured = *work.captured;
   ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, captured.size);
+  cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
   std::vector<std::pair<std::uint64_t, Extent>> base;
   if (captured.has_base) {
     TRY(trees_.extents(*work.parent, 0, captured.size, [&](std::uint64_t at, const Extent& extent) {

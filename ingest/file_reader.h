@@ -109,6 +109,8 @@ class FileReader {
   store::TreeReader& trees_;
   ChunkJobs& jobs_;
   FileReaderOptions options_;
+  // Of all files: a volume of rewritten files costs little more than before.
+  std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);
   std::atomic<std::uint64_t> bytes_read_{0};
 };
 

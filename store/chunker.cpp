@@ -32,4 +32,11 @@ std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data)
   return end;
 }
 
+bool ends_like_chunk(const std::array<std::uint64_t, 256>& table, ByteView data) {
+  if (data.size() < 64) return false;
+  std::uint64_t hash = 0;
+  for (const std::uint8_t byte : data.last(64)) hash = (hash << 1) + table[byte];
+  return (hash & kLooseMask) == 0;  // the strict mask has its bits and more
+}
+
 }  // namespace bygone::store
