@@ -25,9 +25,29 @@ Result<std::shared_ptr<const PackReader>> PackReader::open(Files& files, const K
   if (header->pack != pack || header->repository != keys.repository()) {
     return damaged("belongs elsewhere: the id in it is another one");
   }
-  SecretBytes key = TRY(keys.pack_key(header->kind, header->epoch, pack));
-  std::shared_ptr<PackReader> reader(new PackReader(files, std::move(fd), *header, std::move(key)));
-  reader->size_ = info.size;
+  return open_file(files, keys, path, std::move(fd), info.size, *header);
+}
+
+Result<std::shared_ptr<const PackReader>> PackReader::open_as(Files& files, const KeyRing& keys,
+                                                              const std::string& repository,
+                                                              const PackHeader& header) {
+  const std::string path = pack_path(repository, header.pack);
+  Fd fd = TRY(files.open(path, O_RDONLY, 0));
+  const std::uint64_t size = TRY(files.info(fd))
+  .size;
+  if (size < kPackHeaderBytes + kSealedTrailerBytes) {
+    return Error{Code::corrupt, 0, "pack " + path + ": cut off"};
+  }
+  return open_file(files, keys, path, std::move(fd), size, header);
+}
+
+Result<std::shared_ptr<const PackReader>> PackReader::open_file(Files& files, const KeyRing& keys,
+                                                                const std::string& path, Fd fd,
+                                                                std::uint64_t size,
+                                                                const PackHeader& header) {
+  SecretBytes key = TRY(keys.pack_key(header.kind, header.epoch, header.pack));
+  std::shared_ptr<PackReader> reader(new PackReader(files, std::move(fd), header, std::move(key)));
+  reader->size_ = size;
   auto footer = reader->read_footer();
   if (!footer) return std::move(footer).error().with("pack " + path);
   return std::shared_ptr<const PackReader>(std::move(reader));

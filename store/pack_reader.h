@@ -20,6 +20,10 @@ class PackReader final : public RecordReader {
   static Result<std::shared_ptr<const PackReader>> open(Files& files, const KeyRing& keys,
                                                         const std::string& repository,
                                                         const PackId& pack);
+  // The same with this header, whatever stands in the file: its own may be damaged.
+  static Result<std::shared_ptr<const PackReader>> open_as(Files& files, const KeyRing& keys,
+                                                           const std::string& repository,
+                                                           const PackHeader& header);
 
   [[nodiscard]] const PackId& id() const { return header_.pack; }
   [[nodiscard]] ChunkKind kind() const { return header_.kind; }
@@ -32,6 +36,10 @@ class PackReader final : public RecordReader {
  private:
   PackReader(Files& files, Fd fd, PackHeader header, SecretBytes key)
       : files_(files), fd_(std::move(fd)), header_(header), key_(std::move(key)) {}
+  static Result<std::shared_ptr<const PackReader>> open_file(Files& files, const KeyRing& keys,
+                                                             const std::string& path, Fd fd,
+                                                             std::uint64_t size,
+                                                             const PackHeader& header);
   Result<Bytes> read_sealed(std::uint64_t offset, std::uint64_t sealed_size, char piece) const;
   Result<void> read_footer();
 

@@ -51,6 +51,7 @@ struct PackHeader {
   std::uint32_t epoch = 1;
   RepositoryId repository;
   PackId pack;
+  friend bool operator==(const PackHeader&, const PackHeader&) = default;
 };
 
 struct PackTrailer {

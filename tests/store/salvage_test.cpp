@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/salvage.h"
+
+#include <gtest/gtest.h>
+
+#include "store/pack_reader.h"
+#include "tests/support/damage.h"
+#include "tests/support/delta_pack.h"
+#include "tests/support/expect.h"
+#include "tests/support/memory_tree.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::store {
+namespace {
+
+using test::value_of;
+
+class SalvageTest : public testing::Test {
+ protected:
+  SalvageTest() {
+    repository_ = test::new_repository(folder_ / "repo");
+    std::vector<test::TestRecord> records;
+    for (std::uint64_t i = 0; i < 12; ++i) raws_.push_back(test::noise(3000 + 517 * i, i));
+    for (const Bytes& raw : raws_) records.push_back({.raw = raw, .base = std::nullopt});
+    Bytes changed = raws_[0];
+    changed[7] ^= 1;
+    records.push_back({.raw = changed, .base = raws_[0], .depth = 1});
+    raws_.push_back(changed);
+    pack_ = test::write_pack(*repository_, records);
+    path_ = pack_path(repository_->path(), pack_);
+    whole_ = test::read_whole(path_);
+    records_ = value_of(PackReader::open(repository_->files(), repository_->keys(),
+                                         repository_->path(), pack_))
+                   ->records();
+  }
+
+  std::unique_ptr<Salvage> open() {
+    return value_of(
+        Salvage::open(repository_->files(), repository_->keys(), repository_->path(), pack_));
+  }
+
+  // Which of raws_ come out of the pack again; anything else that comes out fails the test.
+  std::vector<bool> salvaged(const Salvage& salvage) {
+    std::vector<bool> found(raws_.size());
+    for (const Record& record : salvage.records()) {
+      const auto stored = salvage.read_stored(record);
+      if (!stored) continue;
+      const Bytes base = record.base ? raws_[0] : Bytes();
+      const auto raw = salvage.decode(record, *stored, base);
+      if (!raw) continue;
+      const auto at = std::find(raws_.begin(), raws_.end(), *raw);
+      EXPECT_NE(at, raws_.end());
+      if (at != raws_.end()) found[static_cast<std::size_t>(at - raws_.begin())] = true;
+    }
+    return found;
+  }
+
+  test::TempFolder folder_;
+  std::unique_ptr<Repository> repository_;
+  std::vector<Bytes> raws_;
+  PackId pack_;
+  std::string path_;
+  Bytes whole_;
+  std::vector<Record> records_;
+};
+
+const auto kAll = std::vector<bool>(13, true);
+
+TEST_F(SalvageTest, FindsNothingWrongWithAWholePack) {
+  const auto salvage = open();
+  EXPECT_EQ(salvage->fault(), "");
+  EXPECT_TRUE(salvage->is_complete());
+  EXPECT_EQ(salvage->records(), records_);
+  for (const Record& record : salvage->records()) EXPECT_TRUE(*salvage->head_is_sound(record));
+  EXPECT_EQ(salvaged(*salvage), kAll);
+}
+
+TEST_F(SalvageTest, WalksTheHeadsWhenTheEndIsDamaged) {
+  struct Case {
+    const char* name;
+    std::function<void()> damage;
+    bool complete;
+  };
+  const std::uint64_t end = align_record(records_.back().offset + records_.back().pack_bytes());
+  const Case cases[] = {
+      {"trailer", [&] { test::flip_bit(path_, -5); }, true},
+      {"trailer cut off", [&] { test::cut_to(path_, whole_.size() - 64); }, true},
+      {"section head", [&] { test::flip_bit(path_, static_cast<std::int64_t>(end) + 3); }, false},
+      {"record table", [&] { test::flip_bit(path_, static_cast<std::int64_t>(end) + 40); }, true},
+      {"all behind the records", [&] { test::cut_to(path_, end); }, false},
+      {"trailer and header",
+       [&] {
+         test::flip_bit(path_, -5);
+         test::flip_bit(path_, 3);
+       },
+       true},
+      {"trailer and the kind in the header",
+       [&] {
+         test::flip_bit(path_, -5);
+         test::flip_bit(path_, 10, 1);
+       },
+       true},
+  };
+  for (const Case& each : cases) {
+    SCOPED_TRACE(each.name);
+    test::write_whole(path_, whole_);
+    each.damage();
+    const auto salvage = open();
+    EXPECT_NE(salvage->fault(), "");
+    EXPECT_EQ(salvage->is_complete(), each.complete);
+    EXPECT_EQ(salvaged(*salvage), kAll);
+    EXPECT_EQ(test::read_whole(path_).size() <= whole_.size(), true);
+  }
+}
+
+TEST_F(SalvageTest, DerivesALostHeaderFromTheNameOfThePack) {
+  for (const std::int64_t at : {0, 8, 10, 11, 12, 16, 32, 40}) {
+    SCOPED_TRACE(at);
+    test::write_whole(path_, whole_);
+    test::flip_bit(path_, at, 1);
+    const auto salvage = open();
+    EXPECT_NE(salvage->fault(), "");
+    EXPECT_TRUE(salvage->is_complete());
+    EXPECT_EQ(salvaged(*salvage), kAll);
+  }
+}
+
+TEST_F(SalvageTest, ReadsARecordWhoseHeadIsDamagedByTheFooter) {
+  test::flip_bit(path_, static_cast<std::int64_t>(records_[4].offset) + 10);
+  const auto salvage = open();
+  EXPECT_FALSE(*salvage->head_is_sound(salvage->records()[4]));
+  EXPECT_EQ(salvaged(*salvage), kAll);
+}
+
+TEST_F(SalvageTest, LosesOnlyWhatIsDamagedTwice) {
+  test::flip_bit(path_, static_cast<std::int64_t>(records_[4].offset) + 10);   // head
+  test::flip_bit(path_, static_cast<std::int64_t>(records_[6].offset) + 300);  // body
+  test::flip_bit(path_, -5);
+  const auto salvage = open();
+  EXPECT_FALSE(salvage->is_complete());
+  auto wanted = kAll;
+  wanted[4] = wanted[6] = false;
+  EXPECT_EQ(salvaged(*salvage), wanted);
+}
+
+TEST_F(SalvageTest, OpensAPackOfWhichNothingIsLeft) {
+  for (const std::size_t size : {std::size_t{0}, std::size_t{100}, whole_.size()}) {
+    test::write_whole(path_, test::noise(size, 99));
+    const auto salvage = open();
+    EXPECT_NE(salvage->fault(), "");
+    EXPECT_FALSE(salvage->is_complete());
+    EXPECT_TRUE(salvage->records().empty());
+  }
+}
+
+TEST_F(SalvageTest, LeavesAPackOfALaterVersionAlone) {
+  Bytes later = test::noise(whole_.size(), 5);
+  std::copy_n(whole_.begin(), 128, later.begin());
+  later[8] = 2;
+  test::write_whole(path_, later);
+  EXPECT_CODE(Code::unsupported,
+              Salvage::open(repository_->files(), repository_->keys(), repository_->path(), pack_));
+}
+
+}  // namespace
+}  // namespace bygone::store
