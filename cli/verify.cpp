@@ -44,9 +44,11 @@ ProgressState state_of(const store::VerifyProgress& progress) {
 
 void print_report(Output& out, const store::VerifyReport& report, double seconds) {
   for (const std::string& line : report.damage) out.error(line);
+  for (const std::string& line : report.spare_damage) out.info(line);
   if (out.json()) {
     return out.object(Json{{"message_type", "summary"},
                            {"num_errors", report.damage.size()},
+                           {"num_spare_damage", report.spare_damage.size()},
                            {"snapshots", report.snapshots},
                            {"packs", report.packs},
                            {"records", report.records},
@@ -63,6 +65,10 @@ void print_report(Output& out, const store::VerifyReport& report, double seconds
   out.info(text + (report.damage.empty()
                        ? "; no damage found"
                        : "; " + counted(report.damage.size(), "damage") + " found"));
+  if (!report.spare_damage.empty()) {
+    out.info(fmt::format("{} damaged, and whole elsewhere; hint: bygone repair packs clears up",
+                         counted(report.spare_damage.size(), "record")));
+  }
 }
 
 Exit verify(Context& context, double read_data_percent) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ingest/host_view.h"
+#include "ingest/kept_check.h"
 #include "store/format.h"
 
 namespace bygone::ingest {
@@ -68,7 +69,8 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
   options.clock = context_.clock;
   notes_ = WalkNotes();
   if (!root_.entry.is_directory()) {
-    Item item = TRY(single_file(parent));
+    const bool lost = parent && options.is_stored && !options.is_stored(*parent);
+    Item item = TRY(single_file(lost ? std::nullopt : parent));
     if (options.on_file) options.on_file(item.work);
     context_.files_seen += 1;
     context_.bytes_seen += root_.entry.size;
@@ -110,9 +112,15 @@ Result<Entry> VolumePass::read(const std::optional<Entry>& parent) {
                      .volume_tag = tag_,
                      .readers = kReaders,
                      .liveness = context_.liveness});
-  auto walked =
-      walk(parent, {.rescan = context_.rescan, .collapse = false, .clock = {}, .on_file = {}},
-           [&](Item&& item) { return pipeline.push(std::move(item)) && !context_.cancel.load(); });
+  KeptCheck kept(context_.session, context_.trees);
+  WalkOptions options{
+      .rescan = context_.rescan, .collapse = false, .clock = {}, .is_stored = {}, .on_file = {}};
+  if (context_.session.may_lack_chunks()) {
+    options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
+  }
+  auto walked = walk(parent, options, [&](Item&& item) {
+    return pipeline.push(std::move(item)) && !context_.cancel.load();
+  });
   if (!walked && walked.error().code != Code::cancelled) {
     pipeline.abandon();
     return std::move(walked).error();
@@ -142,6 +150,7 @@ Result<void> VolumePass::capture(const Entry& hot) {
                   {.rescan = false,
                    .collapse = true,
                    .clock = {},
+                   .is_stored = {},
                    .on_file = [&](const std::shared_ptr<FileWork>& work) { pool.push(work); }},
                   [&](Item&& item) {
                     captured_.push_back(std::move(item));

@@ -75,6 +75,10 @@ bool Walk::is_unchanged(const Entry& now, const Entry& before) const {
 // The leaves and entries of the parent's folder; none when it had none.
 Result<std::vector<store::LeafRef>> Walk::load_parent(Frame& frame) {
   if (!frame.parent || !frame.parent->is_directory()) return std::vector<store::LeafRef>();
+  if (options_.is_stored && !options_.is_stored(*frame.parent)) {
+    return Error{Code::corrupt, 0,
+                 "/" + printable(frame.folder->path) + ": its listing is missing or damaged"};
+  }
   auto leaves = TRY(trees_.leaves(frame.parent->node));
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     auto entries = TRY(trees_.leaf(leaves[i].node));
@@ -121,7 +125,8 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
   for (const auto& [name, errnum] : folder->failed) {
     cannot_read(join(folder->path, name), os_error(errnum, "looking"));
   }
-  if (parent && is_unchanged(frame->entry, *parent)) {
+  const bool same = parent && is_unchanged(frame->entry, *parent);
+  if (same && (!parent->xattr_node || !options_.is_stored || options_.is_stored(*parent))) {
     frame->entry.xattrs = parent->xattrs;
     frame->entry.xattr_node = parent->xattr_node;
   } else {
@@ -174,7 +179,16 @@ void Walk::leave() {
   if (kept) ++frames_.back()->kept;
 }
 
-void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf) {
+bool Walk::is_lost(const Frame& frame, const Entry* before) {
+  if (before == nullptr || before->is_directory() || !options_.is_stored) return false;
+  if (options_.is_stored(*before)) return false;
+  log::warning(printable(join(frame.folder->path, before->name)) +
+               ": what was stored of it is missing or damaged: reading it again");
+  ++notes_.read_again;
+  return true;
+}
+
+void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, Stored stored) {
   Item item;
   item.kind = Item::Kind::file;
   item.leaf = leaf;
@@ -191,8 +205,10 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf) {
     item.work->path = join(frame.folder->path, entry.name);
     item.work->folder = frame.folder->fd;
     item.work->entry = std::move(entry);
-    item.work->parent = item.parent;
     item.work->large = item.entry.size >= store::kSmallFile;
+    // Of a small file that equals the parent's the old extents would be kept. A large one is stored
+    // chunk by chunk: cut as it was, it brings back the very chunks that are lost.
+    if (stored == Stored::yes || item.work->large) item.work->parent = item.parent;
     if (link != nullptr) *link = item.work;
     if (options_.on_file) options_.on_file(item.work);
   }
@@ -260,7 +276,9 @@ Result<void> Walk::step() {
     return {};
   }
   const bool is_directory = scanned.listed.entry.is_directory();
-  if (before != nullptr && !is_directory && is_unchanged(scanned.listed.entry, *before)) {
+  const Stored stored = !is_directory && is_lost(frame, before) ? Stored::no : Stored::yes;
+  if (before != nullptr && !is_directory && stored == Stored::yes &&
+      is_unchanged(scanned.listed.entry, *before)) {
     Item item;
     item.entry = *before;
     item.leaf = leaf;
@@ -269,7 +287,7 @@ Result<void> Walk::step() {
     ++notes_.unmodified_files;
     put(std::move(item));
   } else if (scanned.listed.entry.type == FileType::regular && scanned.listed.entry.size > 0) {
-    take_file(frame, std::move(scanned.listed.entry), before, leaf);
+    take_file(frame, std::move(scanned.listed.entry), before, leaf, stored);
   } else {
     take_other(frame, scanned, before, leaf);
   }

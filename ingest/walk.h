@@ -43,6 +43,9 @@ struct WalkOptions {
   // when all items are kept until the walk ends.
   bool collapse = false;
   Clock clock;
+  // Whether all that an entry of the parent refers to is stored; empty: nothing can be missing. A
+  // file of which something is not is read again, and nothing of its old content is believed.
+  std::function<bool(const store::Entry&)> is_stored;
   // Called with each file that is to be read, as soon as it is found.
   std::function<void(const std::shared_ptr<FileWork>&)> on_file;
 };
@@ -54,6 +57,7 @@ struct WalkNotes {
   std::uint64_t new_files = 0;
   std::uint64_t unmodified_files = 0;
   std::uint64_t folders = 0;
+  std::uint64_t read_again = 0;  // files that had not changed, but were damaged in the parent
 };
 
 class Walk {
@@ -79,7 +83,10 @@ class Walk {
   Result<std::vector<store::LeafRef>> load_parent(Frame& frame);
   void leave();
   Result<void> step();
-  void take_file(Frame& frame, store::Entry entry, const store::Entry* before, int leaf);
+  enum class Stored { no, yes };  // what the parent's entry refers to
+  void take_file(Frame& frame, store::Entry entry, const store::Entry* before, int leaf,
+                 Stored stored);
+  [[nodiscard]] bool is_lost(const Frame& frame, const store::Entry* before);
   void take_other(Frame& frame, ScannedEntry& scanned, const store::Entry* before, int leaf);
   bool is_unchanged(const store::Entry& now, const store::Entry& before) const;
   void put(Item&& item);

@@ -109,7 +109,7 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::get(ChunkKind kind, const Chunk
 Result<std::optional<Link>> ChunkStore::find_link(
     ChunkKind kind, const ChunkId& id, const std::unordered_set<PackId, IdHash>& listing) {
   const auto at = TRY(index_.find(id));
-  if (!at || !listing.contains(at->pack)) return std::optional<Link>();
+  if (!at || !listing.contains(at->pack) || is_marked(id, at->pack)) return std::optional<Link>();
   auto reader = pack(at->pack);
   if (!reader) return std::optional<Link>();  // a damaged pack: its chunks are stored again
   const auto& records = (*reader)->records();
@@ -171,18 +171,40 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
     if (rows >= kAdoptBatch) TRY(insert());
   }
   if (!batch.empty()) TRY(insert());
-  if (!known.empty()) TRY(index_.remove_packs({known.begin(), known.end()}));
   return listing;
 }
 
 Result<void> ChunkStore::rebuild_index() {
+  const auto before = index_.packs();
   auto cleared = index_.clear();
   if (!cleared) {
     index_.mark_suspect();
     return cleared;
   }
-  TRY(adopt_packs());
-  return {};
+  const auto listing = TRY(adopt_packs());
+  if (!before) return {};
+  // That a pack is gone is not forgotten before a session has seen it.
+  const std::unordered_set<PackId, IdHash> present(listing.begin(), listing.end());
+  std::vector<PackContents> gone;
+  for (const PackId& pack : *before) {
+    if (!present.contains(pack)) gone.push_back({.pack = pack, .chunks = {}});
+  }
+  return gone.empty() ? Result<void>() : index_.insert(gone);
+}
+
+void ChunkStore::pass_by(DamageMarks marks) {
+  auto shared = std::make_shared<const DamageMarks>(std::move(marks));
+  const std::lock_guard lock(marks_mutex_);
+  marks_ = std::move(shared);
+}
+
+bool ChunkStore::is_marked(const ChunkId& id, const PackId& pack) {
+  std::shared_ptr<const DamageMarks> marks;
+  {
+    const std::lock_guard lock(marks_mutex_);
+    marks = marks_;
+  }
+  return marks && marks->is_damaged(id, pack);
 }
 
 // Where the index says it is once it has learned of every pack; nothing when that does not help.

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "store/base/lru.h"
+#include "store/damage_marks.h"
 #include "store/delta.h"
 #include "store/index.h"
 #include "store/pack_reader.h"
@@ -48,14 +49,18 @@ class ChunkStore : public ChunkSource {
   Result<std::shared_ptr<const PackReader>> pack(const PackId& id);
   // The packs in `packs/` now.
   Result<std::vector<PackId>> list_packs();
-  // Inserts packs that the index does not know (adoption), drops those that are gone. Damaged
-  // footers are skipped with a warning. Returns the listing. Errors: of the medium; of the index.
+  // Has find_link() and is_stored() pass by what is marked as damaged, from now on.
+  void pass_by(DamageMarks marks);
+  // Inserts packs that the index does not know (adoption). Those that are gone keep their names in
+  // it, for a session to see; their rows are no answer. Damaged footers are skipped with a warning.
+  // Returns the listing. Errors: of the medium; of the index.
   Result<std::vector<PackId>> adopt_packs();
   // Empties the index and adopts all packs. Errors: as adopt_packs(); an index so damaged that it
   // cannot be emptied is marked, and the next start makes a new one.
   Result<void> rebuild_index();
 
  private:
+  bool is_marked(const ChunkId& id, const PackId& pack);
   Result<std::shared_ptr<const Bytes>> read_at(ChunkKind kind, const ChunkId& id,
                                                const Location& at, int depth);
   Result<std::shared_ptr<const Bytes>> fetch(ChunkKind kind, const ChunkId& id, int depth);
@@ -78,6 +83,8 @@ class ChunkStore : public ChunkSource {
   LruCache<ChunkId, Failure, IdHash> failures_;
   std::mutex slow_mutex_;  // one rebuild at a time; the others wait for its answer
   bool rebuilt_ = false;   // guarded by slow_mutex_
+  std::mutex marks_mutex_;
+  std::shared_ptr<const DamageMarks> marks_;  // guarded by marks_mutex_
 };
 
 }  // namespace bygone::store

@@ -9,8 +9,10 @@
 #include "store/base/codec.h"
 #include "store/base/log.h"
 #include "store/chunk_store.h"
+#include "store/damage_marks.h"
 #include "store/index.h"
 #include "store/locks.h"
+#include "store/notes.h"
 #include "store/temp_file.h"
 #include "store/zone.h"
 
@@ -43,6 +45,7 @@ Result<std::unique_ptr<Session>> Session::begin(Repository& repository, Compress
 // The listing says which packs count as stored; the index is only asked where in them.
 Result<void> Session::list_packs() {
   ChunkStore& chunks = repository_.chunks();
+  const auto known = repository_.index().packs();
   auto listing = chunks.adopt_packs();
   if (!listing) {
     log::warning(listing.error().message + ": rebuilding the index");
@@ -56,7 +59,49 @@ Result<void> Session::list_packs() {
   }
   if (!listing) return std::move(listing).error().with("listing packs");
   listing_.insert(listing->begin(), listing->end());
+  return look_for_damage(known ? *known : std::vector<PackId>());
+}
+
+// Cheap where all is well: no notes, and an index that knows just the packs that are there.
+Result<void> Session::look_for_damage(const std::vector<PackId>& known) {
+  Index& index = repository_.index();
+  std::vector<PackId> gone;
+  for (const PackId& pack : known) {
+    if (!listing_.contains(pack)) gone.push_back(pack);
+  }
+  // An index elsewhere does not learn what a prune has deleted; the one in the repository does.
+  if (!gone.empty() && index.folder() == repository_.path() + "/index") {
+    log::warning(std::to_string(gone.size()) +
+                 " packs are missing that the index knows: what unchanged files need is looked up; "
+                 "hint: bygone verify tells what is lost");
+    TRY(mark_damage(repository_, {}, gone, system_now()));
+  }
+  if (!gone.empty()) {
+    if (auto removed = index.remove_packs(gone); !removed) log::info(removed.error().message);
+  }
+  const auto adopted = index.packs();
+  const Notes notes = TRY(read_notes(repository_));
+  DamageMarks marks(notes);
+  may_lack_chunks_ = !gone.empty() || index.is_fresh() || !notes.unreadable().empty() ||
+                     !marks.packs().empty() || !adopted || adopted->size() < listing_.size();
+  const auto marked = marks.chunks();
+  repository_.chunks().pass_by(std::move(marks));
+  for (const DamagedChunk& each : marked) {
+    if (may_lack_chunks_) break;  // one is enough
+    may_lack_chunks_ = !has(ChunkKind::data, each.chunk) && !has(ChunkKind::page, each.chunk);
+  }
   return {};
+}
+
+bool Session::has(ChunkKind kind, const ChunkId& id) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = stored_.find(id); found != stored_.end()) {
+      return found->second.pack->writer->kind() == kind;
+    }
+  }
+  const auto known = is_known(kind, id);
+  return known.ok() && *known;
 }
 
 Session::~Session() {

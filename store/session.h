@@ -59,6 +59,13 @@ class Session final : public ChunkSource, public PageSink {
   // Chunks of this session, finished or not, and all others.
   Result<std::shared_ptr<const Bytes>> get(ChunkKind kind, const ChunkId& id) override;
 
+  // Whether anything that snapshots refer to may be missing or damaged, as far as the index and the
+  // notes tell: then what unchanged files would keep is to be looked up with has().
+  [[nodiscard]] bool may_lack_chunks() const { return may_lack_chunks_; }
+  // Whether a chunk counts as stored: a copy that is not marked as damaged, with its chain of
+  // bases, or one of this session.
+  bool has(ChunkKind kind, const ChunkId& id);
+
   // The tag that binds deltas to a volume.
   [[nodiscard]] std::uint64_t volume_tag(const SourceId& source,
                                          std::string_view destination) const;
@@ -83,6 +90,7 @@ class Session final : public ChunkSource, public PageSink {
                             const ChunkHint& hint, Bytes& buffer);
   Result<std::optional<Link>> find_link(const ChunkId& id);
   Result<void> list_packs();
+  Result<void> look_for_damage(const std::vector<PackId>& known);
   void finish_packs();
   Result<void> finish_pack(const std::shared_ptr<ActivePack>& pack);
   Result<void> flush();
@@ -93,6 +101,7 @@ class Session final : public ChunkSource, public PageSink {
   Compressor page_compressor_;
   Fd generation_lock_;
 
+  bool may_lack_chunks_ = false;  // set by begin()
   std::shared_mutex listing_mutex_;
   std::unordered_set<PackId, IdHash> listing_;  // packs whose rows are an answer
 

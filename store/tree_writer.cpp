@@ -174,10 +174,11 @@ Result<std::vector<ExtentChild>> TreeWriter::Impl::add_extent_leaves(
   // The parent's leaves by file offset: an equal run of extents is referred to again.
   std::map<std::uint64_t, std::pair<NodeRef, std::vector<Extent>>> known;
   if (parent != nullptr && reader != nullptr && parent->content == Entry::Content::extent_node) {
-    TRY(reader->extent_leaves(
+    const auto read = reader->extent_leaves(
         *parent, [&](std::uint64_t offset, const NodeRef& node, std::vector<Extent>&& leaf) {
           if (may_refer(node)) known.emplace(offset, std::pair(node, std::move(leaf)));
-        }));
+        });
+    ignore(read, "what of the parent cannot be read is written anew; what was read still holds");
   }
   std::vector<ExtentChild> children;
   std::uint64_t offset = 0;

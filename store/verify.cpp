@@ -12,7 +12,10 @@
 
 #include "store/base/log.h"
 #include "store/chunk_store.h"
+#include "store/damage_marks.h"
 #include "store/locks.h"
+#include "store/notes.h"
+#include "store/repair.h"
 #include "store/verify_tree.h"
 
 namespace bygone::store {
@@ -35,8 +38,11 @@ class Verifier {
 
  private:
   struct BadRecord {
-    ChunkId id;
-    std::optional<ChunkId> base;
+    ChunkKind kind;
+    Record record;
+    PackId pack;
+    bool by_its_base;  // a delta that is sound itself
+    std::string line;
   };
   Result<Fd> lock();
   Result<void> list_packs();
@@ -44,7 +50,10 @@ class Verifier {
   Result<void> read_records(double percent);
   Result<void> read_pack(const PackId& id);
   Result<void> walk_snapshots();
+  Result<void> check_records();
   void check_chain();
+  void judge_bad_records();
+  Result<void> write_marks(const VerifyOptions& options);
   void damaged(const std::string& line) {
     const std::lock_guard guard(mutex_);
     report_.damage.push_back(line);
@@ -60,6 +69,7 @@ class Verifier {
   const std::atomic<bool>& cancel_;
   std::vector<Snapshot> snapshots_;
   std::vector<PackId> packs_;
+  std::set<PackId> listed_, unreadable_;
   RecordSet records_;
   std::mutex mutex_;  // for what follows, while packs are read
   VerifyReport report_;
@@ -76,6 +86,20 @@ Result<Fd> Verifier::lock() {
     return Fd();
   }
   return lock;
+}
+
+// What stands in the files: snapshots() is content with the copies in the index.
+Result<void> Verifier::check_records() {
+  for (const DamagedRecord& record : TRY(find_damaged(repository_, RecordKind::snapshot))) {
+    if (!record.can_be_restored) continue;  // named already
+    damaged("snapshot " + record.name + ": its file is damaged: " + record.fault +
+            "; hint: bygone repair snapshots writes it again from the index");
+  }
+  for (const DamagedRecord& record : TRY(find_damaged(repository_, RecordKind::note))) {
+    damaged("note " + record.name + " is damaged: " + record.fault +
+            "; hint: bygone repair notes moves it aside");
+  }
+  return {};
 }
 
 Result<void> Verifier::list_packs() {
@@ -103,13 +127,16 @@ Result<void> Verifier::list_packs() {
 Result<void> Verifier::read_footers() {
   std::vector<PackId> readable;
   std::uint64_t done = 0;
+  listed_.insert(packs_.begin(), packs_.end());
   for (const PackId& id : packs_) {
     TRY(step("packs", done++, packs_.size()));
     auto reader = PackReader::open(repository_.files(), repository_.keys(), repository_.path(), id);
     if (!reader && reader.error().code == Code::not_found) continue;  // pruned since the listing
     ++report_.packs;
     if (!reader) {
-      damaged(reader.error().message + "; none of its records can be found");
+      damaged(reader.error().message +
+              "; none of its records can be found; hint: bygone repair packs");
+      unreadable_.insert(id);
       continue;
     }
     readable.push_back(id);
@@ -129,11 +156,13 @@ Result<void> Verifier::read_pack(const PackId& id) {
   for (std::uint32_t slot = 0; slot < records.size(); ++slot) {
     if (cancel_.load()) return Error{Code::cancelled, 0, "verifying was cancelled"};
     const Record& record = records[slot];
+    bool by_its_base = false;
     const auto read = [&]() -> Result<Bytes> {
       std::shared_ptr<const Bytes> base;
       if (record.base) {
         auto got = repository_.chunks().get((*reader)->kind(), *record.base);
         if (!got) {
+          by_its_base = true;
           return std::move(got).error().with(
               fmt::format("chunk {} in pack {} is a delta whose base cannot be read",
                           record.id.hex(), id.hex()));
@@ -154,8 +183,7 @@ Result<void> Verifier::read_pack(const PackId& id) {
     if (bytes) {
       report_.bytes_read += record.pack_bytes();
     } else {
-      report_.damage.push_back(bytes.error().message);
-      bad_.push_back({record.id, record.base});
+      bad_.push_back({(*reader)->kind(), record, id, by_its_base, bytes.error().message});
     }
   }
   return {};
@@ -189,8 +217,42 @@ Result<void> Verifier::read_records(double percent) {
   work();
   for (std::thread& reader : readers) reader.join();
   if (failure_) return *failure_;
-  for (const BadRecord& bad : bad_) records_.strike(bad.id, bad.base);
+  for (const BadRecord& bad : bad_) records_.strike(bad.record.id, bad.record.base);
   return {};
+}
+
+// A damaged copy costs nothing as long as another one is whole.
+void Verifier::judge_bad_records() {
+  for (const BadRecord& bad : bad_) {
+    if (records_.find(bad.kind, bad.record.id)) {
+      report_.spare_damage.push_back(bad.line + "; another copy is whole");
+    } else {
+      damaged(bad.line);
+    }
+  }
+}
+
+Result<void> Verifier::write_marks(const VerifyOptions& options) {
+  const Nanoseconds now = options.now != 0 ? options.now : system_now();
+  std::set<DamagedChunk> bad;
+  for (const BadRecord& each : bad_) {
+    if (!each.by_its_base) bad.insert({each.record.id, each.pack});
+  }
+  TRY(mark_damage(repository_, {bad.begin(), bad.end()}, {unreadable_.begin(), unreadable_.end()},
+                  now));
+  const DamageMarks marks(TRY(read_notes(repository_)));
+  std::vector<DamagedChunk> chunks;
+  std::vector<PackId> packs;
+  for (const DamagedChunk& each : marks.chunks()) {
+    const bool read = options.read_data_percent >= 100 && !bad.contains(each);
+    if (!listed_.contains(each.pack) || read) chunks.push_back(each);
+  }
+  // Of a lost pack nobody knows what was in it: it is forgotten once nothing is missing.
+  for (const PackId& pack : marks.packs()) {
+    if (report_.damage.empty() && !unreadable_.contains(pack)) packs.push_back(pack);
+  }
+  if (!report_.damage.empty()) chunks.clear();
+  return unmark_damage(repository_, chunks, packs, now);
 }
 
 // Records of one source name their predecessor: a gap is a record that was lost or taken away.
@@ -229,14 +291,19 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   const Fd held = TRY(lock());
   // Snapshots before packs: what is committed after this listing is not missed in the other.
   snapshots_ = TRY(repository_.snapshots(&report_.damage));
+  TRY(check_records());
   TRY(list_packs());
   TRY(read_footers());
   if (options.read_data_percent > 0) TRY(read_records(options.read_data_percent));
   for (const ChunkId& id : records_.resolve_deltas()) {
     damaged("chunk " + id.hex() + " is a delta on a chunk that no pack holds any more");
   }
+  judge_bad_records();
   check_chain();
   TRY(walk_snapshots());
+  if (auto marked = write_marks(options); !marked) {
+    log::warning(marked.error().message + ": what is damaged could not be noted");
+  }
   return std::move(report_);
 }
 

@@ -2,7 +2,8 @@
 //
 // Proves a repository: every snapshot reads, every page and chunk that they reach stands in a pack
 // whose footer shows it; with read_data also every record decodes to the bytes that its id names.
-// Changes nothing. Believes footers, never the index.
+// Believes footers, never the index. Writes nothing but notes: marks for what is damaged
+// (damage_marks.h), and takes those back that are out of date.
 #pragma once
 
 #include <atomic>
@@ -16,6 +17,7 @@ namespace bygone::store {
 
 struct VerifyOptions {
   double read_data_percent = 0;  // 0: structure only; 100: every record
+  Nanoseconds now = 0;           // for notes; 0: the system's clock
 };
 
 struct VerifyProgress {
@@ -33,6 +35,8 @@ struct VerifyReport {
   // What is wrong, a line each: the object, what is broken, and what it costs (which snapshot and
   // path loses which range).
   std::vector<std::string> damage;
+  // What is damaged and costs nothing, because another copy is whole.
+  std::vector<std::string> spare_damage;
 };
 
 // Errors: cancelled, and what keeps the verification itself from running; damage is no error.

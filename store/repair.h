@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Mends what is damaged, and loses nothing by it: what is good is copied first, durably, and what
+// is damaged is moved to `damaged/`, never deleted and never overwritten (FORMAT.md section 10.1).
+// What is whole is not touched. Cut short at any point it can be run again. One thread; never
+// beside prune, a change of keys or another repair.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/base/clock.h"
+#include "store/repository.h"
+
+namespace bygone::store {
+
+struct RepairOptions {
+  std::vector<PackId> packs;  // none: every pack
+  bool dry_run = false;       // only say what would be done
+  Nanoseconds now = 0;        // for the notes that are written
+};
+
+// One pack that was not whole.
+struct PackRepair {
+  PackId pack;
+  std::string fault;           // what is wrong with it
+  std::uint64_t kept = 0;      // records copied, or standing elsewhere already
+  std::vector<ChunkId> lost;   // records of which no copy can be read
+  bool complete = true;        // false: it may have held more than kept and lost
+  std::optional<PackId> copy;  // the new pack; absent when nothing had to be copied
+  std::string moved_to;        // below the repository; empty with dry_run
+};
+
+struct RepairReport {
+  std::uint64_t packs = 0;  // looked at: all of their records were read
+  std::vector<PackRepair> damaged;
+};
+
+// Reads every record of the packs. Of each that is not whole, copies what proves itself by its seal
+// and its id into a new pack, notes what is lost, so that the next backup stores it again, and
+// moves the old file aside. A delta whose base cannot be read now is copied as it is: the base may
+// come back. `progress` is told packs done and in all.
+// Errors: busy when prune, a change of keys or another repair runs; not_found for a pack that is
+// not there; unsupported, denied for one that this program cannot judge; no_space; io; cancelled.
+Result<RepairReport> repair_packs(Repository& repository, const RepairOptions& options,
+                                  const std::function<void(std::uint64_t, std::uint64_t)>& progress,
+                                  const std::atomic<bool>& cancel);
+
+// Small sealed files that can be set aside.
+enum class RecordKind { snapshot, note };
+
+struct DamagedRecord {
+  std::string name;
+  std::string fault;
+  // A snapshot record of which the index still holds a copy that proves itself.
+  bool can_be_restored = false;
+};
+
+// The records of that kind that do not prove themselves. Those of a later version are whole.
+Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKind kind);
+
+struct RecordRepair {
+  std::string name;
+  std::string moved_to;
+  bool restored = false;  // written again from the copy in the index
+};
+
+// Moves one damaged record to `damaged/`, and writes it again when a copy is left. A snapshot whose
+// record is lost cannot be listed or restored any more.
+// Errors: not_found; invalid when the record is whole; busy as above; no_space; io.
+Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
+                                   const std::string& name);
+
+}  // namespace bygone::store

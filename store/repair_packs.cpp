@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <map>
+#include <unordered_set>
+
+#include <fmt/core.h>
+
+#include "store/base/log.h"
+#include "store/chunk_store.h"
+#include "store/damage_marks.h"
+#include "store/format.h"
+#include "store/pack_writer.h"
+#include "store/repair.h"
+#include "store/salvage.h"
+#include "store/set_aside.h"
+#include "store/temp_file.h"
+
+namespace bygone::store {
+namespace {
+
+// A sector that the disk cannot read is damage; any other failure may pass.
+bool is_damage(const Error& error) {
+  return error.code == Code::corrupt || error.code == Code::not_found || error.errnum == EIO;
+}
+
+// The records of one pack, each judged.
+class Examination {
+ public:
+  static Result<Examination> of(Repository& repository, const PackId& id) {
+    Examination it(repository, id);
+    it.salvage_ = TRY(Salvage::open(repository.files(), repository.keys(), repository.path(), id));
+    const auto& records = it.salvage_->records();
+    for (std::size_t i = 0; i < records.size(); ++i) it.by_id_.emplace(records[i].id, i);
+    it.fault_ = it.salvage_->fault();
+    for (std::size_t i = 0; i < records.size(); ++i) TRY(it.judge(i));
+    return it;
+  }
+
+  [[nodiscard]] bool is_whole() const { return fault_.empty(); }
+  [[nodiscard]] const std::string& fault() const { return fault_; }
+  [[nodiscard]] const Salvage& salvage() const { return *salvage_; }
+  [[nodiscard]] const std::vector<std::size_t>& good() const { return good_; }
+  [[nodiscard]] const std::vector<std::size_t>& bad() const { return bad_; }
+
+ private:
+  Examination(Repository& repository, const PackId& id) : repository_(repository), id_(id) {}
+
+  Result<void> judge(std::size_t slot) {
+    const Record& record = salvage_->records()[slot];
+    auto stored = salvage_->read_stored(record);
+    if (!stored && !is_damage(stored.error())) return std::move(stored).error();
+    auto proven = stored ? prove(record, *stored) : std::move(stored).error();
+    if (proven && TRY(salvage_->head_is_sound(record))) {
+      good_.push_back(slot);
+      return {};
+    }
+    if (fault_.empty()) {
+      fault_ = proven ? "chunk " + record.id.hex() + " has a damaged head" : proven.error().message;
+    }
+    (proven ? good_ : bad_).push_back(slot);
+    return {};
+  }
+
+  // A delta whose base is not to be had is not damaged: the base may come back.
+  Result<void> prove(const Record& record, const Bytes& stored) {
+    std::shared_ptr<const Bytes> base;
+    if (record.base) {
+      base = base_of(record, 0);
+      if (!base) return {};
+    }
+    TRY(salvage_->decode(record, stored, base ? ByteView(*base) : ByteView()));
+    return {};
+  }
+
+  // From this pack, of which the footer may be lost, or from anywhere.
+  std::shared_ptr<const Bytes> base_of(const Record& record, std::size_t depth) {
+    if (depth >= kMaxDeltaDepth) return nullptr;
+    if (const auto here = by_id_.find(*record.base); here != by_id_.end()) {
+      const Record& base = salvage_->records()[here->second];
+      std::shared_ptr<const Bytes> below;
+      if (base.base) below = base_of(base, depth + 1);
+      const auto stored = salvage_->read_stored(base);
+      if (stored && (!base.base || below)) {
+        auto raw = salvage_->decode(base, *stored, below ? ByteView(*below) : ByteView());
+        if (raw) return std::make_shared<const Bytes>(std::move(*raw));
+      }
+    }
+    auto elsewhere = repository_.chunks().get(salvage_->kind(), *record.base);
+    return elsewhere ? *elsewhere : nullptr;
+  }
+
+  Repository& repository_;
+  PackId id_;
+  std::unique_ptr<Salvage> salvage_;
+  std::map<ChunkId, std::size_t> by_id_;
+  std::string fault_;
+  std::vector<std::size_t> good_, bad_;
+};
+
+class PackRepairer {
+ public:
+  PackRepairer(Repository& repository, const RepairOptions& options)
+      : repository_(repository), files_(repository.files()), options_(options) {}
+
+  Result<RepairReport> run(const std::function<void(std::uint64_t, std::uint64_t)>& progress,
+                           const std::atomic<bool>& cancel) {
+    const RepairLocks locks = TRY(lock_for_repair(files_, repository_.path()));
+    if (!options_.dry_run) TRY(clean_temp_folder(files_, repository_.path() + "/tmp"));
+    // Copies that an earlier repair left behind are found through the index.
+    auto listing = repository_.chunks().adopt_packs();
+    if (!listing) listing = repository_.chunks().list_packs();
+    if (!listing) return std::move(listing).error();
+    present_.insert(listing->begin(), listing->end());
+    const std::vector<PackId>& chosen = options_.packs.empty() ? *listing : options_.packs;
+    for (const PackId& id : chosen) {
+      if (!present_.contains(id)) {
+        return Error{Code::not_found, 0, "repairing pack " + id.hex() + ": there is no such pack"};
+      }
+    }
+    for (const PackId& id : chosen) {
+      if (cancel.load()) return Error{Code::cancelled, 0, "repairing was cancelled"};
+      if (progress) progress(report_.packs, chosen.size());
+      TRY(repair(id));
+      ++report_.packs;
+    }
+    return std::move(report_);
+  }
+
+ private:
+  Result<void> repair(const PackId& id) {
+    const Examination found = TRY(Examination::of(repository_, id));
+    if (found.is_whole()) return {};
+    PackRepair result{.pack = id,
+                      .fault = found.fault(),
+                      .kept = found.good().size(),
+                      .lost = {},
+                      .complete = found.salvage().is_complete(),
+                      .copy = std::nullopt,
+                      .moved_to = {}};
+    for (const std::size_t slot : found.bad()) {
+      const ChunkId& chunk = found.salvage().records()[slot].id;
+      if (TRY(stands_elsewhere(found.salvage().kind(), chunk, id))) {
+        ++result.kept;
+      } else {
+        result.lost.push_back(chunk);
+      }
+    }
+    if (!options_.dry_run) TRY(mend(found, result));
+    report_.damaged.push_back(std::move(result));
+    return {};
+  }
+
+  Result<void> mend(const Examination& found, PackRepair& result) {
+    TRY(copy_good(found, result));
+    TRY(note_losses(result));
+    // From here on the old file is needed by nobody: all that is good in it is durable elsewhere.
+    const std::string path = pack_path("", result.pack);
+    result.moved_to = TRY(set_aside(files_, repository_.path(), parent_folder(path.substr(1)),
+                                    result.pack.hex(), "pack-"));
+    present_.erase(result.pack);
+    if (auto removed = repository_.index().remove_packs({result.pack}); !removed) {
+      log::warning(removed.error().message);
+    }
+    return {};
+  }
+
+  Result<void> copy_good(const Examination& found, PackRepair& result) {
+    const Salvage& salvage = found.salvage();
+    std::unique_ptr<PackWriter> writer;
+    for (const std::size_t slot : found.good()) {
+      Record record = salvage.records()[slot];
+      if (TRY(stands_elsewhere(salvage.kind(), record.id, result.pack))) continue;
+      if (!writer) {
+        writer =
+            TRY(PackWriter::create(files_, repository_.keys(), repository_.path(), salvage.kind()));
+      }
+      const Bytes stored = TRY(salvage.read_stored(record));
+      writer->reserve(record);
+      TRY(writer->write(record, stored));
+    }
+    if (!writer) return {};
+    TRY(writer->finish());
+    TRY(files_.sync_directory(parent_folder(pack_path(repository_.path(), writer->id()))));
+    // What does not read back is no copy.
+    const auto reader =
+        TRY(PackReader::open(files_, repository_.keys(), repository_.path(), writer->id()));
+    if (reader->records() != writer->records()) {
+      return Error{Code::corrupt, 0,
+                   "the copy of pack " + result.pack.hex() +
+                       " does not read back: nothing was "
+                       "moved"};
+    }
+    PackContents contents{.pack = writer->id(), .chunks = {}};
+    for (const Record& record : writer->records()) contents.chunks.push_back(record.id);
+    if (auto inserted = repository_.index().insert({contents}); !inserted) {
+      log::warning(inserted.error().message + "; the copy is safe, the index catches up later");
+    }
+    present_.insert(writer->id());
+    result.copy = writer->id();
+    return {};
+  }
+
+  Result<void> note_losses(const PackRepair& result) {
+    if (result.lost.empty() && result.complete) return {};
+    std::vector<DamagedChunk> chunks;
+    for (const ChunkId& chunk : result.lost) chunks.push_back({chunk, result.pack});
+    std::vector<PackId> packs;
+    if (!result.complete) packs.push_back(result.pack);
+    return mark_damage(repository_, chunks, packs, options_.now);
+  }
+
+  // Whether another pack than `besides` holds a copy that reads. One in a condemned pack is no
+  // copy: with any list there, none is believed.
+  Result<bool> stands_elsewhere(ChunkKind kind, const ChunkId& chunk, const PackId& besides) {
+    const auto location = repository_.index().find(chunk);
+    if (!location || !*location || (*location)->pack == besides) return false;
+    if (!present_.contains((*location)->pack)) return false;
+    if (!TRY(files_.list(repository_.path() + "/condemned")).empty()) return false;
+    const auto reader = repository_.chunks().pack((*location)->pack);
+    if (!reader || (*reader)->kind() != kind) return false;
+    const auto& records = (*reader)->records();
+    const std::uint32_t slot = (*location)->slot;
+    if (slot >= records.size() || records[slot].id != chunk) return false;
+    std::shared_ptr<const Bytes> base;
+    if (records[slot].base) {
+      auto got = repository_.chunks().get(kind, *records[slot].base);
+      if (!got) return false;
+      base = std::move(*got);
+    }
+    const auto raw = (*reader)->read(slot, base ? ByteView(*base) : ByteView());
+    return raw.ok() && repository_.keys().chunk_id(kind, *raw) == chunk;
+  }
+
+  Repository& repository_;
+  Files& files_;
+  const RepairOptions& options_;
+  std::unordered_set<PackId, IdHash> present_;
+  RepairReport report_;
+};
+
+}  // namespace
+
+Result<RepairReport> repair_packs(Repository& repository, const RepairOptions& options,
+                                  const std::function<void(std::uint64_t, std::uint64_t)>& progress,
+                                  const std::atomic<bool>& cancel) {
+  return PackRepairer(repository, options).run(progress, cancel);
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Damage in a repository, and what the next backup makes of it.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "fs/reader.h"
+#include "ingest/backup.h"
+#include "ingest/discover.h"
+#include "store/chunk_store.h"
+#include "store/damage_marks.h"
+#include "store/index.h"
+#include "store/notes.h"
+#include "store/repair.h"
+#include "store/verify.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::ingest {
+namespace {
+
+namespace stdfs = std::filesystem;
+using store::ChunkKind;
+using store::Entry;
+using store::Extent;
+
+std::string noise(std::size_t size, std::uint64_t seed) {
+  std::string text(size, '\0');
+  for (char& c : text) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    c = static_cast<char>(seed >> 56);
+  }
+  return text;
+}
+
+class HealTest : public testing::Test {
+ protected:
+  HealTest() {
+    secret_.kind = store::Secret::Kind::key_file;
+    secret_.bytes = store::SecretBytes::copy_of(as_bytes("a key file"));
+    EXPECT_TRUE(store::Repository::create(repository_dir(), secret_).ok());
+    for (int d = 0; d < 3; ++d) {
+      const stdfs::path dir = source_dir() / ("d" + std::to_string(d));
+      stdfs::create_directories(dir / "below");
+      for (int i = 0; i < 20; ++i) write(dir / std::to_string(i), noise(900, seed_++));
+      write(dir / "below/large", noise(1'500'000, seed_++));
+      write(dir / "below/tiny", "tiny");
+    }
+    open();
+  }
+
+  std::string repository_dir() const { return folder_.path() + "/repository"; }
+  stdfs::path source_dir() const { return folder_.path() + "/source"; }
+  static void write(const stdfs::path& path, std::string_view content) {
+    std::ofstream(path, std::ios::binary)
+        .write(content.data(), static_cast<std::streamsize>(content.size()));
+  }
+  void open() {
+    repository_.reset();
+    auto repository = store::Repository::open(repository_dir(), secret_);
+    ASSERT_TRUE(repository.ok()) << repository.error().message;
+    repository_ = std::move(*repository);
+  }
+
+  // Each backup is one of a process of its own.
+  BackupReport back_up() {
+    open();
+    auto source = folder_source("data", source_dir());
+    EXPECT_TRUE(source.ok());
+    BackupOptions options;
+    options.state_folder = folder_.path() + "/state";
+    options.clock = [] { return system_now() + 3600 * kSecond; };
+    auto session = store::Session::begin(*repository_, options.compression);
+    EXPECT_TRUE(session.ok());
+    may_lack_ = (*session)->may_lack_chunks();
+    auto report = backup(**session, *source, nullptr, options, {}, cancel_);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return report.ok() ? std::move(*report) : BackupReport{};
+  }
+
+  std::vector<std::string> damage(double percent = 100) {
+    open();
+    auto report =
+        store::verify(*repository_, {.read_data_percent = percent, .now = 1}, {}, cancel_);
+    EXPECT_TRUE(report.ok());
+    return report.ok() ? report->damage : std::vector<std::string>{"failed"};
+  }
+
+  std::optional<Entry> find(const store::Snapshot& snapshot, const std::string& path) {
+    Entry at = snapshot.volumes.at(0).root;
+    for (const auto& part : stdfs::path(path)) {
+      auto next = repository_->trees().lookup(at, part.string());
+      if (!next.ok() || !*next) return std::nullopt;
+      at = **next;
+    }
+    return at;
+  }
+
+  // Reads as the mount does.
+  Result<std::string> read(const Entry& entry, std::uint64_t offset, std::uint64_t size) {
+    fs::Reader reader(repository_->trees(), repository_->chunks(), {.threads = 0});
+    auto pieces = reader.read(1, std::make_shared<const Entry>(entry), offset, size);
+    if (!pieces) return std::move(pieces).error();
+    std::string out;
+    for (const auto& piece : *pieces) out += as_text(piece.bytes);
+    return out;
+  }
+
+  void expect_equal(const store::Snapshot& snapshot) {
+    for (const auto& each : stdfs::recursive_directory_iterator(source_dir())) {
+      if (!each.is_regular_file()) continue;
+      const std::string path = stdfs::relative(each.path(), source_dir());
+      const auto entry = find(snapshot, path);
+      ASSERT_TRUE(entry.has_value()) << path;
+      std::ifstream in(each.path(), std::ios::binary);
+      const std::string wanted((std::istreambuf_iterator<char>(in)), {});
+      const auto got = read(*entry, 0, entry->size);
+      ASSERT_TRUE(got.ok()) << path << ": " << got.error().message;
+      ASSERT_TRUE(*got == wanted) << path;
+    }
+  }
+
+  std::vector<Extent> extents(const Entry& entry) {
+    std::vector<Extent> all;
+    EXPECT_TRUE(repository_->trees()
+                    .extents(entry, 0, entry.size,
+                             [&](std::uint64_t, const Extent& extent) {
+                               all.push_back(extent);
+                               return true;
+                             })
+                    .ok());
+    return all;
+  }
+  store::Location place_of(const ChunkId& chunk) {
+    auto at = repository_->index().find(chunk);
+    EXPECT_TRUE(at.ok() && at->has_value());
+    return **at;
+  }
+  std::string path_of(const PackId& pack) { return store::pack_path(repository_dir(), pack); }
+  static void flip(const std::string& path, std::uint64_t offset) {
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const char byte = static_cast<char>(file.get() ^ 4);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(byte);
+  }
+  void flip_chunk(const ChunkId& chunk) {
+    const auto at = place_of(chunk);
+    const auto reader = repository_->chunks().pack(at.pack);
+    ASSERT_TRUE(reader.ok());
+    flip(path_of(at.pack), (*reader)->records()[at.slot].offset + 150);
+  }
+  PackId pack_of_kind(ChunkKind kind) {
+    const auto packs = repository_->chunks().list_packs();
+    EXPECT_TRUE(packs.ok());
+    for (const PackId& id : *packs) {
+      const auto reader = repository_->chunks().pack(id);
+      if (reader.ok() && (*reader)->kind() == kind) return id;
+    }
+    ADD_FAILURE() << "no such pack";
+    return {};
+  }
+
+  test::TempFolder folder_;
+  store::Secret secret_;
+  std::unique_ptr<store::Repository> repository_;
+  std::atomic<bool> cancel_{false};
+  std::uint64_t seed_ = 1;
+  bool may_lack_ = false;
+};
+
+TEST_F(HealTest, ADamagedChunkIsAnErrorForItsRangeUntilTheNextBackupStoresItAgain) {
+  const BackupReport first = back_up();
+  const Entry large = *find(first.snapshot, "d1/below/large");
+  const auto all = extents(large);
+  ASSERT_GT(all.size(), 2u);
+  const std::uint64_t begin = all[0].length;
+  const std::uint64_t end = begin + all[1].length;
+  const PackId pack = place_of(all[1].chunk).pack;
+  flip_chunk(all[1].chunk);
+
+  const auto lines = damage();
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  EXPECT_NE(text.find("d1/below/large"), std::string::npos) << text;
+  EXPECT_NE(text.find(all[1].chunk.hex()), std::string::npos) << text;
+  EXPECT_NE(text.find(pack.hex()), std::string::npos) << text;
+
+  std::ifstream in(source_dir() / "d1/below/large", std::ios::binary);
+  const std::string wanted((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_FALSE(read(large, begin, 10).ok());
+  EXPECT_FALSE(read(large, end - 1, 1).ok());
+  const auto before = read(large, 0, begin);
+  const auto behind = read(large, end, large.size - end);
+  ASSERT_TRUE(before.ok() && behind.ok());
+  EXPECT_TRUE(*before == wanted.substr(0, begin));
+  EXPECT_TRUE(*behind == wanted.substr(end));
+
+  const BackupReport second = back_up();
+  EXPECT_TRUE(may_lack_);
+  EXPECT_EQ(second.bytes_read, 1'500'000u) << "only the file that lacks something";
+  EXPECT_TRUE(damage().empty());
+  expect_equal(second.snapshot);
+  expect_equal(first.snapshot);
+
+  const BackupReport third = back_up();
+  EXPECT_FALSE(may_lack_) << "what is healed costs nothing any more";
+  EXPECT_EQ(third.bytes_read, 0u);
+  EXPECT_EQ(third.snapshot.added_bytes, 0u);
+}
+
+TEST_F(HealTest, SmallFilesInADamagedChunkAreReadAgain) {
+  const BackupReport first = back_up();
+  flip_chunk(find(first.snapshot, "d0/3")->extents.at(0).chunk);
+  EXPECT_FALSE(damage().empty());
+  const BackupReport second = back_up();
+  EXPECT_GT(second.bytes_read, 0u);
+  EXPECT_LT(second.bytes_read, 1'000'000u);
+  expect_equal(second.snapshot);
+  for (const std::string& line : damage()) {
+    EXPECT_EQ(line.find(second.snapshot.id.hex()), std::string::npos) << line;
+  }
+}
+
+TEST_F(HealTest, AMissingPackIsStoredAgainWithoutAnyVerify) {
+  const BackupReport first = back_up();
+  const PackId pack = pack_of_kind(ChunkKind::data);
+  stdfs::remove(path_of(pack));
+  const BackupReport second = back_up();
+  EXPECT_TRUE(may_lack_);
+  expect_equal(second.snapshot);
+  EXPECT_TRUE(damage(0).empty());
+  back_up();
+  EXPECT_FALSE(may_lack_) << "verify has found nothing missing";
+}
+
+TEST_F(HealTest, AMissingPackIsNotForgottenWhenAReaderRebuildsTheIndexFirst) {
+  const BackupReport first = back_up();
+  stdfs::remove(path_of(pack_of_kind(ChunkKind::data)));
+  open();
+  const Entry large = *find(first.snapshot, "d1/below/large");
+  EXPECT_FALSE(read(large, 0, 10).ok());  // looks everywhere, and rebuilds the index
+  const BackupReport second = back_up();
+  EXPECT_TRUE(may_lack_);
+  expect_equal(second.snapshot);
+}
+
+TEST_F(HealTest, AParentWhoseFoldersCannotBeReadDoesNotStopABackup) {
+  struct Case {
+    const char* name;
+    std::function<void(const std::string& path)> damage;
+  };
+  const Case cases[] = {
+      {"missing", [](const std::string& path) { stdfs::remove(path); }},
+      {"footer", [](const std::string& path) { flip(path, stdfs::file_size(path) - 3); }},
+      {"record", [](const std::string& path) { flip(path, 128 + 150); }},
+  };
+  for (const Case& each : cases) {
+    SCOPED_TRACE(each.name);
+    write(source_dir() / "d2/changes", noise(100, seed_++));
+    back_up();
+    open();
+    const auto snapshots = repository_->snapshots();
+    ASSERT_TRUE(snapshots.ok());
+    const auto newest =
+        std::max_element(snapshots->begin(), snapshots->end(),
+                         [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
+    each.damage(path_of(place_of(newest->volumes.at(0).root.node.page).pack));
+    const BackupReport next = back_up();
+    EXPECT_TRUE(next.unreadable.empty());
+    expect_equal(next.snapshot);
+  }
+}
+
+TEST_F(HealTest, RepairThenBackupLeavesNothingDamaged) {
+  const BackupReport first = back_up();
+  const auto all = extents(*find(first.snapshot, "d2/below/large"));
+  flip_chunk(all[0].chunk);
+  flip(path_of(place_of(all[0].chunk).pack),
+       stdfs::file_size(path_of(place_of(all[0].chunk).pack)) - 5);
+  open();
+  const auto repaired = store::repair_packs(*repository_, {.now = 1}, {}, cancel_);
+  ASSERT_TRUE(repaired.ok()) << repaired.error().message;
+  ASSERT_EQ(repaired->damaged.size(), 1u);
+  EXPECT_EQ(repaired->damaged[0].lost, std::vector<ChunkId>{all[0].chunk});
+  const BackupReport second = back_up();
+  EXPECT_EQ(second.bytes_read, 1'500'000u);
+  EXPECT_TRUE(damage().empty());
+  expect_equal(first.snapshot);
+}
+
+TEST_F(HealTest, LooksNothingUpWhereAllIsWell) {
+  back_up();
+  back_up();
+  EXPECT_FALSE(may_lack_);
+}
+
+}  // namespace
+}  // namespace bygone::ingest

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/repair.h"
+
+#include <cerrno>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "store/chunk_store.h"
+#include "store/damage_marks.h"
+#include "store/notes.h"
+#include "store/verify.h"
+#include "tests/support/damage.h"
+#include "tests/support/delta_pack.h"
+#include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
+#include "tests/support/memory_tree.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::store {
+namespace {
+
+namespace filesystem = std::filesystem;
+using test::FaultyFiles;
+using test::MemoryTree;
+using test::PowerCutFiles;
+using test::value_of;
+
+class Repair : public testing::Test {
+ protected:
+  Repair() {
+    value_of(Repository::create(folder_ / "repo", test::key_file()));
+    filesystem::remove(folder_ / "repo/reserve");  // 8 MiB to copy each time
+    open();
+    snapshot_ = value_of(test::back_up(*repository_, tree_));
+    for (const PackId& id : value_of(repository_->chunks().list_packs())) {
+      const auto reader = value_of(repository_->chunks().pack(id));
+      if (reader->kind() != ChunkKind::data) continue;
+      pack_ = id;
+      records_ = reader->records();
+    }
+    path_ = pack_path(repository_->path(), pack_);
+  }
+
+  void open(Files& files = system_files()) {
+    repository_.reset();
+    repository_ = value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files}));
+  }
+
+  Result<RepairReport> repair(const RepairOptions& options = {}) {
+    return repair_packs(*repository_, options, {}, cancel_);
+  }
+  std::vector<std::string> damage(double percent = 100) {
+    return value_of(verify(*repository_, {.read_data_percent = percent}, {}, cancel_)).damage;
+  }
+  std::size_t files_in(const std::string& folder) {
+    return value_of(system_files().list(folder_ / "repo/" + folder)).size();
+  }
+  void flip_body(std::size_t slot) {
+    test::flip_bit(path_, static_cast<std::int64_t>(records_[slot].offset) + 200);
+  }
+
+  const MemoryTree tree_ = {{"a", test::noise(70'000, 1)},
+                            {"b", test::noise(30'000, 2)},
+                            {"c", test::noise(20'000, 3)},
+                            {"d", test::prose(90'000, 4)}};
+  test::TempFolder folder_;
+  std::unique_ptr<Repository> repository_;
+  std::atomic<bool> cancel_{false};
+  Snapshot snapshot_;
+  PackId pack_;
+  std::vector<Record> records_;
+  std::string path_;
+};
+
+TEST_F(Repair, LeavesWhatIsWholeAlone) {
+  const auto report = value_of(repair());
+  EXPECT_EQ(report.packs, 2u);
+  EXPECT_TRUE(report.damaged.empty());
+  EXPECT_TRUE(filesystem::exists(path_));
+  EXPECT_EQ(files_in("damaged"), 0u);
+}
+
+TEST_F(Repair, CopiesAllRecordsOfAPackWhoseEndIsDamaged) {
+  test::flip_bit(path_, -3);
+  open();
+  EXPECT_FALSE(damage().empty());
+  const auto report = value_of(repair());
+  ASSERT_EQ(report.damaged.size(), 1u);
+  const PackRepair& pack = report.damaged[0];
+  EXPECT_EQ(pack.pack, pack_);
+  EXPECT_EQ(pack.kept, records_.size());
+  EXPECT_TRUE(pack.lost.empty());
+  EXPECT_TRUE(pack.complete);
+  EXPECT_TRUE(pack.copy.has_value());
+  EXPECT_FALSE(filesystem::exists(path_));
+  EXPECT_TRUE(filesystem::exists(folder_ / "repo/" + pack.moved_to));
+  open();
+  EXPECT_TRUE(damage().empty());
+  EXPECT_EQ(value_of(test::read_back(*repository_, snapshot_)), tree_);
+  EXPECT_TRUE(value_of(repair()).damaged.empty());
+}
+
+TEST_F(Repair, KeepsAllButTheDamagedRecordAndNotesIt) {
+  flip_body(1);
+  open();
+  const auto report = value_of(repair());
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_EQ(report.damaged[0].kept, records_.size() - 1);
+  ASSERT_EQ(report.damaged[0].lost, std::vector<ChunkId>{records_[1].id});
+  open();
+  EXPECT_CODE(Code::not_found, repository_->chunks().get(ChunkKind::data, records_[1].id));
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    if (i == 1) continue;
+    EXPECT_OK(repository_->chunks().get(ChunkKind::data, records_[i].id));
+  }
+  const DamageMarks marks(value_of(read_notes(*repository_)));
+  EXPECT_TRUE(marks.is_damaged(records_[1].id, pack_));
+  // The same content again heals it, also for the snapshot that was there before.
+  value_of(test::back_up(*repository_, tree_, {.instant = snapshot_.instant + kSecond}));
+  EXPECT_TRUE(damage().empty());
+  EXPECT_EQ(value_of(test::read_back(*repository_, snapshot_)), tree_);
+  EXPECT_TRUE(DamageMarks(value_of(read_notes(*repository_))).chunks().empty());
+}
+
+TEST_F(Repair, OnlySaysWhatItWouldDo) {
+  flip_body(0);
+  const Bytes before = test::read_whole(path_);
+  open();
+  const auto report = value_of(repair({.dry_run = true}));
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_EQ(report.damaged[0].lost.size(), 1u);
+  EXPECT_EQ(report.damaged[0].moved_to, "");
+  EXPECT_EQ(test::read_whole(path_), before);
+  EXPECT_EQ(files_in("damaged") + files_in("notes") + files_in("tmp"), 0u);
+}
+
+TEST_F(Repair, TakesBasesFromAnywhereAndKeepsDeltasWithoutOne) {
+  const Bytes one = test::noise(5000, 11);
+  Bytes two = one;
+  two[9] ^= 1;
+  Bytes three = one;
+  three[9] ^= 2;
+  const Bytes nowhere = test::noise(5000, 12);
+  Bytes four = nowhere;
+  four[9] ^= 4;
+  test::write_pack(*repository_, {{.raw = one, .base = std::nullopt}});
+  const PackId deltas =
+      test::write_pack(*repository_, {{.raw = two, .base = one, .depth = 1},
+                                      {.raw = three, .base = one, .depth = 1},
+                                      {.raw = four, .base = nowhere, .depth = 1}});
+  test::flip_bit(pack_path(repository_->path(), deltas), -3);
+  open();
+  const auto report = value_of(repair());
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_EQ(report.damaged[0].kept, 3u);
+  EXPECT_TRUE(report.damaged[0].lost.empty());
+  const auto read = [&](const Bytes& raw) {
+    return repository_->chunks().get(ChunkKind::data,
+                                     repository_->keys().chunk_id(ChunkKind::data, raw));
+  };
+  EXPECT_EQ(*value_of(read(two)), two);
+  EXPECT_EQ(*value_of(read(three)), three);
+  EXPECT_FALSE(read(four).ok());
+  // The base comes back, and with it the delta.
+  test::write_pack(*repository_, {{.raw = nowhere, .base = std::nullopt}});
+  open();
+  EXPECT_EQ(*value_of(read(four)), four);
+}
+
+TEST_F(Repair, NotesAPackOfWhichNothingIsLeftAndMovesItAside) {
+  test::write_whole(path_, test::noise(5000, 1));
+  open();
+  const auto report = value_of(repair());
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_FALSE(report.damaged[0].complete);
+  EXPECT_FALSE(report.damaged[0].copy.has_value());
+  EXPECT_EQ(DamageMarks(value_of(read_notes(*repository_))).packs(), std::set<PackId>{pack_});
+  value_of(test::back_up(*repository_, tree_, {.instant = snapshot_.instant + kSecond}));
+  EXPECT_TRUE(damage(0).empty());
+  EXPECT_TRUE(DamageMarks(value_of(read_notes(*repository_))).packs().empty())
+      << "verify takes the mark back once nothing is missing";
+}
+
+TEST_F(Repair, NeverOverwritesWhatWasMovedAsideBefore) {
+  test::write_whole(folder_ / "repo/damaged/pack-" + pack_.hex(), as_bytes("older"));
+  test::flip_bit(path_, -3);
+  open();
+  const auto report = value_of(repair());
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_EQ(report.damaged[0].moved_to, "damaged/pack-" + pack_.hex() + ".2");
+  EXPECT_EQ(as_text(test::read_whole(folder_ / "repo/damaged/pack-" + pack_.hex())), "older");
+}
+
+TEST_F(Repair, DoesNotRunBesideAPrune) {
+  const Fd held =
+      value_of(system_files().open(folder_ / "repo/locks/prune", O_RDWR | O_CREAT, 0600));
+  ASSERT_TRUE(value_of(system_files().try_lock(held, Lock::exclusive)));
+  EXPECT_CODE(Code::busy, repair());
+}
+
+TEST_F(Repair, NamesAPackThatIsNotThere) {
+  EXPECT_CODE(Code::not_found, repair({.packs = {random_id<PackId>()}}));
+}
+
+// What a repair must never do, wherever it was cut short: lose what could be read.
+class RepairCrash : public Repair {
+ protected:
+  std::string fault_of(const std::string& path) {
+    const auto repository = value_of(Repository::open(path, test::key_file()));
+    for (int round = 0; round < 2; ++round) {
+      const auto report = repair_packs(*repository, {}, {}, cancel_);
+      if (!report) return report.error().message;
+      if (round == 1 && !report->damaged.empty()) return "a second repair finds work";
+    }
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      const bool there = repository->chunks().get(ChunkKind::data, records_[i].id).ok();
+      if (there != (i != 1)) return "record " + std::to_string(i) + (there ? " is" : " is not");
+    }
+    if (value_of(system_files().list(path + "/damaged")).empty()) return "the old pack is gone";
+    const auto next = test::back_up(*repository, tree_, {.instant = snapshot_.instant + kSecond});
+    if (!next) return next.error().message;
+    const auto report = verify(*repository, {.read_data_percent = 100}, {}, cancel_);
+    if (!report) return report.error().message;
+    return report->damage.empty() ? "" : report->damage.front();
+  }
+  void damage_pack() {
+    flip_body(1);
+    test::flip_bit(path_, -3);
+    repository_.reset();
+    filesystem::rename(folder_ / "repo", folder_ / "origin");
+  }
+};
+
+TEST_F(RepairCrash, SurvivesAFaultAndADeathAtEveryCall) {
+  damage_pack();
+  const std::string path = folder_ / "repo";
+  for (const auto then : {FaultyFiles::Then::recover, FaultyFiles::Then::stay_dead}) {
+    for (std::size_t n = 1;; ++n) {
+      SCOPED_TRACE(n);
+      filesystem::remove_all(path);
+      filesystem::copy(folder_ / "origin", path, filesystem::copy_options::recursive);
+      FaultyFiles files(system_files());
+      auto repository = value_of(Repository::open(path, test::key_file(), {.files = &files}));
+      files.fail_at(n, n % 2 == 0 ? ENOSPC : EACCES, then);
+      const auto report = repair_packs(*repository, {}, {}, cancel_);
+      const bool fired = files.fired();
+      repository.reset();
+      if (!fired) {
+        EXPECT_OK(report);
+        EXPECT_GT(n, 30u);
+        break;
+      }
+      const std::string where = files.failed_call().second;
+      ASSERT_EQ(fault_of(path), "") << where;
+      if (where.find("/packs") != std::string::npos && n > 10 && n < 250) n += 20;  // 256 listings
+    }
+  }
+}
+
+TEST_F(RepairCrash, SurvivesAPowerCutAfterEveryCall) {
+  damage_pack();
+  class Cutting final : public test::WatchedFiles {
+   public:
+    Cutting(PowerCutFiles& inner, std::string target)
+        : WatchedFiles(inner), inner_files_(inner), target_(std::move(target)) {}
+    std::size_t at = 0, calls = 0;
+    PowerCutFiles::Names names = PowerCutFiles::Names::synced_only;
+
+   protected:
+    Result<void> before(test::Call call, const std::string&) override {
+      const bool changes = call != test::Call::read && call != test::Call::list &&
+                           call != test::Call::info && call != test::Call::lock;
+      if (changes && ++calls == at) inner_files_.cut(target_, names);
+      return {};
+    }
+
+   private:
+    PowerCutFiles& inner_files_;
+    std::string target_;
+  };
+  const std::string path = folder_ / "repo";
+  const std::string cut = folder_ / "cut";
+  for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
+    for (std::size_t at = 1;; ++at) {
+      SCOPED_TRACE(at);
+      filesystem::remove_all(path);
+      filesystem::remove_all(cut);
+      filesystem::copy(folder_ / "origin", path, filesystem::copy_options::recursive);
+      filesystem::remove_all(path + "/index");
+      PowerCutFiles power(system_files(), path);
+      Cutting files(power, cut);
+      auto repository = value_of(Repository::open(
+          path, test::key_file(), {.index_dir = folder_ / "index", .files = &files}));
+      files.names = names;
+      files.calls = 0;
+      files.at = at;
+      value_of(repair_packs(*repository, {}, {}, cancel_));
+      const bool was_cut = files.calls >= at;
+      repository.reset();
+      filesystem::remove_all(folder_ / "index");
+      if (!was_cut) {
+        EXPECT_GT(at, 10u);
+        break;
+      }
+      ASSERT_EQ(fault_of(cut), "");
+    }
+  }
+}
+
+class RepairRecords : public Repair {
+ protected:
+  std::string file() { return folder_ / "repo/snapshots/" + snapshot_.id.hex(); }
+};
+
+TEST_F(RepairRecords, ListsNothingWhereAllIsWholeAndTouchesNothingWhole) {
+  EXPECT_TRUE(value_of(find_damaged(*repository_, RecordKind::snapshot)).empty());
+  EXPECT_CODE(Code::invalid, repair_record(*repository_, RecordKind::snapshot, snapshot_.id.hex()));
+  EXPECT_CODE(Code::not_found,
+              repair_record(*repository_, RecordKind::snapshot, random_id<SnapshotId>().hex()));
+}
+
+TEST_F(RepairRecords, WritesADamagedSnapshotAgainFromTheIndex) {
+  const Bytes whole = test::read_whole(file());
+  test::flip_bit(file(), 100);
+  open();
+  const auto found = value_of(find_damaged(*repository_, RecordKind::snapshot));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_TRUE(found[0].can_be_restored);
+  EXPECT_FALSE(damage(0).empty()) << "verify reads the file and not the index";
+  const auto repaired =
+      value_of(repair_record(*repository_, RecordKind::snapshot, snapshot_.id.hex()));
+  EXPECT_TRUE(repaired.restored);
+  EXPECT_EQ(test::read_whole(file()), whole);
+  EXPECT_NE(test::read_whole(folder_ / "repo/" + repaired.moved_to), whole);
+  EXPECT_TRUE(damage(0).empty());
+}
+
+TEST_F(RepairRecords, MovesADamagedSnapshotAsideWhenNoCopyIsLeft) {
+  test::flip_bit(file(), 100);
+  repository_.reset();
+  filesystem::remove_all(folder_ / "repo/index");
+  open();
+  const auto found = value_of(find_damaged(*repository_, RecordKind::snapshot));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_FALSE(found[0].can_be_restored);
+  const auto repaired =
+      value_of(repair_record(*repository_, RecordKind::snapshot, snapshot_.id.hex()));
+  EXPECT_FALSE(repaired.restored);
+  EXPECT_FALSE(filesystem::exists(file()));
+  EXPECT_EQ(repaired.moved_to, "damaged/snapshot-" + snapshot_.id.hex());
+  EXPECT_TRUE(filesystem::exists(folder_ / "repo/" + repaired.moved_to));
+}
+
+TEST_F(RepairRecords, MovesADamagedNoteAside) {
+  value_of(mark_damage(*repository_, {{records_[0].id, pack_}}, {}, 1));
+  const std::string name = value_of(system_files().list(folder_ / "repo/notes")).at(0);
+  test::flip_bit(folder_ / "repo/notes/" + name, 40);
+  const auto found = value_of(find_damaged(*repository_, RecordKind::note));
+  ASSERT_EQ(found.size(), 1u);
+  value_of(repair_record(*repository_, RecordKind::note, name));
+  EXPECT_TRUE(value_of(find_damaged(*repository_, RecordKind::note)).empty());
+  EXPECT_TRUE(value_of(read_notes(*repository_)).unreadable().empty());
+}
+
+}  // namespace
+}  // namespace bygone::store
