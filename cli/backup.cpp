@@ -121,7 +121,7 @@ class BackupRun {
  private:
   void find_folders(const BackupArguments& arguments);
   void find_docker(const BackupArguments& arguments);
-  Result<void> thaw_leftovers();
+  void thaw_leftovers();
   Result<std::vector<ingest::Source>> discover(const BackupArguments& arguments);
   [[nodiscard]] ingest::ParentNames parent_names();
   Exit back_up(store::Session& session, const ingest::Source& source);
@@ -146,17 +146,22 @@ void BackupRun::find_folders(const BackupArguments& arguments) {
   }
 }
 
-// What an earlier backup that was killed left frozen runs again before anything else is frozen.
-Result<void> BackupRun::thaw_leftovers() {
-  if (!ingest::has_dead_journals(options_.state_folder)) return {};
-  for (const ingest::Thawed& one :
-       TRY(ingest::thaw_dead_journals(*engine_, options_.state_folder))) {
+// What an earlier backup that was killed left frozen runs again before anything else is frozen. A
+// journal that cannot be understood, or tells of another engine, keeps no container from its backup.
+void BackupRun::thaw_leftovers() {
+  if (!ingest::has_dead_journals(options_.state_folder)) return;
+  const auto thawed = ingest::thaw_dead_journals(*engine_, options_.state_folder);
+  if (!thawed.ok()) {
+    context_.out.warning(thawed.error().message +
+                         "; containers may still be frozen; hint: bygone thaw, docker unpause");
+    return;
+  }
+  for (const ingest::Thawed& one : *thawed) {
     if (one.was_paused) {
       context_.out.warning(printable(one.container) +
                            " was left frozen by a backup that died: it is resumed");
     }
   }
-  return {};
 }
 
 // Volumes keep the folder names that they have in the source's newest snapshot.
@@ -183,7 +188,7 @@ ingest::ParentNames BackupRun::parent_names() {
 
 Result<std::vector<ingest::Source>> BackupRun::discover(const BackupArguments& arguments) {
   engine_ = TRY(docker::connect(docker::options_from_environment()));
-  TRY(thaw_leftovers());
+  thaw_leftovers();
   return ingest::discover(*engine_, {.all = arguments.all, .names = arguments.sources},
                           parent_names());
 }

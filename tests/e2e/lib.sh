@@ -205,4 +205,6 @@ finish() {
   exit "$code"
 }
 trap finish EXIT
+# A test that ran out of time is told so, and takes down what it started.
+trap 'exit 143' TERM INT HUP
 trap 'echo "FAILED (${BASH_SOURCE[0]##*/} line $LINENO): $BASH_COMMAND" >&2' ERR
