@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/salvage.h"
 
+#include <cerrno>
+
 #include <fcntl.h>
 
 #include "store/compress.h"
@@ -10,9 +12,13 @@ namespace bygone::store {
 namespace {
 
 constexpr std::size_t kWindow = std::size_t{4} << 20;
+constexpr std::size_t kSector = 4096;
 constexpr std::size_t kSealedSectionHead = 8 + kTagBytes;
 
-// The bytes of a file by offset, read a window at a time.
+// A sector that the disk cannot read is damage like any other.
+bool is_unreadable(const Error& error) { return error.errnum == EIO; }
+
+// The bytes of a file by offset, read a window at a time. What the disk cannot read is zeros.
 class Window {
  public:
   Window(Files& files, const Fd& fd) : files_(files), fd_(fd) {}
@@ -20,17 +26,32 @@ class Window {
   // `size` bytes at `offset`, fewer at the end of the file. Valid until the next call.
   Result<ByteView> at(std::uint64_t offset, std::size_t size) {
     if (offset < begin_ || offset + size > begin_ + bytes_.size()) {
-      bytes_.resize(kWindow);
-      begin_ = offset;
-      bytes_.resize(TRY(files_.read_at(fd_, bytes_, offset)));
+      TRY(load(offset));
     }
     const auto all = ByteView(bytes_).subspan(offset - begin_);
     return all.first(std::min(size, all.size()));
   }
 
  private:
+  Result<void> load(std::uint64_t offset) {
+    bytes_.resize(window_);
+    begin_ = offset;
+    auto got = files_.read_at(fd_, bytes_, offset);
+    if (!got && is_unreadable(got.error()) && window_ != kSector) {
+      window_ = kSector;  // find out which sectors
+      return load(offset);
+    }
+    if (!got && is_unreadable(got.error())) {
+      bytes_.assign(kSector, 0);
+      return {};
+    }
+    bytes_.resize(TRY(std::move(got)));
+    return {};
+  }
+
   Files& files_;
   const Fd& fd_;
+  std::size_t window_ = kWindow;
   Bytes bytes_;
   std::uint64_t begin_ = 0;
 };
@@ -61,7 +82,9 @@ Result<std::unique_ptr<Salvage>> Salvage::open(Files& files, const KeyRing& keys
   salvage->size_ = TRY(files.info(salvage->fd_))
   .size;
   Bytes clear(kPackHeaderBytes);
-  clear.resize(TRY(files.read_at(salvage->fd_, clear, 0)));
+  const auto got = files.read_at(salvage->fd_, clear, 0);
+  if (!got && !is_unreadable(got.error())) return got.error();
+  clear.resize(got ? *got : 0);
   const auto header = decode_pack_header(clear);
   const auto all = candidates(header, keys, pack);
   for (const PackHeader& each : all) {
@@ -91,7 +114,7 @@ Result<bool> Salvage::read_by_footer(const std::string& repository, const PackHe
   if (!key) return false;  // no such epoch
   auto reader = PackReader::open_as(files_, keys_, repository, header);
   if (!reader) {
-    if (reader.error().code == Code::corrupt) return false;
+    if (reader.error().code == Code::corrupt || is_unreadable(reader.error())) return false;
     return std::move(reader).error();
   }
   header_ = header;
@@ -145,7 +168,9 @@ bool Salvage::is_section_head(std::uint64_t offset, const SecretBytes& key,
 
 Result<bool> Salvage::head_is_sound(const Record& record) const {
   Bytes sealed(kSealedHeadBytes);
-  if (TRY(files_.read_at(fd_, sealed, record.offset)) != sealed.size()) return false;
+  const auto got = files_.read_at(fd_, sealed, record.offset);
+  if (!got && !is_unreadable(got.error())) return got.error();
+  if (!got || *got != sealed.size()) return false;
   std::array<std::uint8_t, kRecordHeadBytes> plain{};
   return unseal(key_, offset_nonce(record.offset), pack_associated(header_, 'h'), sealed, plain) &&
          plain == encode_head(record);

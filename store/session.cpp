@@ -59,15 +59,17 @@ Result<void> Session::list_packs() {
   }
   if (!listing) return std::move(listing).error().with("listing packs");
   listing_.insert(listing->begin(), listing->end());
-  return look_for_damage(known ? *known : std::vector<PackId>());
+  return look_for_damage(known ? *known : std::vector<PackId>(), *listing);
 }
 
 // Cheap where all is well: no notes, and an index that knows just the packs that are there.
-Result<void> Session::look_for_damage(const std::vector<PackId>& known) {
+Result<void> Session::look_for_damage(const std::vector<PackId>& known,
+                                      const std::vector<PackId>& listing) {
   Index& index = repository_.index();
+  const std::unordered_set<PackId, IdHash> present(listing.begin(), listing.end());
   std::vector<PackId> gone;
   for (const PackId& pack : known) {
-    if (!listing_.contains(pack)) gone.push_back(pack);
+    if (!present.contains(pack)) gone.push_back(pack);
   }
   // An index elsewhere does not learn what a prune has deleted; the one in the repository does.
   if (!gone.empty() && index.folder() == repository_.path() + "/index") {
@@ -83,7 +85,7 @@ Result<void> Session::look_for_damage(const std::vector<PackId>& known) {
   const Notes notes = TRY(read_notes(repository_));
   DamageMarks marks(notes);
   may_lack_chunks_ = !gone.empty() || index.is_fresh() || !notes.unreadable().empty() ||
-                     !marks.packs().empty() || !adopted || adopted->size() < listing_.size();
+                     !marks.packs().empty() || !adopted || adopted->size() < listing.size();
   const auto marked = marks.chunks();
   repository_.chunks().pass_by(std::move(marks));
   for (const DamagedChunk& each : marked) {

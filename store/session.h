@@ -90,7 +90,9 @@ class Session final : public ChunkSource, public PageSink {
                             const ChunkHint& hint, Bytes& buffer);
   Result<std::optional<Link>> find_link(const ChunkId& id);
   Result<void> list_packs();
-  Result<void> look_for_damage(const std::vector<PackId>& known);
+  // `known`: packs that the index knew before the `listing` was taken.
+  Result<void> look_for_damage(const std::vector<PackId>& known,
+                               const std::vector<PackId>& listing);
   void finish_packs();
   Result<void> finish_pack(const std::shared_ptr<ActivePack>& pack);
   Result<void> flush();

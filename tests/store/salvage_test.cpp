@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/salvage.h"
 
+#include <algorithm>
+#include <cerrno>
+
 #include <gtest/gtest.h>
 
 #include "store/pack_reader.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -141,6 +145,43 @@ TEST_F(SalvageTest, LosesOnlyWhatIsDamagedTwice) {
   auto wanted = kAll;
   wanted[4] = wanted[6] = false;
   EXPECT_EQ(salvaged(*salvage), wanted);
+}
+
+// A disk that cannot read some places.
+class BadSectors final : public test::WatchedFiles {
+ public:
+  BadSectors() : WatchedFiles(system_files()) {}
+  std::vector<std::uint64_t> bad;  // offsets
+  Result<std::size_t> read_at(const Fd& fd, MutableByteView out, std::uint64_t offset) override {
+    for (const std::uint64_t at : bad) {
+      if (offset <= at && at < offset + out.size()) return os_error(EIO, "reading");
+    }
+    return WatchedFiles::read_at(fd, out, offset);
+  }
+
+ protected:
+  Result<void> before(test::Call, const std::string&) override { return {}; }
+};
+
+TEST_F(SalvageTest, LosesOnlyTheRecordsInSectorsThatTheDiskCannotRead) {
+  BadSectors files;
+  const auto open_there = [&] {
+    return value_of(Salvage::open(files, repository_->keys(), repository_->path(), pack_));
+  };
+  const auto in_body = [&](std::size_t slot) { return records_[slot].offset + 300; };
+  files.bad = {in_body(5)};
+  auto wanted = kAll;
+  wanted[5] = false;
+  EXPECT_EQ(salvaged(*open_there()), wanted);
+  files.bad = {20};
+  EXPECT_EQ(salvaged(*open_there()), kAll) << "the header";
+  files.bad = {whole_.size() - 10};
+  EXPECT_EQ(salvaged(*open_there()), kAll) << "the trailer";
+  files.bad = {whole_.size() - 10, in_body(9)};
+  const auto got = salvaged(*open_there());
+  EXPECT_FALSE(got[9]);
+  EXPECT_GE(std::count(got.begin(), got.end(), true), 10)
+      << "heads in that sector are lost as well";
 }
 
 TEST_F(SalvageTest, OpensAPackOfWhichNothingIsLeft) {
