@@ -28,21 +28,26 @@ class Window {
     if (offset < begin_ || offset + size > begin_ + bytes_.size()) {
       TRY(load(offset));
     }
-    const auto all = ByteView(bytes_).subspan(offset - begin_);
+    const auto all = ByteView(bytes_).subspan(std::min(offset - begin_, bytes_.size()));
     return all.first(std::min(size, all.size()));
   }
 
  private:
   Result<void> load(std::uint64_t offset) {
     bytes_.resize(window_);
-    begin_ = offset;
-    auto got = files_.read_at(fd_, bytes_, offset);
-    if (!got && is_unreadable(got.error()) && window_ != kSector) {
-      window_ = kSector;  // find out which sectors
+    begin_ = offset / kSector * kSector;
+    auto got = files_.read_at(fd_, bytes_, begin_);
+    if (!got && is_unreadable(got.error()) && window_ == kWindow) {
+      window_ = 2 * kSector;  // find out which sectors; what is asked for may straddle two
       return load(offset);
     }
     if (!got && is_unreadable(got.error())) {
-      bytes_.assign(kSector, 0);
+      bytes_.assign(window_, 0);
+      for (const std::uint64_t half : {std::uint64_t{0}, std::uint64_t{kSector}}) {
+        const MutableByteView sector = MutableByteView(bytes_).subspan(half, kSector);
+        const auto part = files_.read_at(fd_, sector, begin_ + half);
+        if (!part && !is_unreadable(part.error())) return part.error();
+      }
       return {};
     }
     bytes_.resize(TRY(std::move(got)));

@@ -176,12 +176,13 @@ TEST_F(SalvageTest, LosesOnlyTheRecordsInSectorsThatTheDiskCannotRead) {
   files.bad = {20};
   EXPECT_EQ(salvaged(*open_there()), kAll) << "the header";
   files.bad = {whole_.size() - 10};
-  EXPECT_EQ(salvaged(*open_there()), kAll) << "the trailer";
+  // Whatever else begins in these sectors is lost with them, and nothing before.
+  const auto trailer = salvaged(*open_there());
+  EXPECT_TRUE(std::all_of(trailer.begin(), trailer.end() - 2, [](bool found) { return found; }));
   files.bad = {whole_.size() - 10, in_body(9)};
   const auto got = salvaged(*open_there());
   EXPECT_FALSE(got[9]);
-  EXPECT_GE(std::count(got.begin(), got.end(), true), 10)
-      << "heads in that sector are lost as well";
+  EXPECT_TRUE(std::all_of(got.begin(), got.begin() + 8, [](bool found) { return found; }));
 }
 
 TEST_F(SalvageTest, OpensAPackOfWhichNothingIsLeft) {
