@@ -246,6 +246,31 @@ TEST_F(BackupTest, CallsItLiveWhenTheFreezeDidNotLast) {
   EXPECT_FALSE(run(strict).ok());
 }
 
+// What was written between the two passes costs what was written: the hot pass is the parent.
+TEST_F(BackupTest, StoresWhatChangedUnderTheFreezeAsDeltasOnTheHotPass) {
+  write_file(source_dir() / "table", random_text(4000000, 11));
+  add_writer();
+  before_freeze([&] {
+    overwrite(source_dir() / "table", 1000000, "one page");
+    overwrite(source_dir() / "table", 3000000, "another");
+  });
+  const BackupReport report = must_run();
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::freeze);
+  expect_equal(report.snapshot);
+  EXPECT_LT(report.snapshot.added_bytes, 4020000u);
+  std::size_t deltas = 0;
+  const auto packs = repository_->chunks().list_packs();
+  ASSERT_TRUE(packs.ok());
+  for (const PackId& pack : *packs) {
+    const auto reader = repository_->chunks().pack(pack);
+    ASSERT_TRUE(reader.ok());
+    for (const store::Record& record : (*reader)->records()) {
+      if (record.base) ++deltas;
+    }
+  }
+  EXPECT_EQ(deltas, 2u);
+}
+
 TEST_F(BackupTest, KeepsHolesOfAFileThatChangedUnderTheFreeze) {
   add_writer();
   const stdfs::path path = source_dir() / "sparse";
