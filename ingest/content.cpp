@@ -174,7 +174,8 @@ void ContentCutter::cut_by_content(std::size_t end) {
     shift_ = static_cast<std::int64_t>(*found) - here;
     return put(size, {.id = id, .predecessor = {}, .trials = {}});
   }
-  put(size, {.id = id, .predecessor = parent_->covering(before), .trials = trials_});
+  // By its middle: where a row became shorter, the first byte still falls into the chunk before.
+  put(size, {.id = id, .predecessor = parent_->covering(before + size / 2), .trials = trials_});
 }
 
 void ContentCutter::put(std::size_t size, store::ChunkHint hint) {

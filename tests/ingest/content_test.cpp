@@ -189,6 +189,23 @@ TEST_F(Cutting, FindsTheShiftAgainAfterAnInsertionOrADeletion) {
   }
 }
 
+// Rows become longer and shorter all over: every changed chunk has its predecessor.
+TEST_F(Cutting, FindsPredecessorsWhileTheShiftDrifts) {
+  const Version before = cut(content_);
+  Bytes content = content_;
+  std::size_t edits = 0;
+  for (std::size_t at = content.size() - 50'000; at > 200'000; at -= 170'000, ++edits) {
+    const auto place = content.begin() + static_cast<std::ptrdiff_t>(at);
+    if (edits % 3 == 0) {
+      content.insert(place, 3, 'x');
+    } else {
+      content.erase(place, place + 5);
+    }
+  }
+  const Version after = cut(content, &before);
+  EXPECT_LT(after.added, 1'200'000u) << edits;
+}
+
 TEST_F(Cutting, OfAGrowingFileLeavesNoShortChunks) {
   Bytes content(content_.begin(), content_.begin() + 700'000);
   Version last = cut(content);
