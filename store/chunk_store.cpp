@@ -160,6 +160,7 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
   for (const PackId& id : listing) {
     if (known.erase(id) != 0) continue;
     auto reader = PackReader::open(files_, keys_, repository_, id);
+    if (!reader && reader.error().code == Code::not_found) continue;  // pruned since the listing
     if (!reader) {
       log::warning(reader.error().message + "; hint: bygone verify tells what it costs");
       continue;

@@ -90,5 +90,8 @@ inline constexpr std::size_t kMaxNoteKey = 1024;
 inline constexpr std::size_t kMaxNoteValue = 64u << 10;
 inline constexpr std::size_t kMaxNoteFile = 128u << 10;
 inline constexpr std::size_t kMaxNotes = 1u << 18;
+inline constexpr std::uint8_t kCondemnedVersion = 1;
+inline constexpr std::uint64_t kMaxCondemned = 512u << 10;  // packs in a list
+inline constexpr std::uint64_t kMaxGeneration = std::uint64_t{1} << 63;
 
 }  // namespace bygone::store

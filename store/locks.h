@@ -4,7 +4,10 @@
 // when a process dies. Callable from any thread.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "store/base/files.h"
 
@@ -18,5 +21,22 @@ namespace bygone::store {
 // Takes the exclusive lock of prune, repair and key changes: one of them at a time.
 // Errors: busy while another one runs; those of the file system.
 [[nodiscard]] Result<Fd> lock_prune(Files& files, const std::string& repository);
+
+// Takes the exclusive lock of every generation before `newest`, whose list is durable already:
+// once it is held, no session is left that has not seen that list. Nothing when somebody holds one
+// of them; nobody waits. Errors: those of the file system.
+[[nodiscard]] Result<std::optional<std::vector<Fd>>> lock_older_generations(
+    Files& files, const std::string& repository, std::uint64_t newest);
+[[nodiscard]] std::string generation_lock_path(const std::string& repository,
+                                               std::uint64_t generation);
+
+// Takes `locks/names`: exclusive for moments while a record moves between `snapshots/` and
+// `trash/`, or leaves; shared while the two are listed together, or while a session commits.
+// Waits while others have it. Errors: busy after half a minute; those of the file system.
+[[nodiscard]] Result<Fd> lock_names(Files& files, const std::string& repository, Lock lock);
+
+// Ids of the processes that hold a flock on the file at `path`, as far as the kernel tells this
+// process (/proc/locks, its own PID namespace). For messages only.
+[[nodiscard]] std::vector<int> lock_holders(const std::string& path);
 
 }  // namespace bygone::store

@@ -9,6 +9,7 @@
 #include "store/base/codec.h"
 #include "store/base/log.h"
 #include "store/chunk_store.h"
+#include "store/condemned.h"
 #include "store/damage_marks.h"
 #include "store/index.h"
 #include "store/locks.h"
@@ -45,6 +46,10 @@ Result<std::unique_ptr<Session>> Session::begin(Repository& repository, Compress
 // The listing says which packs count as stored; the index is only asked where in them.
 Result<void> Session::list_packs() {
   ChunkStore& chunks = repository_.chunks();
+  // Lists before packs: what a list that is gone by then has named is deleted, or stands again.
+  const auto condemned =
+      condemned_packs(repository_.files(), repository_.keys(), repository_.path());
+  if (!condemned && condemned.error().code != Code::corrupt) return condemned.error();
   const auto known = repository_.index().packs();
   auto listing = chunks.adopt_packs();
   if (!listing) {
@@ -58,8 +63,20 @@ Result<void> Session::list_packs() {
     listing = chunks.list_packs();
   }
   if (!listing) return std::move(listing).error().with("listing packs");
+  if (!condemned) {
+    log::warning(condemned.error().message +
+                 ": no pack can be trusted to stay, chunks are stored once more; hint: bygone "
+                 "prune mends the list");
+    return {};
+  }
   listing_.insert(listing->begin(), listing->end());
-  return look_for_damage(known ? *known : std::vector<PackId>(), *listing);
+  std::vector<PackId> expected;  // what a list names may be deleted this moment
+  for (const PackId& pack : known ? *known : std::vector<PackId>()) {
+    if (!condemned->contains(pack)) expected.push_back(pack);
+  }
+  TRY(look_for_damage(expected, *listing));
+  for (const PackId& pack : *condemned) listing_.erase(pack);
+  return {};
 }
 
 // Cheap where all is well: no notes, and an index that knows just the packs that are there.
@@ -400,6 +417,23 @@ std::uint64_t Session::volume_tag(const SourceId& source, std::string_view desti
   return Reader(tag).u64().value();
 }
 
+// Unchanged files keep the parent's chunks. While the parent is there, in the trash at least, they
+// are marked; once it has left before this snapshot arrived, a prune that began earlier may be
+// deleting them. The caller holds the lock on names until the record is there.
+Result<void> Session::check_parent(const ClaimedSource& source) {
+  if (!source.parent) return {};
+  const std::string id = source.parent->id.hex();
+  for (const char* folder : {"/snapshots/", "/trash/"}) {
+    const auto info = repository_.files().info(repository_.path() + folder + id);
+    if (info) return {};
+    if (info.error().code != Code::not_found) return info.error();
+  }
+  return Error{Code::busy, 0,
+               "snapshot " + id +
+                   ", on which this one builds, was removed for good while the "
+                   "backup ran; hint: run the backup again"};
+}
+
 Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   TRY(flush());
   snapshot.source = source.id;
@@ -418,6 +452,8 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   }
   const std::string name = snapshot.id.hex();
   const Bytes sealed = repository_.keys().seal_object(ObjectKind::snapshot, name, encoded);
+  const Fd names = TRY(lock_names(repository_.files(), repository_.path(), Lock::shared));
+  TRY(check_parent(source));
   TRY(write_durably(repository_.files(), repository_.path() + "/tmp",
                     repository_.path() + "/snapshots", name, sealed));
   if (auto kept = repository_.index().keep_snapshot(snapshot.id, sealed); !kept) {

@@ -75,6 +75,7 @@ class Session final : public ChunkSource, public PageSink {
 
   // Makes all chunks durable, then the record: its sequence, previous, names and id are set here.
   // Once this returns, the snapshot survives any crash. May be called for several sources in turn.
+  // Errors: busy when the parent was removed for good meanwhile; io, no_space.
   Result<Snapshot> commit(ClaimedSource& source, Snapshot snapshot);
 
  private:
@@ -96,6 +97,7 @@ class Session final : public ChunkSource, public PageSink {
   void finish_packs();
   Result<void> finish_pack(const std::shared_ptr<ActivePack>& pack);
   Result<void> flush();
+  Result<void> check_parent(const ClaimedSource& source);
   Result<void> insert_finished();
   Error fail(Error error);
 

@@ -15,6 +15,7 @@
 #include "store/base/codec.h"
 #include "store/chunk_store.h"
 #include "store/chunker.h"
+#include "store/condemned.h"
 #include "store/config.h"
 #include "store/notes.h"
 #include "store/pack_writer.h"
@@ -223,6 +224,13 @@ TEST(Golden, Note) {
   expect_golden("note", bytes);
   expect_golden("note-id", fixed_keys()->note_id(bytes).view());
   EXPECT_EQ(value_of(decode_note(bytes)), note);
+}
+
+TEST(Golden, CondemnedList) {
+  const CondemnedList list{300, {counted<PackId>(1), counted<PackId>(2)}};
+  const Bytes bytes = encode_condemned(list);
+  expect_golden("condemned-list", bytes);
+  EXPECT_EQ(value_of(decode_condemned(bytes)), list);
 }
 
 TEST(Golden, CutsOfTheFixedTable) {
