@@ -6,6 +6,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstring>
+#include <unordered_set>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -229,23 +230,47 @@ Result<std::vector<PackId>> Index::packs() {
   return packs;
 }
 
+// A pack may have several numbers: it was inserted more than once.
+Result<std::unordered_map<std::uint32_t, PackId>> Index::numbers_of(
+    const std::vector<PackId>& packs) {
+  const std::unordered_set<PackId, IdHash> wanted(packs.begin(), packs.end());
+  std::unordered_map<std::uint32_t, PackId> numbers;
+  const lmdb::ReadTxn txn = TRY(env_->read());
+  TRY(txn.scan(Table::packs, [&](ByteView key, ByteView value) {
+    if (key.size() == 4 && value.size() == PackId::kSize && wanted.contains(PackId::from(value))) {
+      numbers.emplace(key_number(key), PackId::from(value));
+    }
+    return true;
+  }));
+  return numbers;
+}
+
 Result<void> Index::remove_packs(const std::vector<PackId>& packs) {
-  std::vector<std::uint32_t> numbers;
-  {
-    const lmdb::ReadTxn txn = TRY(env_->read());
-    TRY(txn.scan(Table::packs, [&](ByteView key, ByteView value) {
-      if (key.size() == 4 && value.size() == PackId::kSize &&
-          std::find(packs.begin(), packs.end(), PackId::from(value)) != packs.end()) {
-        numbers.push_back(key_number(key));
-      }
-      return true;
-    }));
+  std::vector<PackContents> contents;
+  for (const PackId& pack : packs) contents.push_back({.pack = pack, .chunks = {}});
+  return remove(contents);
+}
+
+Result<void> Index::remove(const std::vector<PackContents>& packs) {
+  std::vector<PackId> ids;
+  std::vector<ChunkId> chunks;
+  for (const PackContents& pack : packs) {
+    ids.push_back(pack.pack);
+    chunks.insert(chunks.end(), pack.chunks.begin(), pack.chunks.end());
   }
+  std::sort(chunks.begin(), chunks.end());
+  const auto numbers = TRY(numbers_of(ids));
   lmdb::WriteTxn txn = TRY(env_->write());
-  for (const std::uint32_t number : numbers) TRY(txn.remove(Table::packs, number_key(number)));
+  for (const ChunkId& chunk : chunks) {
+    const auto value = TRY(txn.get(Table::chunks, chunk_key(chunk)));
+    if (!value || value->size() != 8) continue;
+    Reader r(*value);
+    if (numbers.contains(TRY(r.u32()))) TRY(txn.remove(Table::chunks, chunk_key(chunk)));
+  }
+  for (const auto& [number, pack] : numbers) TRY(txn.remove(Table::packs, number_key(number)));
   TRY(txn.commit());
   const std::unique_lock lock(mutex_);
-  for (const std::uint32_t number : numbers) pack_numbers_.erase(number);
+  for (const auto& [number, pack] : numbers) pack_numbers_.erase(number);
   return {};
 }
 

@@ -55,6 +55,8 @@ class Index {
   Result<std::vector<PackId>> packs();
   // Forgets packs that are gone; their chunk rows become misses.
   Result<void> remove_packs(const std::vector<PackId>& packs);
+  // The same with the rows of their chunks, as far as those still point there.
+  Result<void> remove(const std::vector<PackContents>& packs);
   // Empties everything.
   Result<void> clear();
   Result<std::uint64_t> chunk_count();
@@ -69,6 +71,7 @@ class Index {
   Index() = default;
   Result<void> open_in(const std::string& folder);
   Result<std::optional<PackId>> pack_of(std::uint32_t number);
+  Result<std::unordered_map<std::uint32_t, PackId>> numbers_of(const std::vector<PackId>& packs);
 
   Files* files_ = nullptr;
   std::string folder_;

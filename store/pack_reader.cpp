@@ -100,12 +100,20 @@ Result<void> PackReader::read_footer() {
   return {};
 }
 
+Result<void> PackReader::check(std::uint32_t slot) const {
+  if (slot < records_.size()) return {};
+  return Error{Code::corrupt, 0,
+               "pack " + header_.pack.hex() + " has no slot " + std::to_string(slot)};
+}
+
 Result<Bytes> PackReader::read(std::uint32_t slot, ByteView base) const {
-  if (slot >= records_.size()) {
-    return Error{Code::corrupt, 0,
-                 "pack " + header_.pack.hex() + " has no slot " + std::to_string(slot)};
-  }
+  TRY(check(slot));
   return read_record(files_, fd_, key_, header_, records_[slot], base);
+}
+
+Result<Bytes> PackReader::read_stored(std::uint32_t slot) const {
+  TRY(check(slot));
+  return store::read_stored(files_, fd_, key_, header_, records_[slot]);
 }
 
 }  // namespace bygone::store

@@ -32,6 +32,8 @@ class PackReader final : public RecordReader {
   // The decoded record in a slot; `base` is the decoded base of a delta, else empty.
   // Errors: corrupt, io.
   Result<Bytes> read(std::uint32_t slot, ByteView base) const override;
+  // The bytes of a slot as they were stored, proven but still encoded. Errors: as read().
+  Result<Bytes> read_stored(std::uint32_t slot) const;
 
  private:
   PackReader(Files& files, Fd fd, PackHeader header, SecretBytes key)
@@ -42,6 +44,7 @@ class PackReader final : public RecordReader {
                                                              const PackHeader& header);
   Result<Bytes> read_sealed(std::uint64_t offset, std::uint64_t sealed_size, char piece) const;
   Result<void> read_footer();
+  Result<void> check(std::uint32_t slot) const;
 
   Files& files_;
   Fd fd_;

@@ -76,8 +76,8 @@ Result<void> PackWriter::write(const Record& record, ByteView stored) {
   return {};
 }
 
-Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,
-                          const PackHeader& header, const Record& record, ByteView base) {
+Result<Bytes> read_stored(Files& files, const Fd& fd, const SecretBytes& key,
+                          const PackHeader& header, const Record& record) {
   Bytes sealed(record.pack_bytes());
   const std::size_t got = TRY(files.read_at(fd, sealed, record.offset));
   const auto damaged = [&](const char* what) {
@@ -99,9 +99,19 @@ Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,
               pack_associated(header, 'b', head), view.subspan(kSealedHeadBytes), stored)) {
     return damaged("is damaged (body)");
   }
+  return stored;
+}
+
+Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,
+                          const PackHeader& header, const Record& record, ByteView base) {
+  Bytes stored = TRY(read_stored(files, fd, key, header, record));
   if (record.codec == kCodecRaw) return stored;
   auto raw = decompress(stored, record.raw_size, base);
-  if (!raw) return damaged("does not decompress");
+  if (!raw) {
+    return Error{
+        Code::corrupt, 0,
+        "chunk " + record.id.hex() + " in pack " + header.pack.hex() + " does not decompress"};
+  }
   return raw;
 }
 

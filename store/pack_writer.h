@@ -63,6 +63,10 @@ class PackWriter final : public RecordReader {
   bool finished_ = false;
 };
 
+// Reads and proves one record at its offset: its bytes as they were stored, still encoded.
+// Errors: corrupt, io.
+[[nodiscard]] Result<Bytes> read_stored(Files& files, const Fd& fd, const SecretBytes& key,
+                                        const PackHeader& header, const Record& record);
 // Reads and proves one record at its offset; decodes it. Shared with PackReader.
 // Errors: corrupt, io.
 [[nodiscard]] Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/repack.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "store/base/codec.h"
+#include "store/base/log.h"
+#include "store/chunk_store.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr std::size_t kDecodedBytes = 16u << 20;  // bases that the next deltas need as well
+
+// What PackWriter makes of these records, whose offsets are set here.
+std::uint64_t pack_size(std::vector<Record>& records) {
+  std::uint64_t end = kPackHeaderBytes;
+  for (Record& record : records) {
+    record.offset = end;
+    end = align_record(end + record.pack_bytes());
+  }
+  constexpr std::size_t kSection = 8 + 2 * kTagBytes;
+  const std::uint64_t whole =
+      end + kSection + encode_record_table(records).size() + kSealedTrailerBytes;
+  return std::max(padded_size(whole), whole);
+}
+
+}  // namespace
+
+Repacker::Repacker(Repository& repository, const RecordTable& table,
+                   const std::atomic<bool>& cancel, Step step)
+    : repository_(repository),
+      table_(table),
+      cancel_(cancel),
+      step_(std::move(step)),
+      decoded_(kDecodedBytes) {}
+
+Repacker::~Repacker() = default;
+
+// Valid until the next call.
+Result<const Record*> Repacker::record(Ordinal ordinal) {
+  const RecordTable::Pack& pack = table_.pack_of(ordinal);
+  if (!reader_ || reader_->id() != pack.id) reader_ = TRY(repository_.chunks().pack(pack.id));
+  return &reader_->records()[ordinal - pack.first];
+}
+
+Result<std::uint64_t> Repacker::planned_bytes(const std::vector<Ordinal>& ordinals) {
+  std::uint64_t total = 0;
+  std::uint64_t end = kPackHeaderBytes;
+  std::vector<Record> open;
+  for (const Ordinal ordinal : ordinals) {
+    open.push_back(*TRY(record(ordinal)));
+    end = align_record(end + open.back().pack_bytes());
+    if (end < kPackTarget) continue;
+    total += pack_size(open);
+    open.clear();
+    end = kPackHeaderBytes;
+  }
+  return open.empty() ? total : total + pack_size(open);
+}
+
+Result<std::shared_ptr<const Bytes>> Repacker::base_of(ChunkKind kind, const Record& record) {
+  if (!record.base) return std::make_shared<const Bytes>();
+  const auto base = table_.find(kind, *record.base);
+  if (!base) {
+    return Error{Code::corrupt, 0, "the base of chunk " + record.id.hex() + " is in no pack"};
+  }
+  return decode(*base);  // ends: each base has a shorter chain than its delta (record_table.h)
+}
+
+Result<std::shared_ptr<const Bytes>> Repacker::decode(Ordinal ordinal) {
+  if (const auto hit = decoded_.find(ordinal)) return *hit;
+  const RecordTable::Pack& pack = table_.pack_of(ordinal);
+  const auto reader = TRY(repository_.chunks().pack(pack.id));
+  const std::uint32_t slot = ordinal - pack.first;
+  const Record& record = reader->records()[slot];
+  const auto base = TRY(base_of(pack.kind, record));
+  auto bytes = std::make_shared<const Bytes>(TRY(reader->read(slot, *base)));
+  if (repository_.keys().chunk_id(pack.kind, *bytes) != record.id) {
+    return Error{Code::corrupt, 0,
+                 fmt::format("chunk {} in pack {} decodes to other bytes than its id names",
+                             record.id.hex(), pack.id.hex())};
+  }
+  decoded_.insert(ordinal, bytes, bytes->size());
+  return bytes;
+}
+
+Result<void> Repacker::prove(Ordinal ordinal) {
+  if (proven_.contains(ordinal)) return {};
+  TRY(decode(ordinal));
+  proven_.insert(ordinal);
+  return {};
+}
+
+Result<void> Repacker::copy_one(Ordinal ordinal, PackWriter& writer) {
+  const RecordTable::Pack& pack = table_.pack_of(ordinal);
+  Record record = *TRY(this->record(ordinal));
+  const Bytes stored = TRY(reader_->read_stored(ordinal - pack.first));
+  TRY(decode(ordinal));
+  const std::uint32_t slot = writer.reserve(record);
+  TRY(writer.write(record, stored));
+  // What has gone through this memory and that disk once more.
+  const auto base = TRY(base_of(pack.kind, record));
+  const Bytes again = TRY(writer.read(slot, *base));
+  if (repository_.keys().chunk_id(pack.kind, again) != record.id) {
+    return Error{Code::corrupt, 0,
+                 fmt::format("chunk {} does not read back from its new pack; hint: the memory or "
+                             "the disk of this machine may be faulty",
+                             record.id.hex())};
+  }
+  if (step_) step_(record.pack_bytes());
+  return {};
+}
+
+Result<void> Repacker::finish(PackWriter& writer, const std::vector<Ordinal>& ordinals) {
+  TRY(writer.finish());
+  const auto reader = TRY(
+      PackReader::open(repository_.files(), repository_.keys(), repository_.path(), writer.id()));
+  if (reader->records() != writer.records()) {
+    return Error{Code::corrupt, 0,
+                 "pack " + writer.id().hex() + " does not read back as it was written"};
+  }
+  PackContents contents{.pack = writer.id(), .chunks = {}};
+  for (const Record& record : writer.records()) contents.chunks.push_back(record.id);
+  made_.push_back(std::move(contents));
+  bytes_written_ += reader->size_bytes();
+  copied_.insert(ordinals.begin(), ordinals.end());
+  return {};
+}
+
+Result<void> Repacker::copy_all(const std::vector<Ordinal>& ordinals) {
+  std::unique_ptr<PackWriter> writer;
+  std::vector<Ordinal> open;
+  for (const Ordinal ordinal : ordinals) {
+    if (cancel_.load()) return Error{Code::cancelled, 0, "copying records was cancelled"};
+    if (!writer) {
+      writer = TRY(PackWriter::create(repository_.files(), repository_.keys(), repository_.path(),
+                                      table_.pack_of(ordinal).kind));
+    }
+    TRY(copy_one(ordinal, *writer));
+    open.push_back(ordinal);
+    if (writer->size_bytes() < kPackTarget) continue;
+    TRY(finish(*writer, open));
+    writer.reset();
+    open.clear();
+  }
+  return writer ? finish(*writer, open) : Result<void>();
+}
+
+Result<bool> Repacker::copy(const std::vector<Ordinal>& ordinals) {
+  auto copied = copy_all(ordinals);
+  if (!copied && copied.error().code == Code::no_space) return false;
+  if (!copied) return std::move(copied).error();
+  return true;
+}
+
+Result<void> Repacker::publish() {
+  std::set<std::string> buckets;
+  for (const PackContents& pack : made_) {
+    buckets.insert(parent_folder(pack_path(repository_.path(), pack.pack)));
+  }
+  for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
+  if (made_.empty()) return {};
+  if (auto inserted = repository_.index().insert(made_); !inserted) {
+    log::warning(inserted.error().message + "; the packs are safe, the index catches up later");
+  }
+  return {};
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Copies records from old packs into new ones. The stored bytes are taken over as they are, but
+// no record is written anew before it was decoded and its hash was the id, nor counts as copied
+// before it was read back from the new pack the same way. Deletes nothing; one thread.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+#include "store/base/lru.h"
+#include "store/index.h"
+#include "store/pack_writer.h"
+#include "store/survey.h"
+
+namespace bygone::store {
+
+class Repacker {
+ public:
+  using Step = std::function<void(std::uint64_t bytes)>;
+  // All must outlive the repacker. `step` hears of bytes copied.
+  Repacker(Repository& repository, const RecordTable& table, const std::atomic<bool>& cancel,
+           Step step);
+  ~Repacker();
+
+  // The exact size of the packs that copy() would make of `ordinals`. Errors: io.
+  Result<std::uint64_t> planned_bytes(const std::vector<Ordinal>& ordinals);
+  // Copies records of one kind in this order. False: the disk is full; what stands in finished
+  // packs is copied, the rest is not. Errors: corrupt when a record cannot be proven; cancelled;
+  // io.
+  Result<bool> copy(const std::vector<Ordinal>& ordinals);
+  // Makes the names of the new packs durable, then tells the index. Errors: io.
+  Result<void> publish();
+  // Decodes a record, and the bases below it, and compares the hash with its id, once.
+  // Errors: corrupt, io.
+  Result<void> prove(Ordinal ordinal);
+
+  [[nodiscard]] bool is_copied(Ordinal ordinal) const { return copied_.contains(ordinal); }
+  [[nodiscard]] std::uint64_t packs_written() const { return made_.size(); }
+  [[nodiscard]] std::uint64_t bytes_written() const { return bytes_written_; }
+
+ private:
+  Result<const Record*> record(Ordinal ordinal);
+  Result<std::shared_ptr<const Bytes>> base_of(ChunkKind kind, const Record& record);
+  Result<std::shared_ptr<const Bytes>> decode(Ordinal ordinal);
+  Result<void> copy_one(Ordinal ordinal, PackWriter& writer);
+  Result<void> finish(PackWriter& writer, const std::vector<Ordinal>& ordinals);
+  Result<void> copy_all(const std::vector<Ordinal>& ordinals);
+
+  Repository& repository_;
+  const RecordTable& table_;
+  const std::atomic<bool>& cancel_;
+  Step step_;
+  std::shared_ptr<const PackReader> reader_;  // of the record looked at last
+  LruCache<Ordinal, std::shared_ptr<const Bytes>> decoded_;
+  std::unordered_set<Ordinal> copied_, proven_;
+  std::vector<PackContents> made_;
+  std::uint64_t bytes_written_ = 0;
+};
+
+}  // namespace bygone::store

@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/prune.h"
+
+#include <filesystem>
+#include <set>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "store/chunk_store.h"
+#include "store/condemned.h"
+#include "store/index.h"
+#include "store/locks.h"
+#include "store/session.h"
+#include "store/verify.h"
+#include "tests/support/damage.h"
+#include "tests/support/delta_pack.h"
+#include "tests/support/expect.h"
+#include "tests/support/memory_tree.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::store {
+namespace {
+
+namespace filesystem = std::filesystem;
+using test::MemoryTree;
+using test::value_of;
+
+const std::atomic<bool> kGoOn{false};
+constexpr PruneOptions kAll{.spare_orphans = std::chrono::seconds(0)};
+
+class PruneTest : public testing::Test {
+ protected:
+  PruneTest() : repository_(test::new_repository(path_)) {}
+
+  Snapshot back_up(const MemoryTree& tree, const std::string& source = "db") {
+    return value_of(
+        test::back_up(*repository_, tree, {.source = source, .instant = ++instant_ * kSecond}));
+  }
+  void forget(const Snapshot& snapshot) {
+    filesystem::remove(path_ + "/snapshots/" + snapshot.id.hex());
+  }
+  void trash(const Snapshot& snapshot) {
+    filesystem::rename(path_ + "/snapshots/" + snapshot.id.hex(),
+                       path_ + "/trash/" + snapshot.id.hex());
+  }
+  Result<PruneReport> prune(const PruneOptions& options = kAll) {
+    return store::prune(*repository_, options, {}, kGoOn);
+  }
+  std::set<PackId> packs() {
+    const auto list = value_of(repository_->chunks().list_packs());
+    return {list.begin(), list.end()};
+  }
+  std::uint64_t disk_bytes() {
+    std::uint64_t bytes = 0;
+    for (const auto& each : filesystem::recursive_directory_iterator(path_ + "/packs")) {
+      if (each.is_regular_file()) bytes += each.file_size();
+    }
+    return bytes;
+  }
+  // In a repository opened anew, so that no cache answers.
+  void expect_whole(const std::vector<std::pair<Snapshot, MemoryTree>>& all) {
+    const auto fresh = test::reopen(path_, folder_ / "fresh-index");
+    for (const auto& [snapshot, tree] : all) {
+      const auto read = test::read_back(*fresh, snapshot);
+      ASSERT_OK(read);
+      EXPECT_TRUE(*read == tree);
+    }
+    for (const std::string& line :
+         value_of(verify(*fresh, {.read_data_percent = 100}, {}, kGoOn)).damage) {
+      // forget() here takes records away without saying so.
+      if (line.find("the snapshot before it") == std::string::npos) ADD_FAILURE() << line;
+    }
+    filesystem::remove_all(folder_ / "fresh-index");
+  }
+  std::vector<std::uint64_t> lists() {
+    return value_of(condemned_generations(system_files(), path_));
+  }
+
+  test::TempFolder folder_;
+  const std::string path_ = folder_ / "repo";
+  std::unique_ptr<Repository> repository_;
+  Nanoseconds instant_ = 1'710'000'000;
+  const MemoryTree one_ = {{"a", test::noise(400'000, 1)}, {"b", test::noise(200'000, 2)}};
+  const MemoryTree two_ = {{"a", test::noise(400'000, 3)}, {"b", test::noise(200'000, 2)}};
+};
+
+TEST_F(PruneTest, OfWhatIsAllLiveDeletesNothing) {
+  const Snapshot one = back_up(one_);
+  const auto before = packs();
+  const PruneReport report = value_of(prune());
+  EXPECT_EQ(report.packs_deleted, 0u);
+  EXPECT_EQ(packs(), before);
+  EXPECT_TRUE(lists().empty());
+  expect_whole({{one, one_}});
+}
+
+TEST_F(PruneTest, DropsWhatNoSnapshotReaches) {
+  const Snapshot one = back_up(one_);
+  const Snapshot app = back_up({{"x", test::noise(90'000, 9)}}, "app");
+  forget(one);
+  const std::uint64_t before = disk_bytes();
+  const PruneReport report = value_of(prune());
+  EXPECT_GT(report.bytes_deleted, 600'000u);
+  EXPECT_EQ(disk_bytes(), before - report.bytes_deleted + report.bytes_written);
+  EXPECT_LT(disk_bytes(), 120'000u);
+  expect_whole({{app, {{"x", test::noise(90'000, 9)}}}});
+}
+
+TEST_F(PruneTest, CopiesWhatLivesOutOfAPackThatIsMostlyDead) {
+  const Snapshot one = back_up(one_);
+  const Snapshot two = back_up(two_);
+  forget(one);
+  const std::uint64_t before = disk_bytes();
+  const PruneReport report = value_of(prune());
+  EXPECT_GT(report.packs_rewritten, 0u);
+  EXPECT_GT(report.records_copied, 0u);
+  EXPECT_EQ(disk_bytes(), before - report.bytes_deleted + report.bytes_written);
+  EXPECT_LT(disk_bytes(), 700'000u);
+  expect_whole({{two, two_}});
+  // The same process reads on, and finds everything again for the next backup.
+  EXPECT_TRUE(value_of(test::read_back(*repository_, two)) == two_);
+  EXPECT_EQ(back_up(two_, "app").added_bytes, 0u);
+}
+
+TEST_F(PruneTest, IsDoneAfterOneRun) {
+  back_up(one_);
+  const Snapshot two = back_up(two_);
+  forget(value_of(repository_->snapshots())[0]);
+  value_of(prune());
+  const auto after = packs();
+  const PruneReport again = value_of(prune());
+  EXPECT_EQ(again.packs_deleted, 0u);
+  EXPECT_EQ(packs(), after);
+  expect_whole({{two, two_}});
+}
+
+TEST_F(PruneTest, AnnouncesExactlyWhatItFrees) {
+  const Snapshot one = back_up(one_);
+  const Snapshot two = back_up(two_);
+  const Snapshot old = back_up({{"old", test::noise(300'000, 5)}}, "app");
+  forget(one);
+  trash(old);
+  PruneOptions options = kAll;
+  for (const bool empty : {false, true}) {
+    SCOPED_TRACE(empty);
+    options.empty_trash = empty;
+    options.dry_run = true;
+    const auto untouched = packs();
+    const PruneReport said = value_of(prune(options));
+    EXPECT_EQ(packs(), untouched);
+    EXPECT_EQ(said.trash_kept, empty ? 0u : 1u);
+    EXPECT_EQ(said.trash_bytes > 300'000u, !empty);
+    const std::uint64_t before = disk_bytes();
+    options.dry_run = false;
+    const PruneReport done = value_of(prune(options));
+    EXPECT_EQ(done.bytes_deleted, said.bytes_deleted);
+    EXPECT_EQ(done.bytes_written, said.bytes_written);
+    EXPECT_EQ(done.trash_removed, said.trash_removed);
+    EXPECT_EQ(before - disk_bytes(), said.bytes_deleted - said.bytes_written);
+  }
+  expect_whole({{two, two_}});
+}
+
+TEST_F(PruneTest, MergesSmallPacksInTheOrderOfPaths) {
+  MemoryTree tree;
+  for (int i = 9; i > 0; --i) {
+    tree[std::to_string(i)] = test::noise(70'000, static_cast<std::uint64_t>(i));
+    back_up(tree);
+  }
+  const auto all = value_of(repository_->snapshots());
+  value_of(prune());
+  EXPECT_EQ(packs().size(), 2u);  // data and pages
+  for (const PackId& id : packs()) {
+    const auto pack = value_of(repository_->chunks().pack(id));
+    if (pack->kind() != ChunkKind::data) continue;
+    ASSERT_EQ(pack->records().size(), 9u);
+    for (std::uint64_t i = 0; i < 9; ++i) {
+      EXPECT_EQ(pack->records()[i].id,
+                repository_->keys().chunk_id(ChunkKind::data, test::noise(70'000, i + 1)));
+    }
+  }
+  expect_whole({{all.back(), tree}});
+}
+
+TEST_F(PruneTest, SparesYoungPacksThatNothingEverReached) {
+  test::write_pack(*repository_, {{.raw = test::noise(100'000, 1)}});
+  const PruneReport spared = value_of(prune({}));
+  EXPECT_EQ(spared.packs_deleted, 0u);
+  EXPECT_EQ(spared.spared_packs, 1u);
+  EXPECT_GT(spared.spared_bytes, 100'000u);
+  const Nanoseconds later = system_now() + Nanoseconds{8 * 86'400} * kSecond;
+  EXPECT_EQ(value_of(prune({.now = later})).packs_deleted, 1u);
+  EXPECT_TRUE(packs().empty());
+}
+
+TEST_F(PruneTest, KeepsWhatTheTrashReachesUntilItIsEmptied) {
+  const Snapshot one = back_up(one_);
+  trash(one);
+  const PruneReport kept = value_of(prune());
+  EXPECT_EQ(kept.packs_deleted, 0u);
+  EXPECT_GT(kept.trash_bytes, 600'000u);
+  // Young as they are: they are no orphans, a snapshot has reached them.
+  const PruneReport emptied = value_of(prune({.empty_trash = true}));
+  EXPECT_EQ(emptied.trash_removed, 1u);
+  EXPECT_TRUE(packs().empty());
+}
+
+TEST_F(PruneTest, WaitsForASessionThatBeganBeforeAndKeepsWhatItFound) {
+  const Snapshot one = back_up(one_);
+  forget(one);
+  auto session = value_of(Session::begin(*repository_, Compression::fastest));
+  const PruneReport waiting = value_of(prune());
+  EXPECT_EQ(waiting.packs_deleted, 0u);
+  EXPECT_GT(waiting.waiting_bytes, 600'000u);
+  EXPECT_EQ(waiting.waiting_for, std::vector<int>{::getpid()});
+  // It deduplicates against packs that are condemned by now.
+  const Snapshot late = value_of(test::back_up(*session, one_, {.source = "late"}));
+  EXPECT_LT(late.added_bytes, 100'000u);
+  // A session that begins now does not.
+  const Snapshot after = back_up({{"a", one_.at("a")}}, "after");
+  EXPECT_GT(after.added_bytes, 400'000u);
+  EXPECT_GT(value_of(prune()).waiting_bytes, 0u);
+  session.reset();
+  const PruneReport done = value_of(prune());
+  EXPECT_EQ(done.waiting_packs, 0u);
+  EXPECT_GT(done.taken_back, 0u);
+  expect_whole({{late, one_}, {after, {{"a", one_.at("a")}}}});
+}
+
+// A record that stood between a condemned pack and its deletion is not simply taken away: a
+// session that builds on it fails rather than commit a hole.
+TEST_F(PruneTest, ASessionWhoseParentIsRemovedForGoodDoesNotCommit) {
+  const Snapshot parent = back_up(one_);
+  const auto session = value_of(Session::begin(*repository_, Compression::fastest));
+  auto source = value_of(session->claim(parent.kind, parent.host_id, parent.host, parent.name));
+  ASSERT_TRUE(source.parent.has_value());
+  trash(parent);
+  EXPECT_OK(session->commit(source, parent));
+  source.parent = parent;
+  filesystem::remove(path_ + "/trash/" + parent.id.hex());
+  EXPECT_CODE(Code::busy, session->commit(source, parent));
+}
+
+TEST_F(PruneTest, AnInterruptedRunIsFinishedByTheNext) {
+  const Snapshot one = back_up(one_);
+  const Snapshot two = back_up(two_);
+  const auto before = packs();
+  forget(one);
+  std::vector<PackId> some(before.begin(), before.end());
+  value_of(write_condemned(system_files(), repository_->keys(), path_, {5, some}));
+  const PruneReport report = value_of(prune());
+  EXPECT_GT(report.taken_back, 0u);
+  EXPECT_EQ(lists().back(), report.packs_rewritten > 0 ? 6u : 5u);
+  expect_whole({{two, two_}});
+}
+
+TEST_F(PruneTest, NumbersOfListsNeverRepeat) {
+  std::uint64_t last = 0;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    forget(back_up({{"x", test::noise(90'000, 50 + i)}}));
+    value_of(prune());
+    ASSERT_EQ(lists().size(), 1u);
+    EXPECT_GT(lists()[0], last);
+    last = lists()[0];
+    EXPECT_TRUE(value_of(condemned_packs(system_files(), repository_->keys(), path_)).empty());
+  }
+}
+
+TEST_F(PruneTest, MendsAListThatDoesNotProveItself) {
+  const Snapshot one = back_up(one_);
+  const auto all = packs();
+  value_of(write_condemned(system_files(), repository_->keys(), path_,
+                           {4, std::vector<PackId>(all.begin(), all.end())}));
+  test::flip_bit(path_ + "/condemned/4", 50);
+  value_of(prune());
+  EXPECT_EQ(packs(), all);
+  EXPECT_TRUE(
+      value_of(read_condemned(system_files(), repository_->keys(), path_, 4)).packs.empty());
+  expect_whole({{one, one_}});
+}
+
+TEST_F(PruneTest, RefusesWhenAnythingReachableCannotBeRead) {
+  const Snapshot one = back_up(one_);
+  const Snapshot two = back_up(two_);
+  forget(one);
+  const std::string record = path_ + "/snapshots/" + two.id.hex();
+  const Bytes sealed = test::read_whole(record);
+  test::flip_bit(record, 100);
+  repository_ = test::reopen(path_, folder_ / "other-index");
+  const auto before = packs();
+  EXPECT_CODE(Code::corrupt, prune());
+  test::write_whole(record, sealed);
+  // A note that cannot be read may be a pin.
+  const std::string note = path_ + "/notes/" + std::string(32, 'a');
+  test::write_whole(note, {});
+  EXPECT_CODE(Code::corrupt, prune());
+  filesystem::remove(note);
+  // In the trash as well.
+  filesystem::rename(record, path_ + "/trash/" + two.id.hex());
+  test::flip_bit(path_ + "/trash/" + two.id.hex(), 100);
+  EXPECT_CODE(Code::corrupt, prune());
+  EXPECT_EQ(packs(), before);
+  // What is about to leave the trash is not needed.
+  EXPECT_OK(prune({.empty_trash = true, .spare_orphans = std::chrono::seconds(0)}));
+}
+
+TEST_F(PruneTest, RefusesWhenAPackThatIsNeededIsDamagedOrGone) {
+  const Snapshot one = back_up(one_);
+  const auto needed = packs();
+  forget(back_up({{"x", test::noise(200'000, 70)}}, "app"));
+  filesystem::copy(path_, folder_ / "whole", filesystem::copy_options::recursive);
+  const auto all = packs();
+  for (const PackId& pack : all) {
+    for (const bool gone : {false, true}) {
+      const std::string path = pack_path(path_, pack);
+      if (gone) {
+        filesystem::remove(path);
+      } else {
+        test::flip_bit(path, -10);
+      }
+      repository_ = test::reopen(path_);
+      const auto before = packs();
+      const auto pruned = prune();
+      if (needed.contains(pack)) {
+        ASSERT_TRUE(test::fails_with(Code::corrupt, pruned));
+        EXPECT_NE(pruned.error().message.find("hint: "), std::string::npos);
+        EXPECT_EQ(packs(), before);
+      } else {
+        ASSERT_OK(pruned);
+        EXPECT_EQ(pruned->warnings.size(), gone ? 0u : 1u);
+        EXPECT_EQ(packs().contains(pack), !gone) << "what cannot be read is left alone";
+      }
+      repository_.reset();
+      filesystem::remove_all(path_);
+      filesystem::copy(folder_ / "whole", path_, filesystem::copy_options::recursive);
+    }
+  }
+  expect_whole({{one, one_}});
+}
+
+TEST_F(PruneTest, OneAtATime) {
+  const Fd other = value_of(system_files().open(path_ + "/locks/prune", O_RDWR | O_CREAT, 0600));
+  ASSERT_TRUE(value_of(system_files().try_lock(other, Lock::exclusive)));
+  EXPECT_CODE(Code::busy, prune());
+}
+
+TEST_F(PruneTest, BelievesNoIndex) {
+  const Snapshot one = back_up(one_);
+  const Snapshot two = back_up(two_);
+  forget(one);
+  // Every row names another chunk of another pack.
+  std::vector<PackContents> wrong;
+  std::vector<ChunkId> ids;
+  for (const PackId& id : packs()) {
+    for (const Record& r : value_of(repository_->chunks().pack(id))->records()) ids.push_back(r.id);
+  }
+  for (const PackId& id : packs()) {
+    std::rotate(ids.begin(), ids.begin() + 1, ids.end());
+    wrong.push_back({.pack = id, .chunks = ids});
+  }
+  value_of(repository_->index().insert(wrong));
+  value_of(prune());
+  expect_whole({{two, two_}});
+}
+
+TEST_F(PruneTest, RowsOfWhatIsGoneLeaveTheIndex) {
+  const Snapshot one = back_up(one_);
+  const Snapshot two = back_up(two_);
+  forget(one);
+  value_of(prune());
+  std::uint64_t records = 0;
+  for (const PackId& id : packs()) {
+    records += value_of(repository_->chunks().pack(id))->records().size();
+  }
+  EXPECT_EQ(value_of(repository_->index().chunk_count()), records);
+  EXPECT_EQ(value_of(repository_->index().packs()).size(), packs().size());
+}
+
+TEST_F(PruneTest, LeftoversOfDeadWritersGo) {
+  test::write_whole(path_ + "/tmp/pack-0123", test::noise(1000, 1));
+  value_of(prune());
+  EXPECT_TRUE(filesystem::is_empty(path_ + "/tmp"));
+}
+
+// The traps of deltas, as garbage collection sees them.
+class PruneDeltas : public PruneTest {
+ protected:
+  const Bytes plain_ = test::noise(90'000, 20);
+  Bytes changed(std::size_t at) const {
+    Bytes next = plain_;
+    next[at] ^= 0xff;
+    return next;
+  }
+  Snapshot snapshot_of(const Bytes& bytes, const std::string& source = "db") {
+    return back_up({{"f", bytes}}, source);
+  }
+};
+
+// Trap 1: what is condemned and stored again stands twice; the copy that stays is the base.
+TEST_F(PruneDeltas, ABaseThatWasCondemnedAndStoredAgainIsKeptOnce) {
+  const PackId old = test::write_pack(*repository_, {{.raw = plain_}});
+  value_of(write_condemned(system_files(), repository_->keys(), path_, {1, {old}}));
+  const Snapshot again = snapshot_of(plain_);  // stores it once more
+  test::write_pack(*repository_, {{.raw = changed(5), .base = plain_, .depth = 1}});
+  const Snapshot delta = snapshot_of(changed(5), "app");
+  EXPECT_LT(delta.added_bytes, 10'000u);
+  forget(again);
+  const PruneReport report = value_of(prune());
+  EXPECT_FALSE(packs().contains(old));
+  EXPECT_EQ(report.taken_back, 0u);
+  expect_whole({{delta, {{"f", changed(5)}}}});
+}
+
+// The same when nobody stored it again: the delta's base is all that keeps the condemned pack.
+TEST_F(PruneDeltas, ACondemnedPackWithTheOnlyBaseOfALiveDeltaStays) {
+  const PackId old = test::write_pack(*repository_, {{.raw = plain_}});
+  test::write_pack(*repository_, {{.raw = changed(5), .base = plain_, .depth = 1}});
+  const Snapshot delta = snapshot_of(changed(5));
+  value_of(write_condemned(system_files(), repository_->keys(), path_, {1, {old}}));
+  EXPECT_EQ(value_of(prune({.max_dead_percent = 100})).taken_back, 1u);
+  expect_whole({{delta, {{"f", changed(5)}}}});
+}
+
+// Trap 2: two sessions stored two chunks crosswise, each as a delta on the other. Keeping the two
+// small records would make a cycle.
+TEST_F(PruneDeltas, OfACycleOfSmallRecordsThePlainOnesAreKept) {
+  const Bytes x = plain_;
+  const Bytes y = changed(7);
+  test::write_pack(*repository_, {{.raw = y}, {.raw = x, .base = y, .depth = 1}});
+  test::write_pack(*repository_, {{.raw = x}, {.raw = y, .base = x, .depth = 1}});
+  const Snapshot both = back_up({{"x", x}, {"y", y}});
+  value_of(prune());
+  std::size_t records = 0;
+  for (const PackId& id : packs()) {
+    const auto pack = value_of(repository_->chunks().pack(id));
+    if (pack->kind() != ChunkKind::data) continue;
+    for (const Record& record : pack->records()) {
+      EXPECT_FALSE(record.base.has_value());
+      ++records;
+    }
+  }
+  EXPECT_EQ(records, 2u);
+  expect_whole({{both, {{"x", x}, {"y", y}}}});
+}
+
+TEST_F(PruneDeltas, ACycleWithoutAPlainRecordIsNoCopy) {
+  const Bytes x = plain_;
+  const Bytes y = changed(7);
+  const Snapshot both = back_up({{"x", x}, {"y", y}});
+  const auto whole = packs();
+  test::write_pack(*repository_, {{.raw = x, .base = y, .depth = 1}});
+  test::write_pack(*repository_, {{.raw = y, .base = x, .depth = 1}});
+  for (const PackId& id : whole) {
+    const auto pack = value_of(repository_->chunks().pack(id));
+    if (pack->kind() == ChunkKind::data) filesystem::remove(pack_path(path_, id));
+  }
+  repository_ = test::reopen(path_);
+  EXPECT_CODE(Code::corrupt, prune());
+}
+
+// Trap 3: a delta whose base never reached the disk is no copy, and goes as an orphan.
+TEST_F(PruneDeltas, ADeltaWithoutItsBaseKeepsNothingAlive) {
+  const PackId lost =
+      test::write_pack(*repository_, {{.raw = changed(5), .base = plain_, .depth = 1}});
+  const Snapshot one = snapshot_of(changed(5));
+  EXPECT_GT(one.added_bytes, 90'000u);
+  value_of(prune());
+  EXPECT_FALSE(packs().contains(lost));
+  expect_whole({{one, {{"f", changed(5)}}}});
+}
+
+TEST_F(PruneDeltas, BasesLiveAsLongAsADeltaNeedsThem) {
+  const Bytes middle = changed(5);
+  Bytes top = middle;
+  top[80'000] ^= 1;
+  const Snapshot first = snapshot_of(plain_);
+  test::write_pack(*repository_, {{.raw = middle, .base = plain_, .depth = 1}});
+  test::write_pack(*repository_, {{.raw = top, .base = middle, .depth = 2}});
+  const Snapshot last = snapshot_of(top, "app");
+  forget(first);
+  value_of(prune());
+  expect_whole({{last, {{"f", top}}}});
+  const auto survey = value_of(Survey::make(*repository_, {}, {}, {}, kGoOn));
+  RecordBytes bytes;
+  for (const PackUse& use : value_of(survey->measure())) bytes += use.bytes;
+  EXPECT_GT(bytes.bases, 90'000u);
+  EXPECT_EQ(bytes.dead, 0u);
+  forget(last);
+  value_of(prune());
+  EXPECT_TRUE(packs().empty());
+}
+
+// Of equal records one goes: the other one must be sound, and not only say so in a footer.
+TEST_F(PruneDeltas, RefusesToDropACopyOfARecordThatDoesNotDecode) {
+  const Snapshot one = snapshot_of(plain_);
+  const PackId copy = test::write_pack(*repository_, {{.raw = plain_}});
+  for (const PackId& id : packs()) {
+    const auto pack = value_of(repository_->chunks().pack(id));
+    if (pack->kind() != ChunkKind::data || id == copy) continue;
+    for (const Record& record : pack->records()) {
+      if (record.raw_size == plain_.size()) {
+        test::flip_bit(pack_path(path_, id), static_cast<std::int64_t>(record.offset + 300));
+      }
+    }
+  }
+  repository_ = test::reopen(path_);
+  const auto pruned = prune();
+  if (pruned) {
+    // The sound copy was the one to stay.
+    EXPECT_TRUE(value_of(test::read_back(*repository_, one)) == (MemoryTree{{"f", plain_}}));
+  } else {
+    EXPECT_EQ(pruned.error().code, Code::corrupt);
+    EXPECT_TRUE(packs().contains(copy));
+  }
+}
+
+}  // namespace
+}  // namespace bygone::store
