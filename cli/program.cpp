@@ -24,6 +24,8 @@ const std::vector<Command>& commands() {
       {"mount", "Look", "show all snapshots as folders", add_mount},
       {"umount", "Look", "take such a mount away", add_umount},
       {"restore", "Bring back", "copy a snapshot, or a part of one, to a folder", add_restore},
+      {"prune", "Look after", "free the space of what no snapshot needs", add_prune},
+      {"stats", "Look after", "say what the repository holds, in figures", add_stats},
       {"verify", "Look after", "prove that everything is there and undamaged", add_verify},
       {"repair", "Look after", "mend what can be mended", add_repair},
       {"key", "Look after", "list, add, remove and rotate passphrases and key files", add_key},
