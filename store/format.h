@@ -8,6 +8,9 @@
 
 namespace bygone::store {
 
+// Section 1: layout.
+inline constexpr std::uint64_t kReserveBytes = 8u << 20;
+
 // Section 2: config.
 inline constexpr char kConfigMagic[] = "BYGONE\r\n";  // 8 bytes; shows text-mode damage
 inline constexpr std::uint16_t kFormatVersion = 1;
@@ -87,6 +90,7 @@ inline constexpr std::size_t kMaxXattrSet = 1u << 20;
 inline constexpr std::size_t kObjectPad = 256;
 inline constexpr std::size_t kMaxObjectBytes = 16u << 20;
 inline constexpr std::size_t kMaxNoteKey = 1024;
+inline constexpr std::size_t kMaxTagBytes = 1000;  // with its prefix it is a key
 inline constexpr std::size_t kMaxNoteValue = 64u << 10;
 inline constexpr std::size_t kMaxNoteFile = 128u << 10;
 inline constexpr std::size_t kMaxNotes = 1u << 18;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/locks.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <set>
@@ -9,7 +10,9 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "store/base/bytes.h"
 #include "store/condemned.h"
 
 namespace bygone::store {
@@ -17,6 +20,25 @@ namespace {
 
 constexpr std::chrono::seconds kNamesPatience{30};
 constexpr std::chrono::milliseconds kNamesPause{2};
+constexpr std::size_t kHolderBytes = 256;
+
+std::string own_text(std::string_view purpose) {
+  char host[256] = {};
+  const bool named = ::gethostname(host, sizeof host - 1) == 0;
+  std::string text = "process " + std::to_string(::getpid()) + " on " +
+                     (named ? std::string(host) : "this host") + " (" + std::string(purpose) + ")";
+  text.resize(std::min(text.size(), kHolderBytes - 1));
+  return text;
+}
+
+// Who says in the file to hold it; empty when nobody does.
+std::string holder(Files& files, const Fd& fd) {
+  Bytes text(kHolderBytes);
+  const auto read = files.read_at(fd, text, 0);
+  if (!read) return {};
+  text.resize(*read);
+  return printable(as_text(text).substr(0, as_text(text).find('\0')));
+}
 
 Result<std::uint64_t> newest_generation(Files& files, const std::string& repository) {
   const auto generations = TRY(condemned_generations(files, repository));
@@ -48,11 +70,22 @@ Result<Fd> lock_generation(Files& files, const std::string& repository) {
 }
 
 Result<Fd> lock_prune(Files& files, const std::string& repository) {
-  Fd lock = TRY(files.open(repository + "/locks/prune", O_RDWR | O_CREAT, 0600));
+  return lock_exclusively(files, repository + "/locks/prune", "prune, repair or change of keys",
+                          "another prune, repair or change of keys is running",
+                          "try again later");
+}
+
+Result<Fd> lock_exclusively(Files& files, const std::string& path, std::string_view purpose,
+                            const std::string& what, const std::string& hint) {
+  Fd lock = TRY(files.open(path, O_RDWR | O_CREAT, 0600));
   if (!TRY(files.try_lock(lock, Lock::exclusive))) {
-    return Error{Code::busy, 0,
-                 "another prune, repair or change of keys is running; hint: try again later"};
+    const std::string who = holder(files, lock);
+    return Error{Code::busy, 0, what + (who.empty() ? "" : ": " + who) + "; hint: " + hint};
   }
+  std::string text = own_text(purpose);
+  text.resize(kHolderBytes);
+  // A full disk must not keep anybody from a lock.
+  ignore(files.write_at(lock, as_bytes(text), 0), "it is information for people");
   return lock;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "store/base/files.h"
@@ -21,6 +22,15 @@ namespace bygone::store {
 // Takes the exclusive lock of prune, repair and key changes: one of them at a time.
 // Errors: busy while another one runs; those of the file system.
 [[nodiscard]] Result<Fd> lock_prune(Files& files, const std::string& repository);
+
+// Takes the exclusive lock on the file at `path` without waiting, and leaves in it who holds it:
+// process, host and `purpose` (a word that gives nothing away, for the text is not sealed). That
+// text is information only; the kernel holds the lock. Errors: busy, beginning with `what`
+// ("another backup of db is running"), naming the holder and ending with `hint`; those of the file
+// system.
+[[nodiscard]] Result<Fd> lock_exclusively(Files& files, const std::string& path,
+                                          std::string_view purpose, const std::string& what,
+                                          const std::string& hint);
 
 // Takes the exclusive lock of every generation before `newest`, whose list is durable already:
 // once it is held, no session is left that has not seen that list. Nothing when somebody holds one

@@ -20,8 +20,6 @@
 namespace bygone::store {
 namespace {
 
-constexpr std::uint64_t kReserveBytes = 8u << 20;
-
 std::string user_cache_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') {
     return cache;
@@ -202,51 +200,28 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
 
 Repository::~Repository() = default;
 
-Result<std::vector<SnapshotId>> Repository::snapshot_ids() {
+namespace {
+
+Result<std::vector<SnapshotId>> ids_in(Files& files, const std::string& folder) {
   std::vector<SnapshotId> ids;
-  for (const std::string& name : TRY(files_->list(path_ + "/snapshots"))) {
+  for (const std::string& name : TRY(files.list(folder))) {
     if (const auto id = SnapshotId::from_hex_text(name)) ids.push_back(*id);
   }
   return ids;
 }
 
-Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
-  const std::string name = id.hex();
-  const auto decode = [&](ByteView sealed) -> Result<Snapshot> {
-    const Bytes content = TRY(keys_->unseal_object(ObjectKind::snapshot, name, sealed));
-    if (keys_->snapshot_id(content) != id) {
-      return Error{Code::corrupt, 0, "snapshot " + name + " is not the one that it is named"};
-    }
-    Snapshot snapshot = TRY(decode_snapshot(content));
-    snapshot.id = id;
-    return snapshot;
-  };
-  const std::string path = path_ + "/snapshots/" + name;
-  const auto kept = index_->snapshot(id);
-  if (kept && *kept) {
-    // The folder says what is committed; the index only saves reading the file.
-    if (auto info = files_->info(path); !info) {
-      return std::move(info).error().with("snapshot " + name);
-    }
-    auto snapshot = decode(**kept);
-    if (snapshot) return snapshot;  // else the index lies: the file decides
-  }
-  auto sealed = read_file(*files_, path, kMaxObjectBytes);
-  if (!sealed) return std::move(sealed).error().with("snapshot " + name);
-  auto snapshot = decode(*sealed);
-  if (!snapshot) return std::move(snapshot).error().with("snapshot " + path);
-  if (auto put = index_->keep_snapshot(id, *sealed); !put) log::info(put.error().message);
-  return snapshot;
-}
-
-Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* damaged) {
+// The records of `ids`, in order of time. One that vanished since the listing is left out.
+Result<std::vector<Snapshot>> read_all(
+    const std::vector<SnapshotId>& ids,
+    const std::function<Result<Snapshot>(const SnapshotId&)>& read,
+    std::vector<std::string>* damaged) {
   std::vector<Snapshot> all;
-  for (const SnapshotId& id : TRY(snapshot_ids())) {
-    auto snapshot = this->snapshot(id);
+  for (const SnapshotId& id : ids) {
+    auto snapshot = read(id);
     if (snapshot) {
       all.push_back(std::move(snapshot).value());
     } else if (snapshot.error().code == Code::not_found) {
-      continue;  // forgotten since the listing
+      continue;
     } else if (damaged != nullptr) {
       damaged->push_back(snapshot.error().message);
     } else {
@@ -258,6 +233,72 @@ Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* da
            std::tie(b.display_name, b.instant, b.sequence, b.id);
   });
   return all;
+}
+
+}  // namespace
+
+Result<std::vector<SnapshotId>> Repository::snapshot_ids() {
+  return ids_in(*files_, path_ + "/snapshots");
+}
+
+Result<Snapshot> Repository::decode_record(const SnapshotId& id, ByteView sealed) {
+  const std::string name = id.hex();
+  const Bytes content = TRY(keys_->unseal_object(ObjectKind::snapshot, name, sealed));
+  if (keys_->snapshot_id(content) != id) {
+    return Error{Code::corrupt, 0, "snapshot " + name + " is not the one that it is named"};
+  }
+  Snapshot snapshot = TRY(decode_snapshot(content));
+  snapshot.id = id;
+  return snapshot;
+}
+
+Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
+  const std::string name = id.hex();
+  const std::string path = path_ + "/snapshots/" + name;
+  const auto kept = index_->snapshot(id);
+  if (kept && *kept) {
+    // The folder says what is committed; the index only saves reading the file.
+    if (auto info = files_->info(path); !info) {
+      return std::move(info).error().with("snapshot " + name);
+    }
+    auto snapshot = decode_record(id, **kept);
+    if (snapshot) return snapshot;  // else the index lies: the file decides
+  }
+  auto sealed = read_file(*files_, path, kMaxObjectBytes);
+  if (!sealed) return std::move(sealed).error().with("snapshot " + name);
+  auto snapshot = decode_record(id, *sealed);
+  if (!snapshot) return std::move(snapshot).error().with("snapshot " + path);
+  if (auto put = index_->keep_snapshot(id, *sealed); !put) log::info(put.error().message);
+  return snapshot;
+}
+
+Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* damaged) {
+  return read_all(
+      TRY(snapshot_ids()), [this](const SnapshotId& id) { return snapshot(id); }, damaged);
+}
+
+Result<std::vector<SnapshotId>> Repository::trashed_ids() {
+  std::vector<SnapshotId> ids = TRY(ids_in(*files_, path_ + "/trash"));
+  // A move that the power interrupted may leave a record in both: then it was not forgotten.
+  std::vector<SnapshotId> live = TRY(snapshot_ids());
+  std::sort(live.begin(), live.end());
+  std::erase_if(
+      ids, [&](const SnapshotId& id) { return std::binary_search(live.begin(), live.end(), id); });
+  return ids;
+}
+
+Result<Snapshot> Repository::trashed_snapshot(const SnapshotId& id) {
+  const std::string path = path_ + "/trash/" + id.hex();
+  auto sealed = read_file(*files_, path, kMaxObjectBytes);
+  if (!sealed) return std::move(sealed).error().with("snapshot " + path);
+  auto snapshot = decode_record(id, *sealed);
+  if (!snapshot) return std::move(snapshot).error().with("snapshot " + path);
+  return snapshot;
+}
+
+Result<std::vector<Snapshot>> Repository::trashed_snapshots(std::vector<std::string>* damaged) {
+  return read_all(
+      TRY(trashed_ids()), [this](const SnapshotId& id) { return trashed_snapshot(id); }, damaged);
 }
 
 }  // namespace bygone::store

@@ -63,10 +63,16 @@ class Repository {
   // Every committed snapshot by (display name, instant, sequence). A record that is damaged is
   // left out and named in `damaged` when given, else an error.
   Result<std::vector<Snapshot>> snapshots(std::vector<std::string>* damaged = nullptr);
+  // The same for those that were forgotten and stand in `trash/` until they expire. What is in
+  // both folders counts as not forgotten.
+  Result<std::vector<SnapshotId>> trashed_ids();
+  Result<Snapshot> trashed_snapshot(const SnapshotId& id);
+  Result<std::vector<Snapshot>> trashed_snapshots(std::vector<std::string>* damaged = nullptr);
 
  private:
   friend class Session;
   Repository() = default;
+  Result<Snapshot> decode_record(const SnapshotId& id, ByteView sealed);
 
   std::string path_;
   RepositoryId id_;

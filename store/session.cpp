@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <set>
 
-#include <fcntl.h>
-
 #include "store/base/codec.h"
 #include "store/base/log.h"
 #include "store/chunk_store.h"
@@ -14,6 +12,7 @@
 #include "store/index.h"
 #include "store/locks.h"
 #include "store/notes.h"
+#include "store/reserve.h"
 #include "store/temp_file.h"
 #include "store/zone.h"
 
@@ -38,6 +37,7 @@ Result<std::unique_ptr<Session>> Session::begin(Repository& repository, Compress
   std::unique_ptr<Session> session(new Session(repository, compression));
   session->generation_lock_ = TRY(lock_generation(repository.files(), repository.path()));
   TRY(clean_temp_folder(repository.files(), repository.path() + "/tmp"));
+  renew_reserve(repository.files(), repository.path());
   TRY(session->list_packs());
   session->finisher_ = std::thread([raw = session.get()] { raw->finish_packs(); });
   return session;
@@ -142,16 +142,31 @@ Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id
   const std::string lock_path =
       repository_.path() + "/locks/source/" +
       to_hex(repository_.keys().name_tag("bygone.source", as_bytes(lock_key)));
-  source.lock = TRY(files.open(lock_path, O_RDWR | O_CREAT, 0600));
-  if (!TRY(files.try_lock(source.lock, Lock::exclusive))) {
-    return Error{Code::busy, 0, "another backup of " + printable(name) + " is running"};
+  source.lock = TRY(lock_exclusively(files, lock_path, "backup",
+                                     "another backup of " + printable(name) + " is running",
+                                     "--retry-lock 5m waits for it"));
+  TRY(read_history(source, kind, host_id, host, name));
+  return source;
+}
+
+// Forgotten records count for everything but the parent: numbers and listed names are never given
+// twice, so that one can come back from the trash.
+Result<void> Session::read_history(ClaimedSource& source, SourceKind kind,
+                                   const std::string& host_id, const std::string& host,
+                                   const std::string& name) {
+  std::vector<std::string> damaged;
+  std::vector<Snapshot> live, trashed;
+  {
+    const Fd names = TRY(lock_names(repository_.files(), repository_.path(), Lock::shared));
+    live = TRY(repository_.snapshots(&damaged));
+    trashed = TRY(repository_.trashed_snapshots(&damaged));
   }
   std::set<std::string> taken;  // by sources of other hosts
-  std::vector<std::string> damaged;
-  for (Snapshot& snapshot : TRY(repository_.snapshots(&damaged))) {
+  std::optional<Snapshot> newest;
+  const auto take = [&](Snapshot& snapshot, bool is_live) -> Result<void> {
     if (snapshot.name != name || snapshot.host_id != host_id) {
       taken.insert(std::move(snapshot.display_name));
-      continue;
+      return {};
     }
     if (snapshot.kind != kind) {
       return Error{Code::invalid, 0,
@@ -159,18 +174,25 @@ Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id
                        " here already; hint: give this " + to_text(kind) + " another name"};
     }
     source.listed_names.push_back(snapshot.listed_name);
+    if (!newest || snapshot.sequence > newest->sequence) newest = snapshot;
+    if (!is_live) return {};
     if (!source.parent || snapshot.sequence > source.parent->sequence) {
       source.parent = std::move(snapshot);
     }
-  }
+    return {};
+  };
+  for (Snapshot& snapshot : live) TRY(take(snapshot, true));
+  for (Snapshot& snapshot : trashed) TRY(take(snapshot, false));
   // One bad record does not end all backups; what it costs is for verify to say.
   for (const std::string& line : damaged) log::warning(line);
-  source.id = source.parent ? source.parent->source : random_id<SourceId>();
-  source.display_name = source.parent ? source.parent->display_name : name;
-  for (int n = 1; !source.parent && taken.contains(source.display_name); ++n) {
+  source.id = newest ? newest->source : random_id<SourceId>();
+  source.sequence = newest ? newest->sequence : 0;
+  source.newest = newest ? newest->id : SnapshotId{};
+  source.display_name = newest ? newest->display_name : name;
+  for (int n = 1; !newest && taken.contains(source.display_name); ++n) {
     source.display_name = name + "+" + host + (n == 1 ? "" : "~" + std::to_string(n));
   }
-  return source;
+  return {};
 }
 
 Error Session::fail(Error error) {
@@ -438,8 +460,8 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   TRY(flush());
   snapshot.source = source.id;
   snapshot.display_name = source.display_name;
-  snapshot.sequence = source.parent ? source.parent->sequence + 1 : 1;
-  snapshot.previous = source.parent ? source.parent->id : SnapshotId{};
+  snapshot.sequence = source.sequence + 1;
+  snapshot.previous = source.newest;
   snapshot.listed_name = make_listed_name(snapshot.zone, snapshot.instant, source.listed_names);
   snapshot.added_bytes = added_bytes() - committed_bytes_;
   const Bytes encoded = encode_snapshot(snapshot);
@@ -461,6 +483,8 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   }
   committed_bytes_ += snapshot.added_bytes;
   source.listed_names.push_back(snapshot.listed_name);
+  source.sequence = snapshot.sequence;
+  source.newest = snapshot.id;
   source.parent = snapshot;
   return snapshot;
 }

@@ -33,8 +33,10 @@ namespace bygone::store {
 struct ClaimedSource {
   SourceId id;
   std::string display_name;
-  std::optional<Snapshot> parent;         // newest by sequence
-  std::vector<std::string> listed_names;  // taken already
+  std::optional<Snapshot> parent;         // newest by sequence that was not forgotten
+  std::uint64_t sequence = 0;             // of the newest record, forgotten or not; 0: none
+  SnapshotId newest;                      // its id
+  std::vector<std::string> listed_names;  // taken already, in the trash too
   std::uint64_t added_before = 0;         // Session::added_bytes() when it was claimed
   Fd lock;
 };
@@ -94,6 +96,8 @@ class Session final : public ChunkSource, public PageSink {
   // `known`: packs that the index knew before the `listing` was taken.
   Result<void> look_for_damage(const std::vector<PackId>& known,
                                const std::vector<PackId>& listing);
+  Result<void> read_history(ClaimedSource& source, SourceKind kind, const std::string& host_id,
+                            const std::string& host, const std::string& name);
   void finish_packs();
   Result<void> finish_pack(const std::shared_ptr<ActivePack>& pack);
   Result<void> flush();

@@ -16,6 +16,7 @@
 #include "store/locks.h"
 #include "store/notes.h"
 #include "store/repair.h"
+#include "store/snapshot_notes.h"
 #include "store/verify_tree.h"
 
 namespace bygone::store {
@@ -51,9 +52,10 @@ class Verifier {
   Result<void> read_pack(const PackId& id);
   Result<void> walk_snapshots();
   Result<void> check_records();
-  void check_chain();
+  Result<void> check_chain();
   void judge_bad_records();
   Result<void> write_marks(const VerifyOptions& options);
+  void note_verified(Nanoseconds now);
   void damaged(const std::string& line) {
     const std::lock_guard guard(mutex_);
     report_.damage.push_back(line);
@@ -68,6 +70,8 @@ class Verifier {
   const std::function<void(const VerifyProgress&)>& progress_;
   const std::atomic<bool>& cancel_;
   std::vector<Snapshot> snapshots_;
+  std::vector<SnapshotId> sound_;  // no damage in its reach
+  Notes notes_;
   std::vector<PackId> packs_;
   std::set<PackId> listed_, unreadable_;
   RecordSet records_;
@@ -255,19 +259,43 @@ Result<void> Verifier::write_marks(const VerifyOptions& options) {
   return unmark_damage(repository_, chunks, packs, now);
 }
 
-// Records of one source name their predecessor: a gap is a record that was lost or taken away.
-void Verifier::check_chain() {
+// Records of one source name their predecessor. Where it is missing, the trash or a note that it is
+// gone explains it; else it was lost or taken away. Notes are read last: one is there before its
+// record goes.
+Result<void> Verifier::check_chain() {
+  std::vector<Snapshot> all = TRY(repository_.trashed_snapshots(&report_.damage));
+  all.insert(all.end(), snapshots_.begin(), snapshots_.end());
+  notes_ = TRY(read_notes(repository_));
   std::set<SnapshotId> present;
-  for (const Snapshot& snapshot : snapshots_) present.insert(snapshot.id);
-  for (const Snapshot& snapshot : snapshots_) {
+  for (const Snapshot& snapshot : all) present.insert(snapshot.id);
+  for (const Snapshot& snapshot : all) {
     if (snapshot.previous.is_zero() || present.contains(snapshot.previous)) continue;
     const std::string name = snapshot.previous.hex();
-    const bool in_trash = repository_.files().info(repository_.path() + "/trash/" + name).ok();
-    const bool unreadable =
-        repository_.files().info(repository_.path() + "/snapshots/" + name).ok();
-    if (in_trash || unreadable) continue;  // the second has its own line
+    // Moved since the listing, or unreadable: that has its own line.
+    const bool is_there = repository_.files().info(repository_.path() + "/trash/" + name).ok() ||
+                          repository_.files().info(repository_.path() + "/snapshots/" + name).ok();
+    if (is_there || gone(notes_, snapshot.previous)) continue;
     damaged(fmt::format("{}: the snapshot before it, number {} with id {}, is missing",
                         title(snapshot), snapshot.sequence - 1, name));
+  }
+  return {};
+}
+
+// A snapshot in whose reach all was read and found whole is worth more than a newer one of which
+// nobody knows: retention keeps the newest such. That this cannot be written is no damage.
+void Verifier::note_verified(Nanoseconds now) {
+  if (sound_.empty()) return;
+  const auto write = [&]() -> Result<void> {
+    const Fd lock = TRY(lock_names(repository_.files(), repository_.path(), Lock::exclusive));
+    notes_ = TRY(read_notes(repository_));
+    std::vector<NewNote> list;
+    for (const SnapshotId& id : sound_) list.push_back(verified_note(id, now));
+    TRY(write_notes(repository_, notes_, list, now));
+    TRY(remove_superseded(repository_, notes_));
+    return {};
+  };
+  if (auto written = write(); !written) {
+    log::warning("noting what was verified: " + written.error().message);
   }
 }
 
@@ -278,11 +306,13 @@ Result<void> Verifier::walk_snapshots() {
             [](const Snapshot& a, const Snapshot& b) { return a.instant > b.instant; });
   for (const Snapshot& snapshot : snapshots_) {
     TRY(step("snapshots", report_.snapshots++, snapshots_.size()));
+    const std::size_t before = report_.damage.size();
     for (const Volume& volume : snapshot.volumes) {
       const std::string path = volume.name.empty() ? "" : "/" + printable(volume.name);
       TRY(walker.walk(title(snapshot), path, volume.root));
     }
     if (snapshot.extra) TRY(walker.walk(title(snapshot), "/.bygone", *snapshot.extra));
+    if (report_.damage.size() == before) sound_.push_back(snapshot.id);
   }
   return {};
 }
@@ -299,10 +329,13 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
     damaged("chunk " + id.hex() + " is a delta on a chunk that no pack holds any more");
   }
   judge_bad_records();
-  check_chain();
+  TRY(check_chain());
   TRY(walk_snapshots());
   if (auto marked = write_marks(options); !marked) {
     log::warning(marked.error().message + ": what is damaged could not be noted");
+  }
+  if (options.read_data_percent >= 100) {
+    note_verified(options.now != 0 ? options.now : system_now());
   }
   return std::move(report_);
 }

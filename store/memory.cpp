@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/memory.h"
+
+#include <map>
+#include <optional>
+#include <sstream>
+
+#include <fmt/core.h>
+
+#include "store/format.h"
+#include "store/snapshot_notes.h"
+#include "store/temp_file.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr std::uint64_t kMaxFile = 1u << 20;
+constexpr const char* kConfig = "config";
+constexpr std::string_view kSource = "source-";
+constexpr const char* kHint =
+    "; hint: an older state of the repository was put back, or somebody deleted from it; when that "
+    "was meant, bygone forget --accept-rollback says so";
+
+// One record that was seen.
+struct Seen {
+  std::uint64_t sequence = 0;
+  SnapshotId id;
+  friend bool operator==(const Seen&, const Seen&) = default;
+};
+
+// A file of one source: a line of text a record, "newest NUMBER ID" first, then "missing NUMBER ID"
+// for each that was newest once and had vanished when the next one came.
+struct SourceMemory {
+  std::string name;  // for people
+  Seen newest;
+  std::vector<Seen> missing;
+};
+
+std::string folder_of(const Repository& repository, const std::string& state_folder) {
+  return state_folder + "/" + repository.id().hex();
+}
+
+std::string encode(const SourceMemory& memory) {
+  std::string text = "bygone 1\nname " + to_hex(as_bytes(memory.name)) + "\n";
+  text += fmt::format("newest {} {}\n", memory.newest.sequence, memory.newest.id.hex());
+  for (const Seen& each : memory.missing) {
+    text += fmt::format("missing {} {}\n", each.sequence, each.id.hex());
+  }
+  return text;
+}
+
+std::optional<SourceMemory> decode(std::string_view text) {
+  std::istringstream in{std::string(text)};
+  std::string word, version, name;
+  if (!(in >> word >> version) || word != "bygone" || version != "1") return std::nullopt;
+  if (!(in >> word >> name) || word != "name") return std::nullopt;
+  SourceMemory memory;
+  Bytes raw(name.size() / 2);
+  if (!from_hex(name, raw)) return std::nullopt;
+  memory.name = as_text(raw);
+  bool has_newest = false;
+  Seen seen;
+  for (std::string id; in >> word >> seen.sequence >> id;) {
+    const auto parsed = SnapshotId::from_hex_text(id);
+    if (!parsed || (word == "newest") == has_newest) return std::nullopt;
+    seen.id = *parsed;
+    if (has_newest) {
+      memory.missing.push_back(seen);
+    } else {
+      memory.newest = seen;
+      has_newest = true;
+    }
+  }
+  if (!has_newest || !in.eof()) return std::nullopt;
+  return memory;
+}
+
+// Nothing when there is none.
+Result<std::optional<SourceMemory>> load(Files& files, const std::string& path) {
+  auto raw = read_file(files, path, kMaxFile);
+  if (!raw && raw.error().code == Code::not_found) return std::optional<SourceMemory>();
+  if (!raw) return std::move(raw).error();
+  auto memory = decode(as_text(*raw));
+  if (!memory) {
+    return Error{Code::corrupt, 0,
+                 "what is remembered in " + path + " cannot be read; hint: remove that file"};
+  }
+  return memory;
+}
+
+Result<void> make_folders(Files& files, const std::string& path) {
+  auto made = files.make_directory(path);
+  if (made || made.error().code == Code::exists) return {};
+  const std::string parent = parent_folder(path);
+  if (made.error().code != Code::not_found || parent == path) return made;
+  TRY(make_folders(files, parent));
+  made = files.make_directory(path);
+  return made || made.error().code == Code::exists ? Result<void>() : made;
+}
+
+Result<void> store_text(Files& files, const std::string& folder, const std::string& name,
+                        const std::string& text) {
+  const std::string temp = folder + "/tmp";
+  TRY(make_folders(files, temp));
+  TRY(clean_temp_folder(files, temp));
+  return write_durably(files, temp, folder, name, as_bytes(text));
+}
+
+// Whether a record is where it was seen, in the trash, or noted as gone.
+class Accounts {
+ public:
+  explicit Accounts(Repository& repository) : repository_(repository) {}
+  Result<bool> has(const SnapshotId& id) {
+    for (const char* folder : {"/snapshots/", "/trash/", "/snapshots/"}) {
+      auto info = repository_.files().info(repository_.path() + folder + id.hex());
+      if (info) return true;
+      if (info.error().code != Code::not_found) return std::move(info).error();
+    }
+    if (!notes_) notes_ = TRY(read_notes(repository_));
+    return gone(*notes_, id).has_value();
+  }
+
+ private:
+  Repository& repository_;
+  std::optional<Notes> notes_;
+};
+
+Result<std::string> config_mac(Repository& repository) {
+  const Bytes config =
+      TRY(read_file(repository.files(), repository.path() + "/config", kConfigBytes));
+  return to_hex(ByteView(config).subspan(std::min<std::size_t>(64, config.size())));
+}
+
+std::string describe(const SourceMemory& memory, const Seen& seen) {
+  return fmt::format(
+      "ROLLBACK: this host has seen snapshot number {} of {} (id {}), and it is not in the "
+      "repository any more",
+      seen.sequence, printable(memory.name), seen.id.hex());
+}
+
+Result<std::vector<std::string>> names_in(Files& files, const std::string& folder) {
+  auto names = files.list(folder);
+  if (!names && names.error().code == Code::not_found) return std::vector<std::string>();
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> check_memory(Repository& repository,
+                                              const std::string& state_folder) {
+  Files& files = repository.files();
+  const std::string folder = folder_of(repository, state_folder);
+  std::vector<std::string> alarms;
+  Accounts accounts(repository);
+  for (const std::string& name : TRY(names_in(files, folder))) {
+    if (name == kConfig) {
+      const Bytes known = TRY(read_file(files, folder + "/" + name, kMaxFile));
+      if (as_text(known) != TRY(config_mac(repository))) {
+        alarms.push_back(std::string("ROLLBACK: the configuration of the repository is not the "
+                                     "one that this host has seen") +
+                         kHint);
+      }
+    }
+    if (!name.starts_with(kSource)) continue;
+    const auto memory = TRY(load(files, folder + "/" + name));
+    if (!memory) continue;
+    if (!TRY(accounts.has(memory->newest.id))) {
+      alarms.push_back(describe(*memory, memory->newest) + kHint);
+    }
+    for (const Seen& seen : memory->missing) alarms.push_back(describe(*memory, seen) + kHint);
+  }
+  return alarms;
+}
+
+Result<void> remember(Repository& repository, const std::string& state_folder,
+                      const Snapshot& newest) {
+  Files& files = repository.files();
+  const std::string folder = folder_of(repository, state_folder);
+  const std::string name = std::string(kSource) + newest.source.hex();
+  SourceMemory memory;
+  if (const auto before = TRY(load(files, folder + "/" + name))) {
+    memory = *before;
+    Accounts accounts(repository);
+    if (!TRY(accounts.has(memory.newest.id))) memory.missing.push_back(memory.newest);
+  }
+  memory.name = newest.display_name;
+  memory.newest = {.sequence = newest.sequence, .id = newest.id};
+  TRY(store_text(files, folder, name, encode(memory)));
+  if (files.info(folder + "/" + kConfig)) return {};
+  return store_text(files, folder, kConfig, TRY(config_mac(repository)));
+}
+
+Result<void> accept_rollback(Repository& repository, const std::string& state_folder) {
+  Files& files = repository.files();
+  const std::string folder = folder_of(repository, state_folder);
+  const auto names = TRY(names_in(files, folder));
+  for (const std::string& name : names) {
+    if (name == kConfig || name.starts_with(kSource)) TRY(files.remove(folder + "/" + name));
+  }
+  if (!names.empty()) TRY(files.sync_directory(folder));
+  std::map<SourceId, Snapshot> newest;
+  std::vector<std::string> damaged;
+  for (Snapshot& snapshot : TRY(repository.snapshots(&damaged))) {
+    Snapshot& at = newest[snapshot.source];
+    if (snapshot.sequence > at.sequence) at = std::move(snapshot);
+  }
+  for (const auto& [source, snapshot] : newest) TRY(remember(repository, state_folder, snapshot));
+  return {};
+}
+
+}  // namespace bygone::store

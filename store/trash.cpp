@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/trash.h"
+
+#include <algorithm>
+#include <span>
+
+#include "store/locks.h"
+#include "store/reserve.h"
+#include "store/snapshot_notes.h"
+
+namespace bygone::store {
+namespace {
+
+// Records that go under one hold of the lock: it is held for moments.
+constexpr std::size_t kBatch = 256;
+
+std::string live_folder(const Repository& repository) { return repository.path() + "/snapshots"; }
+std::string trash_folder(const Repository& repository) { return repository.path() + "/trash"; }
+
+Result<bool> exists(Files& files, const std::string& path) {
+  auto info = files.info(path);
+  if (info) return true;
+  if (info.error().code == Code::not_found) return false;
+  return std::move(info).error();
+}
+
+// True when it was there.
+Result<bool> remove_file(Files& files, const std::string& path) {
+  auto removed = files.remove(path);
+  if (removed) return true;
+  if (removed.error().code == Code::not_found) return false;
+  return std::move(removed).error();
+}
+
+// The new name is durable before the old one is gone for good: in between the record has both.
+Result<void> move_records(Files& files, const std::string& from, const std::string& to,
+                          const std::vector<SnapshotId>& ids) {
+  if (ids.empty()) return {};
+  for (const SnapshotId& id : ids) {
+    TRY(files.rename(from + "/" + id.hex(), to + "/" + id.hex()));
+  }
+  TRY(files.sync_directory(to));
+  return files.sync_directory(from);
+}
+
+Result<void> trash_batch(Repository& repository, std::span<const SnapshotId> ids, Nanoseconds now,
+                         Moved& moved) {
+  const Fd lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
+  Notes notes = TRY(read_notes(repository));
+  std::vector<SnapshotId> going, moved_before, pinned;
+  std::vector<NewNote> said;
+  for (const SnapshotId& id : ids) {
+    const std::string name = "/" + id.hex();
+    if (TRY(exists(repository.files(), live_folder(repository) + name))) {
+      (is_pinned(notes, id) ? pinned : going).push_back(id);
+      if (!is_pinned(notes, id)) said.push_back(trashed_note(id, now));
+    } else if (TRY(exists(repository.files(), trash_folder(repository) + name))) {
+      moved_before.push_back(id);  // by a first attempt on a full disk
+    }
+  }
+  TRY(write_notes(repository, notes, said, now));
+  TRY(move_records(repository.files(), live_folder(repository), trash_folder(repository), going));
+  for (const auto* list : {&moved_before, &going}) {
+    moved.done.insert(moved.done.end(), list->begin(), list->end());
+  }
+  moved.pinned.insert(moved.pinned.end(), pinned.begin(), pinned.end());
+  return {};
+}
+
+Result<void> unlink_records(Repository& repository, const std::vector<SnapshotId>& ids) {
+  if (ids.empty()) return {};
+  for (const std::string& folder : {live_folder(repository), trash_folder(repository)}) {
+    bool any = false;
+    for (const SnapshotId& id : ids) {
+      any = TRY(remove_file(repository.files(), folder + "/" + id.hex()))
+      || any;
+    }
+    if (any) TRY(repository.files().sync_directory(folder));
+  }
+  return {};
+}
+
+// Not even the reserve gave room for the notes. What stands in the way of freeing space would be
+// worse than a gap that looks like a loss: the records go first, and their blocks hold the notes.
+Result<void> remove_without_room(Repository& repository, Notes& notes,
+                                 const std::vector<SnapshotId>& going,
+                                 const std::vector<NewNote>& said, Nanoseconds now,
+                                 std::vector<SnapshotId>* lacking_note) {
+  TRY(unlink_records(repository, going));
+  auto written = write_notes(repository, notes, said, now);
+  if (!written && lacking_note != nullptr) {
+    lacking_note->insert(lacking_note->end(), going.begin(), going.end());
+  }
+  return {};
+}
+
+Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snapshots,
+                          Nanoseconds now, Moved& moved, std::vector<SnapshotId>* lacking_note) {
+  Files& files = repository.files();
+  const Fd lock = TRY(lock_names(files, repository.path(), Lock::exclusive));
+  Notes notes = TRY(read_notes(repository));
+  std::vector<SnapshotId> going;
+  std::vector<NewNote> said;
+  for (const Snapshot& snapshot : snapshots) {
+    if (is_pinned(notes, snapshot.id)) {
+      moved.pinned.push_back(snapshot.id);
+      continue;
+    }
+    going.push_back(snapshot.id);
+    said.push_back(gone_note(snapshot));
+  }
+  auto written = with_reserve(files, repository.path(),
+                              [&] { return write_notes(repository, notes, said, now); });
+  if (written) {
+    TRY(unlink_records(repository, going));
+  } else if (written.error().code == Code::no_space) {
+    TRY(remove_without_room(repository, notes, going, said, now, lacking_note));
+  } else {
+    return written;
+  }
+  moved.done.insert(moved.done.end(), going.begin(), going.end());
+  return {};
+}
+
+}  // namespace
+
+Result<Moved> move_to_trash(Repository& repository, const std::vector<SnapshotId>& ids,
+                            Nanoseconds now) {
+  Moved moved;
+  const std::span<const SnapshotId> all(ids);
+  for (std::size_t at = 0; at < all.size(); at += kBatch) {
+    const auto batch = all.subspan(at, std::min(kBatch, all.size() - at));
+    // A batch that fails before it moves anything may begin again.
+    TRY(with_reserve(repository.files(), repository.path(),
+                     [&] { return trash_batch(repository, batch, now, moved); }));
+  }
+  return moved;
+}
+
+Result<void> restore_from_trash(Repository& repository, const SnapshotId& id) {
+  Files& files = repository.files();
+  return with_reserve(files, repository.path(), [&]() -> Result<void> {
+    const Fd lock = TRY(lock_names(files, repository.path(), Lock::exclusive));
+    if (!TRY(exists(files, trash_folder(repository) + "/" + id.hex()))) {
+      return Error{Code::not_found, 0, "snapshot " + id.hex() + " is not in the trash"};
+    }
+    return move_records(files, trash_folder(repository), live_folder(repository), {id});
+  });
+}
+
+Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot>& snapshots,
+                              Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
+  Moved moved;
+  const std::span<const Snapshot> all(snapshots);
+  for (std::size_t at = 0; at < all.size(); at += kBatch) {
+    const auto batch = all.subspan(at, std::min(kBatch, all.size() - at));
+    TRY(remove_batch(repository, batch, now, moved, lacking_note));
+  }
+  return moved;
+}
+
+}  // namespace bygone::store

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/memory.h"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "store/trash.h"
+#include "tests/support/damage.h"
+#include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
+#include "tests/support/memory_tree.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::store {
+namespace {
+
+namespace filesystem = std::filesystem;
+using test::value_of;
+
+constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
+
+class MemoryTest : public testing::Test {
+ protected:
+  Snapshot back_up(int n, const std::string& source = "db") {
+    const Snapshot snapshot =
+        value_of(test::back_up(*repository_, {{"a", test::noise(100, 7)}},
+                               {.source = source, .instant = kFirst + n * 60 * kSecond}));
+    value_of(remember(*repository_, state_, snapshot));
+    return snapshot;
+  }
+  std::vector<std::string> alarms() { return value_of(check_memory(*repository_, state_)); }
+  // What an adversary keeps and puts back.
+  void keep() { filesystem::copy(folder_ / "repo", folder_ / "old", kAll); }
+  void put_back() {
+    repository_.reset();
+    filesystem::remove_all(folder_ / "repo");
+    filesystem::copy(folder_ / "old", folder_ / "repo", kAll);
+    repository_ = test::reopen(folder_ / "repo");
+  }
+
+  static constexpr auto kAll = filesystem::copy_options::recursive;
+  test::TempFolder folder_;
+  const std::string state_ = folder_ / "state/below";
+  std::unique_ptr<Repository> repository_ = test::new_repository(folder_ / "repo");
+};
+
+TEST_F(MemoryTest, WhatIsThereForgottenOrGoneIsNoAlarm) {
+  EXPECT_TRUE(alarms().empty());
+  const Snapshot one = back_up(1);
+  EXPECT_TRUE(alarms().empty());
+  value_of(move_to_trash(*repository_, {one.id}, kFirst));
+  EXPECT_TRUE(alarms().empty());
+  value_of(remove_for_good(*repository_, {one}, kFirst));
+  EXPECT_TRUE(alarms().empty());
+}
+
+TEST_F(MemoryTest, AnOlderStateIsAnAlarmUntilItIsAccepted) {
+  back_up(1);
+  keep();
+  back_up(2);
+  back_up(3, "cache");
+  put_back();
+  ASSERT_EQ(alarms().size(), 2u);
+  EXPECT_NE((alarms()[0] + alarms()[1]).find("number 2 of db"), std::string::npos);
+  // What is saved on top of it does not hide it.
+  back_up(4);
+  EXPECT_EQ(alarms().size(), 2u);
+  back_up(5);
+  EXPECT_EQ(alarms().size(), 2u);
+  value_of(accept_rollback(*repository_, state_));
+  EXPECT_TRUE(alarms().empty());
+  back_up(6);
+  EXPECT_TRUE(alarms().empty());
+}
+
+TEST_F(MemoryTest, ARecordThatSomebodyDeletedIsAnAlarm) {
+  const Snapshot one = back_up(1);
+  filesystem::remove(folder_ / "repo/snapshots/" + one.id.hex());
+  EXPECT_EQ(alarms().size(), 1u);
+}
+
+TEST_F(MemoryTest, AnotherConfigurationIsAnAlarm) {
+  back_up(1);
+  const std::string folder = state_ + "/" + repository_->id().hex();
+  test::write_whole(folder + "/config", as_bytes("other"));
+  ASSERT_EQ(alarms().size(), 1u);
+  EXPECT_NE(alarms().front().find("configuration"), std::string::npos);
+}
+
+TEST_F(MemoryTest, WhatCannotBeReadIsNamed) {
+  const Snapshot one = back_up(1);
+  const std::string path = state_ + "/" + repository_->id().hex() + "/source-" + one.source.hex();
+  const Bytes whole = test::read_whole(path);
+  for (std::size_t size = 0; size < whole.size() - 1; ++size) {
+    test::write_whole(path, ByteView(whole).first(size));
+    EXPECT_CODE(Code::corrupt, check_memory(*repository_, state_)) << size;
+    EXPECT_CODE(Code::corrupt, remember(*repository_, state_, one)) << size;
+  }
+}
+
+TEST_F(MemoryTest, APowerCutAtAnyCallLeavesTheOldOrTheNew) {
+  const Snapshot one = back_up(1);
+  const Snapshot two = value_of(test::back_up(*repository_, {{"b", test::noise(100, 8)}},
+                                              {.instant = kFirst + 999 * kSecond}));
+  repository_.reset();
+  for (std::size_t n = 1;; ++n) {
+    SCOPED_TRACE(n);
+    const std::string root = folder_ / "disk";
+    filesystem::copy(folder_ / "state", root, kAll);
+    test::PowerCutFiles disk(system_files(), root);
+    test::FaultyFiles files(disk);
+    repository_ = value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files}));
+    files.fail_at(n, EIO, test::FaultyFiles::Then::stay_dead);
+    const auto done = remember(*repository_, root + "/below", two);
+    repository_.reset();
+    repository_ = test::reopen(folder_ / "repo");
+    for (const auto names :
+         {test::PowerCutFiles::Names::synced_only, test::PowerCutFiles::Names::all}) {
+      disk.cut(folder_ / "after", names);
+      EXPECT_OK(check_memory(*repository_, folder_ / "after/below"));
+      EXPECT_TRUE(value_of(check_memory(*repository_, folder_ / "after/below")).empty());
+      filesystem::remove_all(folder_ / "after");
+    }
+    // And the next one works, whatever was left.
+    value_of(remember(*repository_, root + "/below", one));
+    repository_.reset();
+    filesystem::remove_all(root);
+    if (files.fired()) continue;
+    EXPECT_OK(done);
+    break;
+  }
+}
+
+}  // namespace
+}  // namespace bygone::store
