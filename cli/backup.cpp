@@ -7,9 +7,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/alarm.h"
 #include "cli/backup_report.h"
 #include "cli/cancel.h"
 #include "cli/choice.h"
+#include "cli/duration.h"
 #include "cli/options.h"
 #include "cli/text.h"
 #include "ingest/discover.h"
@@ -27,6 +29,7 @@ struct BackupArguments {
   std::vector<std::string> exclude_files;
   std::string host;
   std::optional<store::Compression> compression;
+  Nanoseconds retry_lock = 0;
   ingest::BackupOptions options;
 };
 
@@ -49,7 +52,7 @@ std::pair<std::string, std::string> parse_folder(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-std::chrono::milliseconds parse_duration(const std::string& text) {
+std::chrono::milliseconds parse_max_freeze(const std::string& text) {
   std::size_t used = 0;
   double value = 0;
   try {
@@ -108,8 +111,12 @@ Result<ingest::BackupOptions> options_of(const BackupArguments& arguments) {
 // One run over several sources.
 class BackupRun {
  public:
-  BackupRun(Context& context, store::Repository& repository, ingest::BackupOptions options)
-      : context_(context), repository_(repository), options_(std::move(options)) {
+  BackupRun(Context& context, store::Repository& repository, ingest::BackupOptions options,
+            Nanoseconds retry_lock)
+      : context_(context),
+        repository_(repository),
+        options_(std::move(options)),
+        retry_lock_(retry_lock) {
     options_.off_limits.emplace_back(repository.path(), "the repository");
     if (!Context::index_dir().empty()) {
       options_.off_limits.emplace_back(Context::index_dir(), "the repository's index");
@@ -129,6 +136,7 @@ class BackupRun {
   Context& context_;
   store::Repository& repository_;
   ingest::BackupOptions options_;
+  const Nanoseconds retry_lock_;
   CancelOnSignal cancel_;
   std::unique_ptr<docker::Engine> engine_;
   std::vector<ingest::Source> sources_;
@@ -210,10 +218,13 @@ void BackupRun::find_docker(const BackupArguments& arguments) {
 
 Exit BackupRun::back_up(store::Session& session, const ingest::Source& source) {
   BackupReporter reporter(context_.out, source);
-  const auto report = ingest::backup(
-      session, source, engine_.get(), options_,
-      [&](const ingest::BackupProgress& now) { reporter.update(now); }, cancel_.flag());
+  const auto report = retry_while_busy(retry_lock_, cancel_.flag(), [&] {
+    return ingest::backup(
+        session, source, engine_.get(), options_,
+        [&](const ingest::BackupProgress& now) { reporter.update(now); }, cancel_.flag());
+  });
   if (report.ok()) {
+    remember(context_, repository_, report->snapshot);
     reporter.finish(*report);
     return report->unreadable.empty() ? Exit::done : Exit::unreadable;
   }
@@ -234,8 +245,13 @@ Exit BackupRun::run(const BackupArguments& arguments) {
     context_.out.warning("nothing to back up: Docker has no containers and no volumes");
   }
   if (sources_.empty()) return gravest(exits_);
-  auto session = store::Session::begin(repository_, options_.compression);
+  auto session = retry_while_busy(retry_lock_, cancel_.flag(), [&] {
+    return store::Session::begin(repository_, options_.compression);
+  });
   if (!session.ok()) return context_.fail(session.error());
+  for (const std::string& alarm : rollback_alarms(context_, repository_)) {
+    context_.out.warning(alarm);
+  }
   for (const ingest::Source& source : sources_) {
     exits_.push_back(back_up(**session, source));
     if (cancel_.flag()) break;
@@ -258,7 +274,7 @@ Exit backup(Context& context, const BackupArguments& arguments) {
   Exit exit = Exit::done;
   const auto repository = context.open(exit);
   if (repository == nullptr) return exit;
-  return BackupRun(context, *repository, std::move(*options)).run(arguments);
+  return BackupRun(context, *repository, std::move(*options), arguments.retry_lock).run(arguments);
 }
 
 void add_lists(CLI::App& app, BackupArguments& arguments) {
@@ -292,11 +308,13 @@ void add_rest(CLI::App& app, BackupArguments& arguments) {
       "insist on freezing, or never freeze");
   app.add_option_function<std::string>(
          "--max-freeze",
-         [&](const std::string& text) { arguments.options.max_freeze = parse_duration(text); },
+         [&](const std::string& text) { arguments.options.max_freeze = parse_max_freeze(text); },
          "longest time that containers may stand still: 10s")
       ->type_name("TIME");
   app.add_flag("--rescan", arguments.options.rescan,
                "read every file again, also those that look unchanged");
+  add_duration(app, "--retry-lock", arguments.retry_lock,
+               "wait this long for another backup of the same source to end: 5m");
   app.add_option("--host", arguments.host, "count as this host, and not as the one this is")
       ->type_name("ID");
   app.add_option_function<std::string>(

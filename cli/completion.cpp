@@ -50,7 +50,7 @@ std::string in_quotes(const std::string& text) {
 
 bool names_source(const std::string& command) {
   return command == "snapshots" || command == "ls" || command == "cat" || command == "restore" ||
-         command == "backup";
+         command == "backup" || command == "forget";
 }
 
 // Asks for the sources only where no passphrase would be asked for.

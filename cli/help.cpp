@@ -90,7 +90,7 @@ std::string overview() {
       group = command.group;
       text += fmt::format("\n{}:\n", group);
     }
-    text += fmt::format("  {:<12}{}\n", command.name, command.summary);
+    text += fmt::format("  {:<18}{}\n", command.name, command.summary);
   }
   return text + kRest;
 }

@@ -76,18 +76,23 @@ struct Command {
 Action add_backup(CLI::App& app);
 Action add_cat(CLI::App& app);
 Action add_completion(CLI::App& app);
+Action add_forget(CLI::App& app);
 Action add_help(CLI::App& app);
 Action add_init(CLI::App& app);
 Action add_key(CLI::App& app);
 Action add_ls(CLI::App& app);
 Action add_mount(CLI::App& app);
 Action add_prune(CLI::App& app);
+Action add_pin(CLI::App& app);
 Action add_repair(CLI::App& app);
 Action add_restore(CLI::App& app);
+Action add_restore_snapshot(CLI::App& app);
 Action add_snapshots(CLI::App& app);
 Action add_stats(CLI::App& app);
+Action add_tag(CLI::App& app);
 Action add_thaw(CLI::App& app);
 Action add_umount(CLI::App& app);
+Action add_unpin(CLI::App& app);
 Action add_verify(CLI::App& app);
 Action add_version(CLI::App& app);
 

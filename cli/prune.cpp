@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/alarm.h"
 #include "cli/cancel.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -140,6 +141,7 @@ Action add_prune(CLI::App& app) {
   struct Chosen {
     store::PruneOptions options;
     bool now = false;
+    bool accept_rollback = false;
   };
   const auto chosen = std::make_shared<Chosen>();
   app.add_flag("-n,--dry-run", chosen->options.dry_run, "only say what it would free");
@@ -156,6 +158,8 @@ Action add_prune(CLI::App& app) {
   app.add_flag("--now", chosen->now,
                "free everything at once: do not spare what unfinished backups left, either")
       ->needs(empty);
+  app.add_flag("--accept-rollback", chosen->accept_rollback,
+               "the repository shows less than this host has seen, and that is meant");
   app.footer(
       "Deletes what no snapshot needs any more; what lies in the trash counts as long as it is\n"
       "there. Backups, mounts and restores may run beside it; what a running backup may need is\n"
@@ -169,6 +173,12 @@ Action add_prune(CLI::App& app) {
     Exit exit = Exit::done;
     const auto repository = context.open(exit);
     if (repository == nullptr) return exit;
+    if (!chosen->accept_rollback) {
+      // What is missing may come back; what is deleted for want of it will not.
+      const auto alarms = rollback_alarms(context, *repository);
+      for (const std::string& line : alarms) context.out.error(line);
+      if (!alarms.empty()) return Exit::damage;
+    }
     if (chosen->now) chosen->options.spare_orphans = std::chrono::seconds(0);
     return run_prune(context, *repository, chosen->options);
   };

@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/alarm.h"
 #include "cli/cancel.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -78,7 +79,7 @@ Exit verify(Context& context, double read_data_percent) {
   const CancelOnSignal cancel;
   Progress progress(context.out);
   store::VerifyProgress last;
-  const auto report = store::verify(
+  auto report = store::verify(
       *repository, {.read_data_percent = read_data_percent},
       [&](const store::VerifyProgress& now) {
         last = now;
@@ -91,8 +92,13 @@ Exit verify(Context& context, double read_data_percent) {
   }
   last.done = last.total;
   progress.finish(state_of(last));
+  // What was taken away without a trace is damage too.
+  const auto alarms = rollback_alarms(context, *repository);
+  report->damage.insert(report->damage.end(), alarms.begin(), alarms.end());
   print_report(context.out, *report, progress.elapsed_seconds());
-  return report->damage.empty() ? Exit::done : Exit::damage;
+  if (!report->damage.empty()) return Exit::damage;
+  remember_newest(context, *repository);
+  return Exit::done;
 }
 
 }  // namespace

@@ -71,8 +71,7 @@ Result<Fd> lock_generation(Files& files, const std::string& repository) {
 
 Result<Fd> lock_prune(Files& files, const std::string& repository) {
   return lock_exclusively(files, repository + "/locks/prune", "prune, repair or change of keys",
-                          "another prune, repair or change of keys is running",
-                          "try again later");
+                          "another prune, repair or change of keys is running", "try again later");
 }
 
 Result<Fd> lock_exclusively(Files& files, const std::string& path, std::string_view purpose,

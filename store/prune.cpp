@@ -12,6 +12,7 @@
 #include "store/prune_plan.h"
 #include "store/repack.h"
 #include "store/temp_file.h"
+#include "store/trash.h"
 
 namespace bygone::store {
 namespace {
@@ -104,7 +105,10 @@ Result<std::unique_ptr<Survey>> Pruner::survey(const PackSet& condemned,
 
 Result<std::set<SnapshotId>> Pruner::expired() {
   std::set<SnapshotId> ids;
-  if (!options_.empty_trash) return ids;
+  if (!options_.empty_trash) {
+    return expired_trash(repository_, now_, kKeepTrash,
+                         options_.dry_run ? Remember::no : Remember::yes);
+  }
   for (const SnapshotId& id : TRY(trash_ids(repository_))) ids.insert(id);
   return ids;
 }
@@ -113,14 +117,9 @@ Result<std::set<SnapshotId>> Pruner::expired() {
 // the one thing that keeps a condemned pack from being deleted.
 Result<void> Pruner::empty_trash(const std::set<SnapshotId>& ids) {
   if (ids.empty()) return {};
-  const Fd names = TRY(lock_names(files_, path_, Lock::exclusive));
-  for (const SnapshotId& id : ids) {
-    auto removed = files_.remove(path_ + "/trash/" + id.hex());
-    if (!removed && removed.error().code == Code::not_found) continue;  // it was restored
-    TRY(std::move(removed));
-    ++report_.trash_removed;
-  }
-  return files_.sync_directory(path_ + "/trash");
+  report_.trash_removed += TRY(remove_from_trash(repository_, ids, now_))
+  .done.size();
+  return {};
 }
 
 // A record that is not kept because another one of its id is: that one is proven first.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Garbage collection, beside any number of backups and mounts (FORMAT.md section 11.1): finishes
-// what an earlier prune had to leave, empties the trash when told to, marks what snapshots and
+// what an earlier prune had to leave, lets what expired leave the trash, marks what snapshots and
 // trash reach, copies what is live out of packs that are mostly dead, condemns these packs,
 // and deletes them once no session is left that began before. Waits for nobody. Any step may be
 // cut short by a crash: the next prune goes on. One thread.
@@ -23,7 +23,8 @@ inline constexpr std::chrono::hours kSpareOrphans{7 * 24};
 struct PruneOptions {
   bool dry_run = false;
   double max_dead_percent = 30;  // of a pack's records; above it, what lives is copied out
-  bool empty_trash = false;      // all of the trash leaves now
+  // All of the trash leaves now, not only what expired (trash.h).
+  bool empty_trash = false;
   // Packs that nothing has ever reached are spared while they are younger: an interrupted first
   // backup goes on with them. Economy, not safety.
   std::chrono::seconds spare_orphans = kSpareOrphans;

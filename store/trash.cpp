@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <span>
 
+#include "store/base/log.h"
 #include "store/locks.h"
 #include "store/reserve.h"
+#include "store/retention.h"
 #include "store/snapshot_notes.h"
 
 namespace bygone::store {
 namespace {
+
+enum class From { anywhere, trash };
 
 // Records that go under one hold of the lock: it is held for moments.
 constexpr std::size_t kBatch = 256;
@@ -67,10 +71,11 @@ Result<void> trash_batch(Repository& repository, std::span<const SnapshotId> ids
   return {};
 }
 
-Result<void> unlink_records(Repository& repository, const std::vector<SnapshotId>& ids) {
+Result<void> unlink_records(Repository& repository, From from, const std::vector<SnapshotId>& ids) {
   if (ids.empty()) return {};
   for (const std::string& folder : {live_folder(repository), trash_folder(repository)}) {
     bool any = false;
+    if (from == From::trash && folder != trash_folder(repository)) continue;
     for (const SnapshotId& id : ids) {
       any = TRY(remove_file(repository.files(), folder + "/" + id.hex()))
       || any;
@@ -82,11 +87,11 @@ Result<void> unlink_records(Repository& repository, const std::vector<SnapshotId
 
 // Not even the reserve gave room for the notes. What stands in the way of freeing space would be
 // worse than a gap that looks like a loss: the records go first, and their blocks hold the notes.
-Result<void> remove_without_room(Repository& repository, Notes& notes,
+Result<void> remove_without_room(Repository& repository, Notes& notes, From from,
                                  const std::vector<SnapshotId>& going,
                                  const std::vector<NewNote>& said, Nanoseconds now,
                                  std::vector<SnapshotId>* lacking_note) {
-  TRY(unlink_records(repository, going));
+  TRY(unlink_records(repository, from, going));
   auto written = write_notes(repository, notes, said, now);
   if (!written && lacking_note != nullptr) {
     lacking_note->insert(lacking_note->end(), going.begin(), going.end());
@@ -94,7 +99,7 @@ Result<void> remove_without_room(Repository& repository, Notes& notes,
   return {};
 }
 
-Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snapshots,
+Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snapshots, From from,
                           Nanoseconds now, Moved& moved, std::vector<SnapshotId>* lacking_note) {
   Files& files = repository.files();
   const Fd lock = TRY(lock_names(files, repository.path(), Lock::exclusive));
@@ -102,8 +107,12 @@ Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snap
   std::vector<SnapshotId> going;
   std::vector<NewNote> said;
   for (const Snapshot& snapshot : snapshots) {
-    if (is_pinned(notes, snapshot.id)) {
+    if (from == From::anywhere && is_pinned(notes, snapshot.id)) {
       moved.pinned.push_back(snapshot.id);
+      continue;
+    }
+    if (from == From::trash &&
+        TRY(exists(files, live_folder(repository) + "/" + snapshot.id.hex()))) {
       continue;
     }
     going.push_back(snapshot.id);
@@ -112,9 +121,9 @@ Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snap
   auto written = with_reserve(files, repository.path(),
                               [&] { return write_notes(repository, notes, said, now); });
   if (written) {
-    TRY(unlink_records(repository, going));
+    TRY(unlink_records(repository, from, going));
   } else if (written.error().code == Code::no_space) {
-    TRY(remove_without_room(repository, notes, going, said, now, lacking_note));
+    TRY(remove_without_room(repository, notes, from, going, said, now, lacking_note));
   } else {
     return written;
   }
@@ -148,15 +157,64 @@ Result<void> restore_from_trash(Repository& repository, const SnapshotId& id) {
   });
 }
 
-Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot>& snapshots,
-                              Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
+namespace {
+
+Result<Moved> remove_all(Repository& repository, const std::vector<Snapshot>& snapshots, From from,
+                         Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
   Moved moved;
   const std::span<const Snapshot> all(snapshots);
   for (std::size_t at = 0; at < all.size(); at += kBatch) {
     const auto batch = all.subspan(at, std::min(kBatch, all.size() - at));
-    TRY(remove_batch(repository, batch, now, moved, lacking_note));
+    TRY(remove_batch(repository, batch, from, now, moved, lacking_note));
   }
   return moved;
+}
+
+}  // namespace
+
+Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot>& snapshots,
+                              Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
+  return remove_all(repository, snapshots, From::anywhere, now, lacking_note);
+}
+
+Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotId>& ids,
+                                Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
+  std::vector<Snapshot> list;
+  for (const SnapshotId& id : ids) {
+    auto snapshot = repository.trashed_snapshot(id);
+    if (!snapshot && snapshot.error().code == Code::not_found) continue;
+    // Of a damaged record the note knows the id alone; that is what its successor names.
+    list.push_back(snapshot ? std::move(snapshot).value() : Snapshot());
+    list.back().id = id;
+  }
+  return remove_all(repository, list, From::trash, now, lacking_note);
+}
+
+Result<std::set<SnapshotId>> expired_trash(Repository& repository, Nanoseconds now,
+                                           Nanoseconds keep, Remember remember) {
+  std::set<SnapshotId> expired;
+  const Lock kind = remember == Remember::yes ? Lock::exclusive : Lock::shared;
+  const Fd lock = TRY(lock_names(repository.files(), repository.path(), kind));
+  const auto ids = TRY(repository.trashed_ids());
+  if (ids.empty()) return expired;
+  Notes notes = TRY(read_notes(repository));
+  if (!notes.unreadable().empty()) return expired;
+  std::vector<Nanoseconds> instants;
+  std::vector<std::string> damaged;
+  for (const Snapshot& each : TRY(repository.snapshots(&damaged))) instants.push_back(each.instant);
+  std::vector<NewNote> unknown;
+  for (const SnapshotId& id : ids) {
+    const auto since = trashed_at(notes, id);
+    if (!since) unknown.push_back(trashed_note(id, now));
+    if (since && *since > now) instants.push_back(*since);
+    const bool is_over = since && *since <= now && now - *since >= keep;
+    if (is_over && !is_pinned(notes, id)) expired.insert(id);
+  }
+  if (remember == Remember::yes) TRY(write_notes(repository, notes, unknown, now));
+  const std::string doubt = doubt_about_clock(instants, now);
+  if (doubt.empty()) return expired;
+  if (!expired.empty()) log::warning("the trash keeps what it has: " + doubt);
+  return std::set<SnapshotId>();
 }
 
 }  // namespace bygone::store

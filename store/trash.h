@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,5 +37,19 @@ Result<void> restore_from_trash(Repository& repository, const SnapshotId& id);
 // Errors: no_space, io; what was not removed is still there.
 Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot>& snapshots,
                               Nanoseconds now, std::vector<SnapshotId>* lacking_note = nullptr);
+
+// The same for records in the trash alone: one that came back meanwhile is passed by. A record that
+// cannot be read goes too.
+Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotId>& ids,
+                                Nanoseconds now, std::vector<SnapshotId>* lacking_note = nullptr);
+
+inline constexpr Nanoseconds kKeepTrash = 7 * 86'400 * kSecond;
+
+// The records that have been in the trash for `keep`. None while the clock is doubted (retention.h)
+// or a note cannot be read. With Remember::yes a record of which no note says since when it is
+// there gets one that says now. Errors: those of the file system.
+enum class Remember { yes, no };
+[[nodiscard]] Result<std::set<SnapshotId>> expired_trash(Repository& repository, Nanoseconds now,
+                                                         Nanoseconds keep, Remember remember);
 
 }  // namespace bygone::store

@@ -35,7 +35,7 @@ skip() {
 # Nothing of the caller's set-up leaks in.
 for variable in $(compgen -v BYGONE_ | grep -v '^BYGONE_E2E_'); do unset "$variable"; done
 unset DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONTEXT
-export TZ=UTC LC_ALL=C.UTF-8 HOME=$WORK/home NO_COLOR=1
+export TZ=UTC LC_ALL=C.UTF-8 HOME=$WORK/home NO_COLOR=1 BYGONE_STATE_DIR=$WORK/state
 export ASAN_OPTIONS=log_path=$WORK/sanitizer UBSAN_OPTIONS=log_path=$WORK/sanitizer
 export TSAN_OPTIONS=log_path=$WORK/sanitizer:die_after_fork=0
 mkdir -p "$WORK/home" "$MNT"

@@ -174,6 +174,33 @@ TEST_F(TrashTest, ABusySourceSaysWhoHoldsIt) {
       << again.error().message;
 }
 
+TEST_F(TrashTest, WhatExpiredLeavesTheTrashByARightClockAlone) {
+  const Snapshot one = back_up(1), two = back_up(2), three = back_up(3);
+  value_of(move_to_trash(*repository_, {one.id}, kNow));
+  value_of(move_to_trash(*repository_, {two.id}, kNow + kKeepTrash / 2));
+  const auto expired = [&](Nanoseconds now) {
+    return value_of(expired_trash(*repository_, now, kKeepTrash, Remember::yes));
+  };
+  EXPECT_TRUE(expired(kNow + kKeepTrash - 1).empty());
+  // A note of a later move lies ahead: the clock is behind.
+  EXPECT_EQ(expired(kNow + kKeepTrash), std::set{one.id});
+  constexpr Nanoseconds kTenYears = Nanoseconds{3650} * 86'400 * kSecond;
+  EXPECT_TRUE(expired(kNow + kTenYears).empty());
+  EXPECT_TRUE(expired(kNow - kTenYears).empty());
+  EXPECT_EQ(value_of(remove_from_trash(*repository_, {one.id, three.id}, kNow)).done,
+            std::vector{one.id});
+  EXPECT_EQ(live(), std::set{three.id});
+  EXPECT_EQ(trashed(), std::set{two.id});
+  EXPECT_TRUE(damage().empty());
+  // Without a note it begins to expire when somebody first looks.
+  for (const auto& each : filesystem::directory_iterator(folder_ / "repo/notes")) {
+    filesystem::remove(each.path());
+  }
+  EXPECT_TRUE(expired(kNow + kKeepTrash).empty());
+  EXPECT_TRUE(expired(kNow + 2 * kKeepTrash - 1).empty());
+  EXPECT_EQ(expired(kNow + 2 * kKeepTrash), std::set{two.id});
+}
+
 // A disk with no room for new files until the reserve is gone, or not even then.
 class FullFiles final : public test::WatchedFiles {
  public:
