@@ -155,7 +155,8 @@ void BackupRun::find_folders(const BackupArguments& arguments) {
 }
 
 // What an earlier backup that was killed left frozen runs again before anything else is frozen. A
-// journal that cannot be understood, or tells of another engine, keeps no container from its backup.
+// journal that cannot be understood, or tells of another engine, keeps no container from its
+// backup.
 void BackupRun::thaw_leftovers() {
   if (!ingest::has_dead_journals(options_.state_folder)) return;
   const auto thawed = ingest::thaw_dead_journals(*engine_, options_.state_folder);

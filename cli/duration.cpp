@@ -17,13 +17,13 @@ Nanoseconds unit_of(char unit) {
     case 's':
       return kSecond;
     case 'm':
-      return 60 * kSecond;
+      return Nanoseconds{60} * kSecond;
     case 'h':
-      return 3600 * kSecond;
+      return Nanoseconds{3600} * kSecond;
     case 'd':
-      return 86'400 * kSecond;
+      return Nanoseconds{86'400} * kSecond;
     case 'w':
-      return 7 * 86'400 * kSecond;
+      return Nanoseconds{7} * 86'400 * kSecond;
     case 'y':
       return Nanoseconds{365} * 86'400 * kSecond;
     default:

@@ -37,6 +37,7 @@ Result<NamedSnapshots> NamedSnapshots::read(store::Repository& repository, Shelf
   std::vector<fs::SnapshotPtr> records;
   auto list = TRY(shelf == Shelf::trash ? repository.trashed_snapshots(&damaged)
                                         : repository.snapshots(&damaged));
+  records.reserve(list.size());
   for (store::Snapshot& snapshot : list) {
     records.push_back(std::make_shared<const store::Snapshot>(std::move(snapshot)));
   }

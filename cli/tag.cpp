@@ -31,6 +31,7 @@ Result<std::size_t> write(store::Repository& repository, const std::vector<std::
     if (auto note = make(notes, *snapshot)) list.emplace(snapshot->id, std::move(*note));
   }
   std::vector<store::NewNote> wanted;
+  wanted.reserve(list.size());
   for (auto& [id, note] : list) wanted.push_back(std::move(note));
   TRY(store::write_notes(repository, notes, wanted, system_now()));
   return wanted.size();

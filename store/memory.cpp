@@ -25,7 +25,6 @@ constexpr const char* kHint =
 struct Seen {
   std::uint64_t sequence = 0;
   SnapshotId id;
-  friend bool operator==(const Seen&, const Seen&) = default;
 };
 
 // A file of one source: a line of text a record, "newest NUMBER ID" first, then "missing NUMBER ID"

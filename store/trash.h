@@ -43,7 +43,7 @@ Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot
 Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotId>& ids,
                                 Nanoseconds now, std::vector<SnapshotId>* lacking_note = nullptr);
 
-inline constexpr Nanoseconds kKeepTrash = 7 * 86'400 * kSecond;
+inline constexpr Nanoseconds kKeepTrash = Nanoseconds{7} * 86'400 * kSecond;
 
 // The records that have been in the trash for `keep`. None while the clock is doubted (retention.h)
 // or a note cannot be read. With Remember::yes a record of which no note says since when it is

@@ -74,8 +74,8 @@ ok "verify takes what was forgotten and what is gone for what it is"
 step "locks"
 flock "$BYGONE_REPOSITORY/locks/forget" sleep 2 &
 PIDS+=($!)
-held() { ! flock -n "$BYGONE_REPOSITORY/locks/forget" true; }
-wait_for 10 held || fail "nobody holds the lock"
+held() { ! flock -n "$1" true; }
+wait_for 10 held "$BYGONE_REPOSITORY/locks/forget" || fail "nobody holds the lock"
 expect 11 "$BYGONE" forget --keep-last 1
 says 'another forget is running: process [0-9]+ on '
 quietly "$BYGONE" forget --keep-last 1 --retry-lock 1m
@@ -83,8 +83,7 @@ ok "--retry-lock waits"
 lock=$(find "$BYGONE_REPOSITORY/locks/source" -type f | head -n 1)
 flock "$lock" sleep 2 &
 PIDS+=($!)
-held() { ! flock -n "$lock" true; }
-wait_for 10 held || fail "nobody holds the lock"
+wait_for 10 held "$lock" || fail "nobody holds the lock"
 expect 11 "$BYGONE" backup --path "data=$WORK/data"
 says 'another backup of data is running: process [0-9]+ on '
 quietly "$BYGONE" backup --path "data=$WORK/data" --retry-lock 1m

@@ -23,9 +23,9 @@ constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
 class MemoryTest : public testing::Test {
  protected:
   Snapshot back_up(int n, const std::string& source = "db") {
-    const Snapshot snapshot =
-        value_of(test::back_up(*repository_, {{"a", test::noise(100, 7)}},
-                               {.source = source, .instant = kFirst + n * 60 * kSecond}));
+    Snapshot snapshot = value_of(
+        test::back_up(*repository_, {{"a", test::noise(100, 7)}},
+                      {.source = source, .instant = kFirst + Nanoseconds{n} * 60 * kSecond}));
     value_of(remember(*repository_, state_, snapshot));
     return snapshot;
   }

@@ -32,6 +32,7 @@ Candidate candidate(std::uint64_t n, Nanoseconds instant) {
 // Number 1, 2, ... at these instants.
 std::vector<Candidate> history(const std::vector<Nanoseconds>& instants) {
   std::vector<Candidate> list;
+  list.reserve(instants.size());
   for (const Nanoseconds instant : instants) list.push_back(candidate(list.size() + 1, instant));
   return list;
 }
@@ -100,7 +101,8 @@ TEST(Retention, SaysWhyEachSnapshotIsKept) {
 
 TEST(Retention, CountsOnTheClockOfTheSnapshot) {
   // 23:30 and 00:30 in Berlin are one day in UTC and two there.
-  auto list = history({kStart - 30 * 60 * kSecond, kStart + 30 * 60 * kSecond});
+  auto list =
+      history({kStart - Nanoseconds{30} * 60 * kSecond, kStart + Nanoseconds{30} * 60 * kSecond});
   for (Candidate& c : list) c.instant -= kHour;
   EXPECT_EQ(kept(thinned({.daily = 5}, list)).size(), 1u);
   for (Candidate& c : list) c.zone = "Europe/Berlin";
@@ -161,6 +163,7 @@ TEST(Retention, ClockJumpsOfTenYearsLetNothingGo) {
   // Ahead, before any backup and after one.
   const auto instants = [](const std::vector<Candidate>& all) {
     std::vector<Nanoseconds> out;
+    out.reserve(all.size());
     for (const Candidate& c : all) out.push_back(c.instant);
     return out;
   };
@@ -248,7 +251,8 @@ class RandomHistory {
     Nanoseconds at = kStart + static_cast<Nanoseconds>(pick(1000)) * kHour;
     const std::size_t count = 1 + pick(120);
     for (std::size_t i = 0; i < count; ++i) {
-      at += static_cast<Nanoseconds>(pick(2) == 0 ? pick(90) : pick(60 * 24 * 20)) * 60 * kSecond;
+      at += static_cast<Nanoseconds>(pick(2) == 0 ? pick(90) : pick(std::uint64_t{60} * 24 * 20)) *
+            60 * kSecond;
       Candidate c = candidate(i + 1, at);
       c.zone = zone;
       c.partial = pick(5) == 0;
@@ -274,6 +278,7 @@ class RandomHistory {
   [[nodiscard]] std::vector<bool> kept_by(
       std::uint64_t most, const std::function<std::string(const Candidate&)>& key) const {
     std::vector<std::string> keys;
+    keys.reserve(list.size());
     for (const Candidate& c : list) keys.push_back(key(c));
     std::vector<bool> out;
     for (std::size_t i = 0; i < list.size(); ++i) {

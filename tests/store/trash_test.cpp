@@ -33,7 +33,7 @@ class TrashTest : public testing::Test {
  protected:
   Snapshot back_up(int n) {
     return value_of(test::back_up(*repository_, {{"a", test::noise(3000, 7)}},
-                                  {.instant = kFirst + n * 60 * kSecond}));
+                                  {.instant = kFirst + Nanoseconds{n} * 60 * kSecond}));
   }
   void say(const NewNote& note) {
     Notes notes = value_of(read_notes(*repository_));
