@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "store/session.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
 #include "tests/support/expect.h"
@@ -232,13 +233,18 @@ TEST_F(Chunks, AreStoredOnlyWhenTheListingAndTheFooterSaySo) {
   EXPECT_FALSE(is_stored(b_));
 }
 
-TEST_F(Chunks, AreAdoptedOnceAndForgottenWithTheirPack) {
+TEST_F(Chunks, AreAdoptedOnceAndNoAnswerWhenTheirPackIsGone) {
   const PackId pack = test::write_pack(*repository_, {{.raw = a_}, {.raw = b_}});
   value_of(chunks().adopt_packs());
   value_of(chunks().adopt_packs());
   EXPECT_EQ(value_of(index().packs()).size(), 1u);
   std::filesystem::remove(file(pack));
-  value_of(chunks().adopt_packs());
+  const auto listing = value_of(chunks().adopt_packs());
+  EXPECT_TRUE(listing.empty());
+  EXPECT_FALSE(value_of(chunks().is_stored(ChunkKind::data, id(a_), {})));
+  // Its name stays until a session has noted that it is missing.
+  EXPECT_EQ(value_of(index().packs()).size(), 1u);
+  value_of(Session::begin(*repository_, Compression::standard));
   EXPECT_TRUE(value_of(index().packs()).empty());
   EXPECT_EQ(value_of(index().find(id(a_))), std::nullopt);
 }
