@@ -56,6 +56,7 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::read_at(ChunkKind kind, const C
     base = TRY(fetch(kind, *record.base, depth + 1));
   }
   auto bytes = TRY(reader->read(at.slot, base ? ByteView(*base) : ByteView()));
+  decoded_bytes_ += bytes.size();
   return std::make_shared<const Bytes>(std::move(bytes));
 }
 

@@ -5,6 +5,7 @@
 // session.h. Callable from any thread; no lock is held during I/O or decoding.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -45,6 +46,9 @@ class ChunkStore : public ChunkSource {
   Result<std::optional<Link>> find_link(ChunkKind kind, const ChunkId& id,
                                         const std::unordered_set<PackId, IdHash>& listing);
 
+  // Bytes of chunks and pages decoded so far, bases of deltas among them: what reading costs.
+  [[nodiscard]] std::uint64_t decoded_bytes() const { return decoded_bytes_.load(); }
+
   // An open pack, from a small cache. Errors: those of PackReader::open.
   Result<std::shared_ptr<const PackReader>> pack(const PackId& id);
   // The packs in `packs/` now.
@@ -81,6 +85,7 @@ class ChunkStore : public ChunkSource {
     std::chrono::steady_clock::time_point until;
   };
   LruCache<ChunkId, Failure, IdHash> failures_;
+  std::atomic<std::uint64_t> decoded_bytes_{0};
   std::mutex slow_mutex_;  // one rebuild at a time; the others wait for its answer
   bool rebuilt_ = false;   // guarded by slow_mutex_
   std::mutex marks_mutex_;

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A year in minutes: hourly backups of a changing tree, retention and a daily prune, through the
+// real engine with a clock of its own. Then: is the repository flat, is the newest snapshot still
+// cheap to list and to restore, is an increment less than what was written, is anything lost?
+//
+// usage: year [--days N] [--files N] [--database-mib N] [--pages-an-hour N] [--work FOLDER]
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <stdexcept>
+
+#include <fmt/core.h>
+
+#include "ingest/backup.h"
+#include "ingest/discover.h"
+#include "store/chunk_store.h"
+#include "store/forget.h"
+#include "store/prune.h"
+#include "store/trash.h"
+#include "store/verify.h"
+#include "tests/support/expect.h"
+#include "tests/support/temp_folder.h"
+#include "tests/year/world.h"
+
+namespace bygone::test {
+namespace {
+
+namespace filesystem = std::filesystem;
+using store::ChunkKind;
+using store::Entry;
+
+constexpr Nanoseconds kHour = 3600 * kSecond;
+constexpr std::size_t kCache = 16u << 20;
+constexpr double kLimit = 3;  // decoded for needed, at most
+// Long enough for every rule to let go of something in a year.
+const store::RetentionRules kRules{.hourly = 24, .daily = 7, .weekly = 4, .monthly = 12};
+
+struct Options {
+  std::uint64_t days = 365;
+  WorldOptions world;
+  std::string work;
+};
+
+struct Cost {
+  double page_bytes = 0;      // decoded by `find`
+  double bytes_per_byte = 0;  // decoded for restored, bases of deltas among them
+};
+
+void visit_files(store::TreeReader& trees, const Entry& folder,
+                 const std::function<void(const Entry&)>& visit) {
+  std::vector<Entry> entries;
+  value_of(trees.list(folder, 0, [&](const Entry& entry) {
+    entries.push_back(entry);
+    return true;
+  }));
+  for (const Entry& entry : entries) {
+    if (entry.is_directory()) {
+      visit_files(trees, entry, visit);
+    } else {
+      visit(entry);
+    }
+  }
+}
+
+// Of a repository that was just opened: its caches of kCache are cold.
+Cost cost_of(store::Repository& repository, const store::Snapshot& snapshot) {
+  Cost cost;
+  store::ChunkStore& chunks = repository.chunks();
+  visit_files(repository.trees(), snapshot.volumes[0].root, [](const Entry&) {});
+  cost.page_bytes = static_cast<double>(chunks.decoded_bytes());
+  store::TreeReader trees(chunks, kCache);  // what it decodes is a hundredth of the rest
+  std::uint64_t restored = 0;
+  visit_files(trees, snapshot.volumes[0].root, [&](const Entry& file) {
+    value_of(trees.extents(file, 0, file.size, [&](std::uint64_t, const store::Extent& extent) {
+      if (extent.kind != store::Extent::Kind::data) return true;
+      restored += extent.length;
+      value_of(chunks.get(ChunkKind::data, extent.chunk));
+      return true;
+    }));
+  });
+  cost.bytes_per_byte = (static_cast<double>(chunks.decoded_bytes()) - cost.page_bytes) /
+                        static_cast<double>(restored);
+  return cost;
+}
+
+std::uint64_t stored_bytes(const std::string& repository) {
+  std::uint64_t total = 0;
+  for (const char* part : {"packs", "snapshots", "trash", "notes", "condemned"}) {
+    for (const auto& entry : filesystem::recursive_directory_iterator(repository + "/" + part)) {
+      if (entry.is_regular_file()) total += entry.file_size();
+    }
+  }
+  return total;
+}
+
+class Year {
+ public:
+  explicit Year(const Options& options)
+      : options_(options),
+        base_(options.work.empty() ? own_.path() : options.work),
+        world_((filesystem::create_directories(base_ + "/source"), base_ + "/source"),
+               options.world) {
+    secret_.kind = store::Secret::Kind::key_file;
+    secret_.bytes = store::SecretBytes::copy_of(as_bytes("the key file of a year"));
+    value_of(store::Repository::create(base_ + "/repository", secret_));
+    repository_ = open(base_ + "/repository");
+  }
+
+  // The number of complaints.
+  int run() {
+    const Nanoseconds begin = system_now() + kHour;
+    back_up(begin);
+    const Cost fresh = cost_of(*open(base_ + "/repository"), newest_);
+    fmt::print("{:>5} {:>9} {:>10} {:>12} {:>8} {:>8} {:>8}\n", "day", "snapshots", "stored MiB",
+               "KiB an hour", "of pages", "find", "restore");
+    for (std::uint64_t hour = 1; hour <= options_.days * 24; ++hour) {
+      now_ = begin + static_cast<Nanoseconds>(hour) * kHour;
+      pages_written_ += world_.hour();
+      added_ += back_up(now_).added_bytes;
+      if (hour % 24 == 0) end_day(hour / 24, fresh);
+    }
+    return check();
+  }
+
+ private:
+  std::unique_ptr<store::Repository> open(const std::string& path) {
+    return value_of(store::Repository::open(
+        path, secret_, {.index_dir = "", .page_cache_bytes = kCache, .chunk_cache_bytes = kCache}));
+  }
+
+  store::Snapshot back_up(Nanoseconds now) {
+    auto session = value_of(store::Session::begin(*repository_, store::Compression::standard));
+    const auto source = value_of(ingest::folder_source("world", base_ + "/source"));
+    ingest::BackupOptions options;
+    options.state_folder = base_ + "/state";
+    options.clock = [now] { return now; };
+    newest_ = value_of(ingest::backup(*session, source, nullptr, options, {}, cancel_)).snapshot;
+    return newest_;
+  }
+
+  void end_day(std::uint64_t day, const Cost& fresh) {
+    const auto plan = value_of(store::plan_forgetting(
+        *repository_, kRules,
+        {.now = now_, .only = {}, .accept_shrink = false, .accept_clock = true}));
+    std::vector<SnapshotId> ids;
+    for (const auto& snapshot : plan.let_go()) ids.push_back(snapshot.id);
+    value_of(store::move_to_trash(*repository_, ids, now_));
+    store::PruneOptions prune;
+    prune.now = now_;
+    value_of(store::prune(*repository_, prune, {}, cancel_));
+    const bool report = day % 30 == 0 || day == options_.days;
+    // The last quarter is what "flat" is about.
+    const std::uint64_t stored = stored_bytes(repository_->path());
+    if (day * 4 >= options_.days * 3) {
+      lowest_ = std::min(lowest_, stored);
+      highest_ = std::max(highest_, stored);
+    }
+    if (!report) return;
+    last_ = cost_of(*open(base_ + "/repository"), newest_);
+    pages_per_page_ = last_.page_bytes / fresh.page_bytes;
+    const double hours = static_cast<double>(day) * 24;
+    fmt::print("{:>5} {:>9} {:>10.1f} {:>12.1f} {:>8.2f} {:>8.2f} {:>8.2f}\n", day,
+               value_of(repository_->snapshot_ids()).size(),
+               static_cast<double>(stored) / (1 << 20), static_cast<double>(added_) / 1024 / hours,
+               increment_share(), pages_per_page_, last_.bytes_per_byte);
+    std::fflush(stdout);
+  }
+
+  // Bytes added for the bytes of database pages written. Small files are in it, too.
+  [[nodiscard]] double increment_share() const {
+    return static_cast<double>(added_) / static_cast<double>(pages_written_ * World::kPage);
+  }
+
+  int check() {
+    int complaints = 0;
+    const auto demand = [&](bool holds, const std::string& what) {
+      fmt::print("{}: {}\n", holds ? "holds" : "FAILS", what);
+      if (!holds) ++complaints;
+    };
+    demand(highest_ < lowest_ * 5 / 4,
+           fmt::format("the repository is flat in the last quarter: {:.1f} to {:.1f} MiB",
+                       static_cast<double>(lowest_) / (1 << 20),
+                       static_cast<double>(highest_) / (1 << 20)));
+    demand(pages_per_page_ < kLimit,
+           fmt::format("find decodes {:.2f} for what a fresh snapshot needs", pages_per_page_));
+    demand(last_.bytes_per_byte < kLimit,
+           fmt::format("a restore decodes {:.2f} bytes for a byte", last_.bytes_per_byte));
+    demand(increment_share() < 1,
+           fmt::format("an increment adds {:.2f} of the pages written", increment_share()));
+    const auto report =
+        value_of(store::verify(*repository_, {.read_data_percent = 100}, {}, cancel_));
+    for (const std::string& line : report.damage) fmt::print("{}\n", line);
+    demand(report.damage.empty(), fmt::format("{} snapshots, {} packs, {} records prove themselves",
+                                              report.snapshots, report.packs, report.records_read));
+    return complaints;
+  }
+
+  Options options_;
+  TempFolder own_;
+  std::string base_;
+  World world_;
+  store::Secret secret_;
+  std::unique_ptr<store::Repository> repository_;
+  store::Snapshot newest_;
+  Nanoseconds now_ = 0;
+  std::uint64_t added_ = 0, pages_written_ = 0;
+  std::uint64_t lowest_ = UINT64_MAX, highest_ = 0;
+  Cost last_;
+  double pages_per_page_ = 0;  // of `find`, against the pages of the first snapshot
+  std::atomic<bool> cancel_{false};
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  const std::map<std::string, std::uint64_t*> numbers = {
+      {"--days", &options.days},
+      {"--files", &options.world.files},
+      {"--database-mib", &options.world.database_bytes},
+      {"--pages-an-hour", &options.world.pages_an_hour},
+      {"--seed", &options.world.seed}};
+  for (int i = 1; i < argc; i += 2) {
+    const std::string name = argv[i];
+    const auto number = numbers.find(name);
+    if (i + 1 == argc || (number == numbers.end() && name != "--work")) {
+      throw std::runtime_error(
+          "usage: year [--days N] [--files N] [--database-mib N] "
+          "[--pages-an-hour N] [--seed N] [--work FOLDER]");
+    }
+    if (name == "--work") options.work = argv[i + 1];
+    if (number != numbers.end()) *number->second = std::stoull(argv[i + 1]);
+    if (name == "--database-mib") options.world.database_bytes <<= 20;
+  }
+  return options;
+}
+
+}  // namespace
+}  // namespace bygone::test
+
+int main(int argc, char** argv) {
+  try {
+    return bygone::test::Year(bygone::test::parse(argc, argv)).run() == 0 ? 0 : 1;
+  } catch (const std::exception& failure) {
+    fmt::print(stderr, "year: {}\n", failure.what());
+    return 2;
+  }
+}
