@@ -19,6 +19,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
@@ -26,6 +27,8 @@ namespace {
 namespace filesystem = std::filesystem;
 using test::MemoryTree;
 using test::value_of;
+
+test::Tally bits_flipped("bits flipped");
 
 std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
   const char* const text = std::getenv(name);
@@ -124,6 +127,7 @@ TEST_F(BitFlip, AnywhereInTheTruthGivesRightBytesOrAnError) {
     const std::string fault = lie();
     put_back(name);
     ++tried;
+    bits_flipped.add();
     if (!fault.empty()) {
       static_cast<void>(testing::internal::GetCapturedStderr());
       FAIL() << name << " byte " << at << " bit " << bit << ": " << fault;
@@ -146,6 +150,7 @@ TEST_F(BitFlip, AnywhereInTheIndexGivesRightBytesOrAnErrorAndTheNextStartWorks) 
     const std::uint64_t at = random() % bytes_.at(name).size();
     test::flip_bit(path() + "/" + name, static_cast<std::int64_t>(at),
                    static_cast<unsigned>(random() % 8));
+    bits_flipped.add();
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {

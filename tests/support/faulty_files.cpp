@@ -6,8 +6,15 @@
 #include <fcntl.h>
 
 #include "tests/support/damage.h"
+#include "tests/support/torture.h"
 
 namespace bygone::test {
+namespace {
+
+Tally faults("faults injected");
+Tally crash_states("crash states tried");
+
+}  // namespace
 
 Result<Fd> WatchedFiles::open(const std::string& path, int flags, unsigned mode) {
   TRY(before(Call::open, path));
@@ -88,6 +95,7 @@ Result<void> FaultyFiles::before(Call call, const std::string& path) {
   if (fired_ && then_ == Then::stay_dead) return os_error(errnum_, "injected, after " + path);
   if (left_ == 0 || --left_ > 0) return {};
   fired_ = true;
+  faults.add();
   failed_call_ = {call, path};
   return os_error(errnum_, "injected at " + path);
 }
@@ -106,6 +114,7 @@ PowerCutFiles::PowerCutFiles(Files& inner, std::string root)
 }
 
 void PowerCutFiles::cut(const std::string& target, Names names) const {
+  crash_states.add();
   namespace filesystem = std::filesystem;
   const std::lock_guard lock(mutex_);
   filesystem::create_directory(target);
