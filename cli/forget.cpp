@@ -265,7 +265,9 @@ Exit forget(Context& context, const ForgetArguments& arguments) {
   if (repository == nullptr) return exit;
   const Exit forgotten = ForgetRun(context, *repository, arguments).run();
   if (!arguments.prune || forgotten != Exit::done) return forgotten;
-  return run_prune(context, *repository, {.dry_run = arguments.dry_run});
+  store::PruneOptions options;
+  options.dry_run = arguments.dry_run;
+  return run_prune(context, *repository, options, arguments.retry_lock);
 }
 
 void add_rules(CLI::App& app, store::RetentionRules& rules) {

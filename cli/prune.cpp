@@ -7,10 +7,13 @@
 
 #include "cli/alarm.h"
 #include "cli/cancel.h"
+#include "cli/duration.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/prune.h"
 #include "cli/text.h"
+#include "ingest/backup.h"
+#include "store/memory.h"
 
 namespace bygone::cli {
 namespace {
@@ -75,7 +78,7 @@ std::string now_text(const store::PruneReport& report, bool dry_run) {
 
 void print_report(Output& out, const store::PruneReport& report, bool dry_run) {
   for (const std::string& line : report.warnings) {
-    out.warning(line + ": left alone; hint: bygone verify tells what it costs");
+    out.warning(line);
   }
   if (out.json()) return out.object(to_json(report, dry_run));
   std::string text = now_text(report, dry_run);
@@ -85,7 +88,7 @@ void print_report(Output& out, const store::PruneReport& report, bool dry_run) {
                     counted(report.packs_before, "pack"), counted(report.records_copied, "record"));
   }
   if (report.trash_bytes > 0) {
-    text += fmt::format(", {} when the trash is emptied", size_text(report.trash_bytes));
+    text += fmt::format(", {} when the trash expires", size_text(report.trash_bytes));
   }
   if (report.waiting_packs > 0) {
     text += fmt::format(", {} when {}: with the next bygone prune", size_text(report.waiting_bytes),
@@ -93,10 +96,10 @@ void print_report(Output& out, const store::PruneReport& report, bool dry_run) {
   }
   out.info(text);
   if (report.spared_packs > 0) {
-    out.info(
-        fmt::format("spared {} ({}) of backups that did not finish, for the next ones to go "
-                    "on with",
-                    counted(report.spared_packs, "young pack"), size_text(report.spared_bytes)));
+    out.info(fmt::format(
+        "spared {} in {} that no snapshot needs: an unfinished backup may go on with them; after "
+        "seven days they go, with --empty-trash --now at once",
+        size_text(report.spared_bytes), counted(report.spared_packs, "young pack")));
   }
   if (report.out_of_space) {
     out.warning(
@@ -124,13 +127,15 @@ double parse_share(std::string text) {
 
 }  // namespace
 
-Exit run_prune(Context& context, store::Repository& repository,
-               const store::PruneOptions& options) {
+Exit run_prune(Context& context, store::Repository& repository, const store::PruneOptions& options,
+               Nanoseconds retry_lock) {
   const CancelOnSignal cancel;
   Progress progress(context.out);
-  const auto report = store::prune(
-      repository, options, [&](const store::PruneProgress& now) { progress.update(state_of(now)); },
-      cancel.flag());
+  const auto report = retry_while_busy(retry_lock, cancel.flag(), [&] {
+    return store::prune(
+        repository, options,
+        [&](const store::PruneProgress& now) { progress.update(state_of(now)); }, cancel.flag());
+  });
   context.out.progress_line("");
   if (!report.ok()) return context.fail(report.error());
   print_report(context.out, *report, options.dry_run);
@@ -142,6 +147,7 @@ Action add_prune(CLI::App& app) {
     store::PruneOptions options;
     bool now = false;
     bool accept_rollback = false;
+    Nanoseconds retry_lock = 0;
   };
   const auto chosen = std::make_shared<Chosen>();
   app.add_flag("-n,--dry-run", chosen->options.dry_run, "only say what it would free");
@@ -160,9 +166,11 @@ Action add_prune(CLI::App& app) {
       ->needs(empty);
   app.add_flag("--accept-rollback", chosen->accept_rollback,
                "the repository shows less than this host has seen, and that is meant");
+  add_duration(app, "--retry-lock", chosen->retry_lock,
+               "wait this long for another prune to end: 5m");
   app.footer(
-      "Deletes what no snapshot needs any more; what lies in the trash counts as long as it is\n"
-      "there. Backups, mounts and restores may run beside it; what a running backup may need is\n"
+      "Deletes what no snapshot needs any more; what lies in the trash counts for seven days.\n"
+      "Backups, mounts and restores may run beside it; what a running backup may need is\n"
       "deleted by the next prune. Refuses to run when anything that a snapshot needs is "
       "damaged.\n\n"
       "Examples:\n"
@@ -173,14 +181,17 @@ Action add_prune(CLI::App& app) {
     Exit exit = Exit::done;
     const auto repository = context.open(exit);
     if (repository == nullptr) return exit;
-    if (!chosen->accept_rollback) {
+    if (chosen->accept_rollback && !chosen->options.dry_run) {
+      const auto accepted = store::accept_rollback(*repository, ingest::default_state_folder());
+      if (!accepted.ok()) return context.fail(accepted.error());
+    } else if (!chosen->accept_rollback) {
       // What is missing may come back; what is deleted for want of it will not.
       const auto alarms = rollback_alarms(context, *repository);
       for (const std::string& line : alarms) context.out.error(line);
       if (!alarms.empty()) return Exit::damage;
     }
     if (chosen->now) chosen->options.spare_orphans = std::chrono::seconds(0);
-    return run_prune(context, *repository, chosen->options);
+    return run_prune(context, *repository, chosen->options, chosen->retry_lock);
   };
 }
 

@@ -11,6 +11,7 @@
 #include "store/locks.h"
 #include "store/prune_plan.h"
 #include "store/repack.h"
+#include "store/reserve.h"
 #include "store/temp_file.h"
 #include "store/trash.h"
 
@@ -99,7 +100,11 @@ Result<std::unique_ptr<Survey>> Pruner::survey(const PackSet& condemned,
   auto survey = TRY(Survey::make(
       repository_, condemned, expired,
       [this](const SurveyProgress& p) { step(p.phase.c_str(), p.done, p.total); }, cancel_));
-  report_.warnings = survey->table().unreadable();
+  for (const std::string& line : survey->table().unreadable()) {
+    const std::string warning = line + ": left alone; hint: bygone verify tells what it costs";
+    auto& all = report_.warnings;
+    if (std::find(all.begin(), all.end(), warning) == all.end()) all.push_back(warning);
+  }
   return survey;
 }
 
@@ -117,8 +122,14 @@ Result<std::set<SnapshotId>> Pruner::expired() {
 // the one thing that keeps a condemned pack from being deleted.
 Result<void> Pruner::empty_trash(const std::set<SnapshotId>& ids) {
   if (ids.empty()) return {};
-  report_.trash_removed += TRY(remove_from_trash(repository_, ids, now_))
-  .done.size();
+  std::vector<SnapshotId> lacking_note;
+  const auto moved = TRY(remove_from_trash(repository_, ids, now_, &lacking_note));
+  report_.trash_removed += moved.done.size();
+  for (const SnapshotId& id : lacking_note) {
+    report_.warnings.push_back("snapshot " + id.hex() +
+                               " left the trash, but the full disk had no room to note that: "
+                               "verify will name it as missing");
+  }
   return {};
 }
 
@@ -418,7 +429,13 @@ Result<PruneReport> Pruner::run() {
 Result<PruneReport> prune(Repository& repository, const PruneOptions& options,
                           const std::function<void(const PruneProgress&)>& progress,
                           const std::atomic<bool>& cancel) {
-  return Pruner(repository, options, progress, cancel).run();
+  PruneReport report;
+  TRY(with_reserve(repository.files(), repository.path(), [&]() -> Result<void> {
+    report = TRY(Pruner(repository, options, progress, cancel).run());
+    return {};
+  }));
+  if (!options.dry_run) renew_reserve(repository.files(), repository.path());
+  return report;
 }
 
 }  // namespace bygone::store
