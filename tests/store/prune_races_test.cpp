@@ -4,7 +4,7 @@
 // them, something else happens in between: a backup begins, commits or ends, a snapshot is
 // forgotten, restored or removed for good, a reader looks, another prune runs. One thread and a
 // seed, so that what fails can be run again. BYGONE_SEEDS: how many seeds instead of the default;
-// BYGONE_SEED: this one alone.
+// BYGONE_FIRST_SEED: the first of them; BYGONE_SEED: this one alone.
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -26,9 +26,12 @@
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
+
+test::Tally seeds_run("seeds run");
 
 namespace filesystem = std::filesystem;
 using test::Call;
@@ -311,7 +314,8 @@ class World {
 TEST(PruneRaces, WhateverHappensInBetweenEveryCommittedSnapshotReadsBack) {
   const char* const only = std::getenv("BYGONE_SEED");
   const char* const count = std::getenv("BYGONE_SEEDS");
-  const std::uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
+  const char* const from = only != nullptr ? only : std::getenv("BYGONE_FIRST_SEED");
+  const std::uint64_t first = from != nullptr ? std::strtoull(from, nullptr, 10) : 1;
   const std::uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 25;
   std::uint64_t prunes = 0;
   std::uint64_t deleted = 0;
@@ -321,6 +325,7 @@ TEST(PruneRaces, WhateverHappensInBetweenEveryCommittedSnapshotReadsBack) {
     World world(seed);
     world.run();
     if (testing::Test::HasFailure()) return;
+    seeds_run.add();
     prunes += world.prunes_;
     deleted += world.deleted_;
     taken_back += world.taken_back_;
