@@ -3,12 +3,12 @@
 #
 # SIGKILL at random moments of backup, forget and prune, again and again, while a mount reads:
 # nothing that was committed changes, nothing has to be cleared up by hand, and verify is content.
-# BYGONE_KILLS says how many (8); BYGONE_SEED repeats a run.
+# BYGONE_E2E_KILLS says how many (8); BYGONE_E2E_SEED repeats a run.
 . "$(dirname "$0")/lib.sh"
 
-kills=${BYGONE_KILLS:-8}
-RANDOM=${BYGONE_SEED:-$((($$ * 7919 + $(date +%N | sed 's/^0*//')) % 32768))}
-echo "BYGONE_SEED=$RANDOM starts this run"
+kills=${BYGONE_E2E_KILLS:-8}
+RANDOM=${BYGONE_E2E_SEED:-$((($$ * 7919 + $(date +%N | sed 's/^0*//')) % 32768))}
+echo "BYGONE_E2E_SEED=$RANDOM starts this run"
 RANDOM=$((RANDOM))
 
 export BYGONE_REPOSITORY=$WORK/repo BYGONE_KEY_FILE=$WORK/key BYGONE_STATE_DIR=$WORK/state
@@ -59,7 +59,7 @@ take_stock
 quietly "$BYGONE" mount "$MNT"
 
 # Reads all the time; what it sees of a snapshot that is there has to be right.
-(while :; do cat "$MNT"/data/latest/large "$MNT"/data/latest/many/* >/dev/null 2>&1; done) &
+(while sleep 0.1; do cat "$MNT"/data/latest/large "$MNT"/data/latest/many/* >/dev/null 2>&1; done) &
 PIDS+=($!)
 
 killed=0 finished=0 survived=0
