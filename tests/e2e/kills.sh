@@ -7,9 +7,9 @@
 . "$(dirname "$0")/lib.sh"
 
 kills=${BYGONE_E2E_KILLS:-8}
-RANDOM=${BYGONE_E2E_SEED:-$((($$ * 7919 + $(date +%N | sed 's/^0*//')) % 32768))}
-echo "BYGONE_E2E_SEED=$RANDOM starts this run"
-RANDOM=$((RANDOM))
+seed=${BYGONE_E2E_SEED:-$RANDOM}
+echo "BYGONE_E2E_SEED=$seed starts this run"
+RANDOM=$seed
 
 export BYGONE_REPOSITORY=$WORK/repo BYGONE_KEY_FILE=$WORK/key BYGONE_STATE_DIR=$WORK/state
 head -c 32 /dev/urandom >"$BYGONE_KEY_FILE"
