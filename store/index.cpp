@@ -247,6 +247,7 @@ Result<std::unordered_map<std::uint32_t, PackId>> Index::numbers_of(
 
 Result<void> Index::remove_packs(const std::vector<PackId>& packs) {
   std::vector<PackContents> contents;
+  contents.reserve(packs.size());
   for (const PackId& pack : packs) contents.push_back({.pack = pack, .chunks = {}});
   return remove(contents);
 }

@@ -104,7 +104,7 @@ KeyRing::KeyRing(const RepositoryId& repository, SecretBytes root,
                                   .note = derive(master, kSubkeyNotes),
                                   .list = derive(master, kSubkeyLists)});
   }
-  SecretBytes words(256 * 8);
+  SecretBytes words(std::size_t{256} * 8);
   expand(derive(root_, kSubkeyChunker), words.mutable_view());
   for (std::size_t i = 0; i < 256; ++i) {
     std::uint64_t word = 0;

@@ -23,6 +23,7 @@ constexpr std::size_t kRowsBatch = 256u << 10;  // of index rows removed in one 
 
 std::vector<ChunkId> chunk_ids(const std::vector<Record>& records) {
   std::vector<ChunkId> ids;
+  ids.reserve(records.size());
   for (const Record& record : records) ids.push_back(record.id);
   return ids;
 }

@@ -98,7 +98,7 @@ Result<OpenedKeys> open_keys(Files& files, const std::string& path, const Reposi
   std::string damaged;
   for (const std::string& name : TRY(files.list(path + "/keys"))) {
     auto slot = read_file(files, path + "/keys/" + name, kMaxSlotBytes);
-    auto head = slot ? KeyRing::read_head(name, *slot) : std::move(slot).error();
+    auto head = slot ? KeyRing::read_head(name, *slot) : slot.error();
     if (head) {
       candidates.push_back({head->newest_epoch, name, std::move(*slot)});
     } else {

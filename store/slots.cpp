@@ -132,7 +132,7 @@ Result<std::vector<Slot>> list_slots(Repository& repository) {
               .label = std::nullopt,
               .problem = std::nullopt,
               .opened_with = name == repository.slot()};
-    auto head = raw ? KeyRing::read_head(name, *raw) : std::move(raw).error();
+    auto head = raw ? KeyRing::read_head(name, *raw) : raw.error();
     if (head) {
       slot.head = *head;
       if (auto label = repository.keys().label(name, *raw)) slot.label = std::move(*label);
