@@ -107,7 +107,7 @@ Exit list(Context& context) {
 
 Exit add(Context& context, const NewSecret& wanted, bool instead) {
   Exit exit = Exit::done;
-  const auto repository = context.open(exit);
+  auto repository = context.open(exit);
   if (repository == nullptr) return exit;
   const auto secret = read_new_secret(context, wanted);
   if (!secret.ok()) {
@@ -123,6 +123,7 @@ Exit add(Context& context, const NewSecret& wanted, bool instead) {
   if (!instead) return Exit::done;
   // The old one goes by the hand of the new one: a slot that opens is known to remain.
   const std::string before = repository->slot();
+  repository.reset();  // a process opens an index once
   const auto path = context.repository_path();
   const auto again = path.ok() ? store::Repository::open(*path, *secret) : path.error();
   if (!again.ok()) return context.fail(again.error(), Stage::opening);

@@ -110,8 +110,11 @@ Result<ReadTxn> Env::read() {
       idle_.pop_back();
     }
   }
-  const int rc =
-      txn != nullptr ? mdb_txn_renew(txn) : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
+  if (txn != nullptr) {
+    if (mdb_txn_renew(txn) == 0) return ReadTxn(this, txn);
+    mdb_txn_abort(txn);  // its slot is lost: a fresh one will do
+  }
+  const int rc = mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
   if (rc != 0) return lmdb_error(rc, "beginning to read");
   return ReadTxn(this, txn);
 }

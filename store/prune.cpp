@@ -235,11 +235,10 @@ Result<void> Pruner::condemn(const Survey& survey, const PrunePlan& plan) {
 // Whether all that is committed or in the trash now was marked by `survey`.
 Result<bool> Pruner::nothing_new(const Survey& survey) {
   const Fd names = TRY(lock_names(files_, path_, Lock::shared));
-  for (const auto& ids : {
-         TRY(repository_.snapshot_ids())
-         , TRY(trash_ids(repository_))
-       }) {
-    for (const SnapshotId& id : ids) {
+  const auto committed = TRY(repository_.snapshot_ids());
+  const auto forgotten = TRY(trash_ids(repository_));
+  for (const auto* ids : {&committed, &forgotten}) {
+    for (const SnapshotId& id : *ids) {
       if (!survey.knows(id)) return false;
     }
   }
