@@ -23,7 +23,7 @@ constexpr std::uint64_t kTag = 3;
 class Cutting : public testing::Test {
  protected:
   Cutting()
-      : repository_(test::new_repository(folder_ / "repo")),
+      : repository_(test::fixed_repository(folder_ / "repo")),
         session_(value_of(store::Session::begin(*repository_, store::Compression::standard))),
         trees_(*session_, 1 << 20) {}
 

@@ -31,7 +31,7 @@ constexpr PruneOptions kAll{.spare_orphans = std::chrono::seconds(0)};
 
 class PruneTest : public testing::Test {
  protected:
-  PruneTest() : repository_(test::new_repository(path_)) {}
+  PruneTest() : repository_(test::fixed_repository(path_)) {}
 
   Snapshot back_up(const MemoryTree& tree, const std::string& source = "db") {
     return value_of(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/memory_tree.h"
 
+#include <filesystem>
 #include <random>
 
 #include "store/chunk_store.h"
@@ -227,6 +228,17 @@ Result<MemoryTree> read_back(Repository& repository, const Snapshot& snapshot) {
 
 std::unique_ptr<Repository> new_repository(const std::string& path) {
   value_of(Repository::create(path, key_file()));
+  return reopen(path);
+}
+
+std::unique_ptr<Repository> fixed_repository(const std::string& path) {
+  namespace filesystem = std::filesystem;
+  const std::string golden = BYGONE_GOLDEN "/repository";
+  value_of(Repository::create(path, key_file()));
+  filesystem::remove_all(path + "/keys");
+  filesystem::copy(golden + "/keys", path + "/keys");
+  filesystem::copy_file(golden + "/config", path + "/config",
+                        filesystem::copy_options::overwrite_existing);
   return reopen(path);
 }
 

@@ -42,6 +42,9 @@ Result<MemoryTree> read_back(store::Repository& repository, const store::Snapsho
 // A repository in a new folder, opened with key_file(); its index is in the repository unless
 // `index_dir` says otherwise.
 std::unique_ptr<store::Repository> new_repository(const std::string& path);
+// The same with the keys of tests/golden, which cut a content at the same places in every run: for
+// tests that count chunks.
+[[nodiscard]] std::unique_ptr<store::Repository> fixed_repository(const std::string& path);
 std::unique_ptr<store::Repository> reopen(const std::string& path,
                                           const std::string& index_dir = {});
 
