@@ -52,7 +52,10 @@ Result<void> read_fields(
 }
 
 Result<void> keep_unknown(UnknownFields& unknown, std::uint16_t tag, ByteView value,
-                          const char* what) {
+                          std::uint16_t last_known, const char* what) {
+  if ((tag & ~kCriticalField) <= last_known) {
+    return Error{Code::corrupt, 0, std::string(what) + " has a field of another kind"};
+  }
   if ((tag & kCriticalField) != 0) {
     return Error{Code::unsupported, 0,
                  std::string(what) +

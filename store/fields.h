@@ -41,9 +41,10 @@ class FieldWriter {
     ByteView data, const char* what,
     const std::function<Result<void>(std::uint16_t tag, ByteView value)>& take);
 
-// What a reader does with a field that it does not know: keeps it in `unknown`. Errors:
-// unsupported when it is critical.
+// What a reader does with a field that it does not know, when it knows those up to `last_known`:
+// keeps it in `unknown`. Errors: unsupported when it is critical; corrupt for a known field whose
+// critical bit is not as it must be: kept, it would stand beside the real one when written again.
 [[nodiscard]] Result<void> keep_unknown(UnknownFields& unknown, std::uint16_t tag, ByteView value,
-                                        const char* what);
+                                        std::uint16_t last_known, const char* what);
 
 }  // namespace bygone::store

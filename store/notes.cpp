@@ -20,6 +20,7 @@ enum Field : std::uint16_t {
   kCounter = kCriticalField | 5,
   kTime = 6,
 };
+constexpr std::uint16_t kLastField = kTime;
 constexpr const char* kWhat = "a note";
 // Another process may remove superseded notes while they are listed here.
 constexpr int kListings = 100;
@@ -61,7 +62,7 @@ Result<void> decode_field(Note& note, std::uint16_t tag, ByteView value) {
       note.time = TRY(r.svarint());
       break;
     default:
-      return keep_unknown(note.unknown_fields, tag, value, kWhat);
+      return keep_unknown(note.unknown_fields, tag, value, kLastField, kWhat);
   }
   return r.finish();
 }

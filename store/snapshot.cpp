@@ -36,6 +36,7 @@ enum Field : std::uint16_t {
   kTags = 21,
   kExtra = 22,
 };
+constexpr std::uint16_t kLastField = kExtra;
 constexpr std::size_t kMaxText = 4096;
 constexpr std::size_t kMaxVolumes = 4096;
 constexpr std::size_t kMaxTags = 1024;
@@ -175,7 +176,7 @@ Result<void> decode_field(Snapshot& s, std::uint16_t tag, ByteView value) {
       s.extra = TRY(decode_root(TRY(r.bytes(r.remaining()))));
       break;
     default:
-      return keep_unknown(s.unknown_fields, tag, value, kWhat);
+      return keep_unknown(s.unknown_fields, tag, value, kLastField, kWhat);
   }
   return r.finish();
 }

@@ -83,6 +83,13 @@ TEST(SnapshotRecord, RefusesAnUnknownFieldThatMustBeKnown) {
   EXPECT_CODE(Code::unsupported, decode_snapshot(with_field(0xf000, as_bytes("x"))));
 }
 
+// Kept as one that it does not know, it would stand beside the real one when written again.
+TEST(SnapshotRecord, RefusesAKnownFieldWithTheOtherCriticalBit) {
+  Bytes bytes = encode_snapshot(full());
+  bytes[1] ^= 0x80;  // the top bit of the first tag
+  EXPECT_CODE(Code::corrupt, decode_snapshot(bytes));
+}
+
 TEST(SnapshotRecord, RefusesFieldsTwiceOrOutOfOrder) {
   EXPECT_CODE(Code::corrupt, decode_snapshot(with_field(300, {})));
   EXPECT_CODE(Code::corrupt, decode_snapshot(with_field(5, as_bytes("host"))));
