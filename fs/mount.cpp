@@ -68,8 +68,10 @@ Result<void> serve_mount(store::Repository& repository, const MountOptions& opti
   auto keeper = TRY(Keeper::start({path, device, options.on_ready, [&] { session->stop(); }}));
   Result<void> served;
   {
-    const auto watcher = Watcher::start(repository.path() + "/snapshots",
-                                        [&] { follow_repository(*names, *session); });
+    const auto watcher = Watcher::start(repository.path() + "/snapshots", [&] {
+      follow_repository(*names, *session);
+      repository.chunks().close_removed_packs();
+    });
     served = watcher.ok() ? session->serve() : Result<void>(watcher.error());
     keeper->wind_down();
     // First the mountpoint: whatever takes its time below, nobody waits for it there.

@@ -40,6 +40,14 @@ Result<std::shared_ptr<const PackReader>> ChunkStore::pack(const PackId& id) {
   return reader;
 }
 
+void ChunkStore::close_removed_packs() {
+  for (const auto& reader : packs_.values()) {
+    // One that cannot be looked at goes, too: whoever needs it opens it again, or hears why not.
+    const auto removed = reader->is_removed();
+    if (!removed.ok() || *removed) packs_.erase(reader->id());
+  }
+}
+
 Result<std::shared_ptr<const Bytes>> ChunkStore::read_at(ChunkKind kind, const ChunkId& id,
                                                          const Location& at, int depth) {
   auto reader = TRY(pack(at.pack));

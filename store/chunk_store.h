@@ -51,6 +51,9 @@ class ChunkStore : public ChunkSource {
 
   // An open pack, from a small cache. Errors: those of PackReader::open.
   Result<std::shared_ptr<const PackReader>> pack(const PackId& id);
+  // Lets go of packs that were removed: while one is open here, its space is not free. For whoever
+  // lives long.
+  void close_removed_packs();
   // The packs in `packs/` now.
   Result<std::vector<PackId>> list_packs();
   // Has find_link() and is_stored() pass by what is marked as damaged, from now on.

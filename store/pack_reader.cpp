@@ -53,6 +53,11 @@ Result<std::shared_ptr<const PackReader>> PackReader::open_file(Files& files, co
   return std::shared_ptr<const PackReader>(std::move(reader));
 }
 
+Result<bool> PackReader::is_removed() const {
+  return TRY(files_.info(fd_))
+  .links == 0;
+}
+
 Result<Bytes> PackReader::read_sealed(std::uint64_t offset, std::uint64_t sealed_size,
                                       char piece) const {
   Bytes sealed(sealed_size);

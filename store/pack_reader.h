@@ -29,6 +29,8 @@ class PackReader final : public RecordReader {
   [[nodiscard]] ChunkKind kind() const { return header_.kind; }
   [[nodiscard]] std::uint64_t size_bytes() const { return size_; }
   [[nodiscard]] const std::vector<Record>& records() const { return records_; }
+  // Whether the file has no name any more: prune removed it. Errors: io.
+  [[nodiscard]] Result<bool> is_removed() const;
   // The decoded record in a slot; `base` is the decoded base of a delta, else empty.
   // Errors: corrupt, io.
   Result<Bytes> read(std::uint32_t slot, ByteView base) const override;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace bygone {
 
@@ -24,6 +25,14 @@ class LruCache {
     if (found == places_.end()) return std::nullopt;
     items_.splice(items_.begin(), items_, found->second);
     return found->second->value;
+  }
+
+  // All values, the most recently used first.
+  std::vector<Value> values() {
+    const std::lock_guard lock(mutex_);
+    std::vector<Value> out;
+    for (const Item& item : items_) out.push_back(item.value);
+    return out;
   }
 
   // Puts a value, replacing an older one; drops others until the costs fit. The value just put

@@ -80,6 +80,20 @@ TEST_F(Chunks, OfOneKindAreNotReadAsTheOther) {
   EXPECT_CODE(Code::not_found, chunks().get(ChunkKind::page, id(page_like, ChunkKind::page)));
 }
 
+// What is open keeps its space on the disk.
+TEST_F(Chunks, LetsGoOfPacksThatWereRemoved) {
+  const PackId kept = test::write_pack(*repository_, {{.raw = a_}});
+  const PackId removed = test::write_pack(*repository_, {{.raw = b_}});
+  const std::weak_ptr<const PackReader> first = value_of(chunks().pack(kept));
+  const std::weak_ptr<const PackReader> second = value_of(chunks().pack(removed));
+  std::filesystem::remove(file(removed));
+  EXPECT_FALSE(second.expired());
+  chunks().close_removed_packs();
+  EXPECT_FALSE(first.expired());
+  EXPECT_TRUE(second.expired());
+  EXPECT_CODE(Code::not_found, chunks().pack(removed));
+}
+
 TEST_F(Chunks, AreFoundAgainWhenTheirRowIsMissingOrWrong) {
   const PackId pack = test::write_pack(*repository_, {{.raw = a_}, {.raw = b_}});
   const ChunkId ia = id(a_);
