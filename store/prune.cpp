@@ -115,7 +115,7 @@ Result<std::set<SnapshotId>> Pruner::expired() {
     return expired_trash(repository_, now_, kKeepTrash,
                          options_.dry_run ? Remember::no : Remember::yes);
   }
-  for (const SnapshotId& id : TRY(trash_ids(repository_))) ids.insert(id);
+  for (const SnapshotId& id : TRY(repository_.trashed_ids())) ids.insert(id);
   return ids;
 }
 
@@ -236,7 +236,7 @@ Result<void> Pruner::condemn(const Survey& survey, const PrunePlan& plan) {
 Result<bool> Pruner::nothing_new(const Survey& survey) {
   const Fd names = TRY(lock_names(files_, path_, Lock::shared));
   const auto committed = TRY(repository_.snapshot_ids());
-  const auto forgotten = TRY(trash_ids(repository_));
+  const auto forgotten = TRY(repository_.trashed_ids());
   for (const auto* ids : {&committed, &forgotten}) {
     for (const SnapshotId& id : *ids) {
       if (!survey.knows(id)) return false;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/survey.h"
 
-#include <algorithm>
-
 #include "store/base/log.h"
 #include "store/chunk_store.h"
 #include "store/locks.h"
@@ -14,24 +12,6 @@ namespace {
 constexpr const char* kHint =
     "; nothing was deleted, for nobody can tell what it needs; hint: bygone verify tells more";
 
-Result<Snapshot> read_trashed(Repository& repository, const SnapshotId& id) {
-  const std::string name = id.hex();
-  const auto read = [&]() -> Result<Snapshot> {
-    const Bytes sealed =
-        TRY(read_file(repository.files(), repository.path() + "/trash/" + name, kMaxObjectBytes));
-    const Bytes content = TRY(repository.keys().unseal_object(ObjectKind::snapshot, name, sealed));
-    if (repository.keys().snapshot_id(content) != id) {
-      return Error{Code::corrupt, 0, "it is not the one that it is named"};
-    }
-    Snapshot snapshot = TRY(decode_snapshot(content));
-    snapshot.id = id;
-    return snapshot;
-  };
-  auto snapshot = read();
-  if (!snapshot) return std::move(snapshot).error().with("snapshot " + name + " in the trash");
-  return snapshot;
-}
-
 }  // namespace
 
 RecordBytes& RecordBytes::operator+=(const RecordBytes& other) {
@@ -41,14 +21,6 @@ RecordBytes& RecordBytes::operator+=(const RecordBytes& other) {
   expired += other.expired;
   dead += other.dead;
   return *this;
-}
-
-Result<std::vector<SnapshotId>> trash_ids(Repository& repository) {
-  std::vector<SnapshotId> ids;
-  for (const std::string& name : TRY(repository.files().list(repository.path() + "/trash"))) {
-    if (const auto id = SnapshotId::from_hex_text(name)) ids.push_back(*id);
-  }
-  return ids;
 }
 
 Survey::Survey(Repository& repository, Lists lists, RecordTable table,
@@ -78,8 +50,8 @@ Result<Survey::Lists> Survey::list(Repository& repository, const std::set<Snapsh
   auto snapshots = repository.snapshots();
   if (!snapshots) return refused(std::move(snapshots).error());
   lists.snapshots = std::move(snapshots).value();
-  for (const SnapshotId& id : TRY(trash_ids(repository))) {
-    auto snapshot = read_trashed(repository, id);
+  for (const SnapshotId& id : TRY(repository.trashed_ids())) {
+    auto snapshot = repository.trashed_snapshot(id);
     if (snapshot) {
       (expired.contains(id) ? lists.expired : lists.trash).push_back(std::move(snapshot).value());
     } else if (!expired.contains(id)) {

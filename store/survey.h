@@ -85,7 +85,4 @@ class Survey {
   std::uint32_t live_end_ = 0, bases_end_ = 0, trash_end_ = 0;
 };
 
-// Ids in `trash/`. Unordered.
-[[nodiscard]] Result<std::vector<SnapshotId>> trash_ids(Repository& repository);
-
 }  // namespace bygone::store
