@@ -174,8 +174,7 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
       log::warning(reader.error().message + "; hint: bygone verify tells what it costs");
       continue;
     }
-    PackContents contents{.pack = id, .chunks = {}};
-    for (const Record& record : (*reader)->records()) contents.chunks.push_back(record.id);
+    PackContents contents{.pack = id, .chunks = chunk_ids((*reader)->records())};
     rows += contents.chunks.size();
     batch.push_back(std::move(contents));
     if (rows >= kAdoptBatch) TRY(insert());

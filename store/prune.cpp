@@ -21,13 +21,6 @@ namespace {
 constexpr int kMaxRounds = 8;  // each makes room for the next one when the disk is full
 constexpr std::size_t kRowsBatch = 256u << 10;  // of index rows removed in one transaction
 
-std::vector<ChunkId> chunk_ids(const std::vector<Record>& records) {
-  std::vector<ChunkId> ids;
-  ids.reserve(records.size());
-  for (const Record& record : records) ids.push_back(record.id);
-  return ids;
-}
-
 class Pruner {
  public:
   Pruner(Repository& repository, const PruneOptions& options,

@@ -165,6 +165,13 @@ Result<std::vector<Record>> decode_record_table(ByteView data, std::uint64_t foo
   return records;
 }
 
+std::vector<ChunkId> chunk_ids(const std::vector<Record>& records) {
+  std::vector<ChunkId> ids;
+  ids.reserve(records.size());
+  for (const Record& record : records) ids.push_back(record.id);
+  return ids;
+}
+
 std::array<std::uint8_t, kTrailerPlainBytes> encode_trailer(const PackTrailer& t) {
   Writer w;
   w.u32(kTrailerMark);

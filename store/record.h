@@ -60,6 +60,9 @@ struct PackTrailer {
   std::uint32_t records = 0;
 };
 
+// The ids of `records`, in their order.
+[[nodiscard]] std::vector<ChunkId> chunk_ids(const std::vector<Record>& records);
+
 [[nodiscard]] constexpr std::uint64_t align_record(std::uint64_t offset) {
   return (offset + kRecordAlign - 1) / kRecordAlign * kRecordAlign;
 }

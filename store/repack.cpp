@@ -123,9 +123,7 @@ Result<void> Repacker::finish(PackWriter& writer, const std::vector<Ordinal>& or
     return Error{Code::corrupt, 0,
                  "pack " + writer.id().hex() + " does not read back as it was written"};
   }
-  PackContents contents{.pack = writer.id(), .chunks = {}};
-  for (const Record& record : writer.records()) contents.chunks.push_back(record.id);
-  made_.push_back(std::move(contents));
+  made_.push_back({.pack = writer.id(), .chunks = chunk_ids(writer.records())});
   bytes_written_ += reader->size_bytes();
   copied_.insert(ordinals.begin(), ordinals.end());
   return {};

@@ -190,8 +190,7 @@ class PackRepairer {
                        " does not read back: nothing was "
                        "moved"};
     }
-    PackContents contents{.pack = writer->id(), .chunks = {}};
-    for (const Record& record : writer->records()) contents.chunks.push_back(record.id);
+    const PackContents contents{.pack = writer->id(), .chunks = chunk_ids(writer->records())};
     if (auto inserted = repository_.index().insert({contents}); !inserted) {
       log::warning(inserted.error().message + "; the copy is safe, the index catches up later");
     }

@@ -200,9 +200,7 @@ Result<void> Session::insert_finished() {
   std::vector<PackContents> contents;
   for (const auto& pack : packs) {
     buckets.insert(parent_folder(pack_path(repository_.path(), pack->writer->id())));
-    PackContents each{.pack = pack->writer->id(), .chunks = {}};
-    for (const Record& record : pack->writer->records()) each.chunks.push_back(record.id);
-    contents.push_back(std::move(each));
+    contents.push_back({.pack = pack->writer->id(), .chunks = chunk_ids(pack->writer->records())});
   }
   for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
   {
