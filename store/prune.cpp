@@ -400,8 +400,8 @@ Result<bool> Pruner::round() {
   TRY(rewrite(*survey, plan));
   if (plan.dropped.empty() && plan.rewritten.empty()) return false;
   TRY(condemn(*survey, plan));
-  return TRY(finish(std::move(survey)))
-  &&report_.out_of_space;
+  const bool finished = TRY(finish(std::move(survey)));
+  return finished && report_.out_of_space;
 }
 
 Result<PruneReport> Pruner::run() {

@@ -77,8 +77,8 @@ Result<void> unlink_records(Repository& repository, From from, const std::vector
     bool any = false;
     if (from == From::trash && folder != trash_folder(repository)) continue;
     for (const SnapshotId& id : ids) {
-      any = TRY(remove_file(repository.files(), folder + "/" + id.hex()))
-      || any;
+      const bool removed = TRY(remove_file(repository.files(), folder + "/" + id.hex()));
+      any = any || removed;
     }
     if (any) TRY(repository.files().sync_directory(folder));
   }
