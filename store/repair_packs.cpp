@@ -111,6 +111,9 @@ class PackRepairer {
     if (!listing) listing = repository_.chunks().list_packs();
     if (!listing) return std::move(listing).error();
     present_.insert(listing->begin(), listing->end());
+    // Under the lock of prune no list comes or goes.
+    const auto lists = TRY(files_.list(repository_.path() + "/condemned"));
+    condemned_ = !lists.empty();
     const std::vector<PackId>& chosen = options_.packs.empty() ? *listing : options_.packs;
     for (const PackId& id : chosen) {
       if (!present_.contains(id)) {
@@ -139,7 +142,7 @@ class PackRepairer {
                       .moved_to = {}};
     for (const std::size_t slot : found.bad()) {
       const ChunkId& chunk = found.salvage().records()[slot].id;
-      if (TRY(stands_elsewhere(found.salvage().kind(), chunk, id))) {
+      if (stands_elsewhere(found.salvage().kind(), chunk, id)) {
         ++result.kept;
       } else {
         result.lost.push_back(chunk);
@@ -169,7 +172,7 @@ class PackRepairer {
     std::unique_ptr<PackWriter> writer;
     for (const std::size_t slot : found.good()) {
       Record record = salvage.records()[slot];
-      if (TRY(stands_elsewhere(salvage.kind(), record.id, result.pack))) continue;
+      if (stands_elsewhere(salvage.kind(), record.id, result.pack)) continue;
       if (!writer) {
         writer =
             TRY(PackWriter::create(files_, repository_.keys(), repository_.path(), salvage.kind()));
@@ -210,11 +213,10 @@ class PackRepairer {
 
   // Whether another pack than `besides` holds a copy that reads. One in a condemned pack is no
   // copy: with any list there, none is believed.
-  Result<bool> stands_elsewhere(ChunkKind kind, const ChunkId& chunk, const PackId& besides) {
+  bool stands_elsewhere(ChunkKind kind, const ChunkId& chunk, const PackId& besides) {
     const auto location = repository_.index().find(chunk);
     if (!location || !*location || (*location)->pack == besides) return false;
-    if (!present_.contains((*location)->pack)) return false;
-    if (!TRY(files_.list(repository_.path() + "/condemned")).empty()) return false;
+    if (condemned_ || !present_.contains((*location)->pack)) return false;
     const auto reader = repository_.chunks().pack((*location)->pack);
     if (!reader || (*reader)->kind() != kind) return false;
     const auto& records = (*reader)->records();
@@ -234,6 +236,7 @@ class PackRepairer {
   Files& files_;
   const RepairOptions& options_;
   std::unordered_set<PackId, IdHash> present_;
+  bool condemned_ = false;  // whether there is any list in `condemned/`
   RepairReport report_;
 };
 
