@@ -110,11 +110,7 @@ class Accounts {
  public:
   explicit Accounts(Repository& repository) : repository_(repository) {}
   Result<bool> has(const SnapshotId& id) {
-    for (const char* folder : {"/snapshots/", "/trash/", "/snapshots/"}) {
-      auto info = repository_.files().info(repository_.path() + folder + id.hex());
-      if (info) return true;
-      if (info.error().code != Code::not_found) return std::move(info).error();
-    }
+    if (TRY(repository_.has_record(id))) return true;
     if (!notes_) notes_ = TRY(read_notes(repository_));
     return gone(*notes_, id).has_value();
   }

@@ -70,16 +70,9 @@ Result<void> decode_field(Note& note, std::uint16_t tag, ByteView value) {
 std::string folder_of(const Repository& repository) { return repository.path() + "/notes"; }
 
 Result<Note> read_note(Repository& repository, const NoteId& id) {
-  const std::string name = id.hex();
   const Bytes sealed =
-      TRY(read_file(repository.files(), folder_of(repository) + "/" + name, kMaxNoteFile));
-  const Bytes content = TRY(repository.keys().unseal_object(ObjectKind::note, name, sealed));
-  if (repository.keys().note_id(content) != id) {
-    return Error{Code::corrupt, 0, "note " + name + " is not the one that it is named"};
-  }
-  Note note = TRY(decode_note(content));
-  note.id = id;
-  return note;
+      TRY(read_file(repository.files(), folder_of(repository) + "/" + id.hex(), kMaxNoteFile));
+  return unseal_note(repository.keys(), id, sealed);
 }
 
 bool is_older(const Note& a, const Note& b) {
@@ -113,6 +106,16 @@ Result<Note> decode_note(ByteView data) {
       note.value.size() > kMaxNoteValue) {
     return Error{Code::corrupt, 0, "a note lacks a field or has one out of range"};
   }
+  return note;
+}
+
+Result<Note> unseal_note(const KeyRing& keys, const NoteId& id, ByteView sealed) {
+  const Bytes content = TRY(keys.unseal_object(ObjectKind::note, id.hex(), sealed));
+  if (keys.note_id(content) != id) {
+    return Error{Code::corrupt, 0, "it is not the note that it is named"};
+  }
+  Note note = TRY(decode_note(content));
+  note.id = id;
   return note;
 }
 

@@ -21,6 +21,7 @@
 
 namespace bygone::store {
 
+class KeyRing;
 class Repository;
 
 // What a note is about.
@@ -56,6 +57,9 @@ struct Note {
 // Errors: corrupt for bytes that do not decode; unsupported for an unknown critical field or kind
 // of subject.
 [[nodiscard]] Result<Note> decode_note(ByteView data);
+// The content of a note's file, proven to be that of `id`. Errors: those of decode_note(), and
+// corrupt when the seal or the id is another.
+[[nodiscard]] Result<Note> unseal_note(const KeyRing& keys, const NoteId& id, ByteView sealed);
 
 // The notes of a repository at one moment, folded.
 class Notes {

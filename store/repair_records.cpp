@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
+#include <cerrno>
 
 #include "store/format.h"
 #include "store/index.h"
+#include "store/locks.h"
 #include "store/notes.h"
 #include "store/repair.h"
 #include "store/set_aside.h"
@@ -19,20 +20,13 @@ const char* folder_of(RecordKind kind) {
 // later version, which is whole.
 Result<void> prove(const Repository& repository, RecordKind kind, const std::string& name,
                    ByteView sealed) {
-  const KeyRing& keys = repository.keys();
+  const auto id = SnapshotId::from_hex_text(name);
+  if (!id) return Error{Code::corrupt, 0, "its name is no id"};
   if (kind == RecordKind::snapshot) {
-    const Bytes content = TRY(keys.unseal_object(ObjectKind::snapshot, name, sealed));
-    if (keys.snapshot_id(content).hex() != name) {
-      return Error{Code::corrupt, 0, "it is not the record that it is named"};
-    }
-    TRY(decode_snapshot(content));
-    return {};
+    TRY(repository.unseal_snapshot(*id, sealed));
+  } else {
+    TRY(unseal_note(repository.keys(), NoteId{id->bytes}, sealed));
   }
-  const Bytes content = TRY(keys.unseal_object(ObjectKind::note, name, sealed));
-  if (keys.note_id(content).hex() != name) {
-    return Error{Code::corrupt, 0, "it is not the note that it is named"};
-  }
-  TRY(decode_note(content));
   return {};
 }
 
@@ -80,10 +74,8 @@ Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
   const std::string what = std::string(kind == RecordKind::snapshot ? "snapshot " : "note ") + name;
   const RepairLocks locks = TRY(lock_for_repair(files, repository.path()));
   // Nobody may move or list records while one leaves.
-  const Fd names = TRY(files.open(repository.path() + "/locks/names", O_RDWR | O_CREAT, 0600));
-  if (!TRY(files.try_lock(names, Lock::exclusive))) {
-    return Error{Code::busy, 0, "repairing " + what + ": records are being moved; hint: try again"};
-  }
+  const auto names = lock_names(files, repository.path(), Lock::exclusive);
+  if (!names) return Error(names.error()).with("repairing " + what);
   const auto proven = prove_file(repository, kind, name);
   if (proven) {
     return Error{Code::invalid, 0, "repairing " + what + ": it is whole, and stays where it is"};

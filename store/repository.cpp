@@ -241,17 +241,6 @@ Result<std::vector<SnapshotId>> Repository::snapshot_ids() {
   return ids_in(*files_, path_ + "/snapshots");
 }
 
-Result<Snapshot> Repository::decode_record(const SnapshotId& id, ByteView sealed) {
-  const std::string name = id.hex();
-  const Bytes content = TRY(keys_->unseal_object(ObjectKind::snapshot, name, sealed));
-  if (keys_->snapshot_id(content) != id) {
-    return Error{Code::corrupt, 0, "snapshot " + name + " is not the one that it is named"};
-  }
-  Snapshot snapshot = TRY(decode_snapshot(content));
-  snapshot.id = id;
-  return snapshot;
-}
-
 Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
   const std::string name = id.hex();
   const std::string path = path_ + "/snapshots/" + name;
@@ -261,12 +250,12 @@ Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
     if (auto info = files_->info(path); !info) {
       return std::move(info).error().with("snapshot " + name);
     }
-    auto snapshot = decode_record(id, **kept);
+    auto snapshot = unseal_snapshot(id, **kept);
     if (snapshot) return snapshot;  // else the index lies: the file decides
   }
   auto sealed = read_file(*files_, path, kMaxObjectBytes);
   if (!sealed) return std::move(sealed).error().with("snapshot " + name);
-  auto snapshot = decode_record(id, *sealed);
+  auto snapshot = unseal_snapshot(id, *sealed);
   if (!snapshot) return std::move(snapshot).error().with("snapshot " + path);
   if (auto put = index_->keep_snapshot(id, *sealed); !put) log::info(put.error().message);
   return snapshot;
@@ -291,7 +280,7 @@ Result<Snapshot> Repository::trashed_snapshot(const SnapshotId& id) {
   const std::string path = path_ + "/trash/" + id.hex();
   auto sealed = read_file(*files_, path, kMaxObjectBytes);
   if (!sealed) return std::move(sealed).error().with("snapshot " + path);
-  auto snapshot = decode_record(id, *sealed);
+  auto snapshot = unseal_snapshot(id, *sealed);
   if (!snapshot) return std::move(snapshot).error().with("snapshot " + path);
   return snapshot;
 }
@@ -299,6 +288,26 @@ Result<Snapshot> Repository::trashed_snapshot(const SnapshotId& id) {
 Result<std::vector<Snapshot>> Repository::trashed_snapshots(std::vector<std::string>* damaged) {
   return read_all(
       TRY(trashed_ids()), [this](const SnapshotId& id) { return trashed_snapshot(id); }, damaged);
+}
+
+Result<bool> Repository::has_record(const SnapshotId& id) const {
+  // The first folder twice: a record may come back from the trash after the first look.
+  for (const char* folder : {"/snapshots/", "/trash/", "/snapshots/"}) {
+    const auto info = files_->info(path_ + folder + id.hex());
+    if (info) return true;
+    if (info.error().code != Code::not_found) return info.error();
+  }
+  return false;
+}
+
+Result<Snapshot> Repository::unseal_snapshot(const SnapshotId& id, ByteView sealed) const {
+  const Bytes content = TRY(keys_->unseal_object(ObjectKind::snapshot, id.hex(), sealed));
+  if (keys_->snapshot_id(content) != id) {
+    return Error{Code::corrupt, 0, "it is not the record that it is named"};
+  }
+  Snapshot snapshot = TRY(decode_snapshot(content));
+  snapshot.id = id;
+  return snapshot;
 }
 
 }  // namespace bygone::store

@@ -69,10 +69,16 @@ class Repository {
   Result<Snapshot> trashed_snapshot(const SnapshotId& id);
   Result<std::vector<Snapshot>> trashed_snapshots(std::vector<std::string>* damaged = nullptr);
 
+  // Whether the record of `id` stands in `snapshots/` or in `trash/`, although it may be moved
+  // meanwhile. Errors: those of the file system.
+  [[nodiscard]] Result<bool> has_record(const SnapshotId& id) const;
+  // The content of a record's file, proven to be that of `id`. Errors: corrupt; unsupported for a
+  // record of a later version, which is whole.
+  [[nodiscard]] Result<Snapshot> unseal_snapshot(const SnapshotId& id, ByteView sealed) const;
+
  private:
   friend class Session;
   Repository() = default;
-  Result<Snapshot> decode_record(const SnapshotId& id, ByteView sealed);
 
   std::string path_;
   RepositoryId id_;

@@ -184,14 +184,9 @@ std::uint64_t Session::volume_tag(const SourceId& source, std::string_view desti
 // deleting them. The caller holds the lock on names until the record is there.
 Result<void> Session::check_parent(const ClaimedSource& source) {
   if (!source.parent) return {};
-  const std::string id = source.parent->id.hex();
-  for (const char* folder : {"/snapshots/", "/trash/"}) {
-    const auto info = repository_.files().info(repository_.path() + folder + id);
-    if (info) return {};
-    if (info.error().code != Code::not_found) return info.error();
-  }
+  if (TRY(repository_.has_record(source.parent->id))) return {};
   return Error{Code::busy, 0,
-               "snapshot " + id +
+               "snapshot " + source.parent->id.hex() +
                    ", on which this one builds, was removed for good while the "
                    "backup ran; hint: run the backup again"};
 }

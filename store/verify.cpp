@@ -270,13 +270,10 @@ Result<void> Verifier::check_chain() {
   for (const Snapshot& snapshot : all) present.insert(snapshot.id);
   for (const Snapshot& snapshot : all) {
     if (snapshot.previous.is_zero() || present.contains(snapshot.previous)) continue;
-    const std::string name = snapshot.previous.hex();
-    // Moved since the listing, or unreadable: that has its own line.
-    const bool is_there = repository_.files().info(repository_.path() + "/trash/" + name).ok() ||
-                          repository_.files().info(repository_.path() + "/snapshots/" + name).ok();
-    if (is_there || gone(notes_, snapshot.previous)) continue;
+    // One that is there moved since the listing, or is unreadable: that has its own line.
+    if (gone(notes_, snapshot.previous) || TRY(repository_.has_record(snapshot.previous))) continue;
     damaged(fmt::format("{}: the snapshot before it, number {} with id {}, is missing",
-                        title(snapshot), snapshot.sequence - 1, name));
+                        title(snapshot), snapshot.sequence - 1, snapshot.previous.hex()));
   }
   return {};
 }
