@@ -46,9 +46,7 @@ std::optional<Bytes> copy_in_index(Repository& repository, RecordKind kind,
   return std::move(**kept);
 }
 
-bool is_damage(const Result<void>& proven) {
-  return !proven && (proven.error().code == Code::corrupt || proven.error().errnum == EIO);
-}
+bool is_damage(const Error& error) { return error.code == Code::corrupt || error.errnum == EIO; }
 
 }  // namespace
 
@@ -60,7 +58,7 @@ Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKi
     const auto proven = prove_file(repository, kind, name);
     if (proven || proven.error().code == Code::not_found) continue;
     if (proven.error().code == Code::unsupported) continue;
-    if (!is_damage(proven)) return proven.error();
+    if (!is_damage(proven.error())) return proven.error();
     found.push_back({.name = name,
                      .fault = proven.error().message,
                      .can_be_restored = copy_in_index(repository, kind, name).has_value()});
@@ -73,6 +71,8 @@ Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
   Files& files = repository.files();
   const std::string what = std::string(kind == RecordKind::snapshot ? "snapshot " : "note ") + name;
   const RepairLocks locks = TRY(lock_for_repair(files, repository.path()));
+  // What an earlier run left there would be in the way of this one.
+  TRY(clean_temp_folder(files, repository.path() + "/tmp"));
   // Nobody may move or list records while one leaves.
   const auto names = lock_names(files, repository.path(), Lock::exclusive);
   if (!names) return Error(names.error()).with("repairing " + what);
@@ -80,7 +80,7 @@ Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
   if (proven) {
     return Error{Code::invalid, 0, "repairing " + what + ": it is whole, and stays where it is"};
   }
-  if (!is_damage(proven)) return Error(proven.error()).with("repairing " + what);
+  if (!is_damage(proven.error())) return Error(proven.error()).with("repairing " + what);
   RecordRepair result{.name = name, .moved_to = {}, .restored = false};
   const char* const prefix = kind == RecordKind::snapshot ? "snapshot-" : "note-";
   const std::string tmp = repository.path() + "/tmp";
@@ -89,6 +89,9 @@ Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
     // A copy of the damaged bytes leaves, and the good ones replace the file in one step: whoever
     // looks meanwhile, or after a crash, never finds the name gone.
     const auto damaged = read_file(files, folder + "/" + name, kMaxObjectBytes);
+    if (!damaged && !is_damage(damaged.error())) {
+      return Error(damaged.error()).with("repairing " + what);
+    }
     if (damaged) {
       result.moved_to = "damaged/" + TRY(free_name(files, repository.path(), prefix + name));
       TRY(write_durably(files, tmp, repository.path() + "/damaged",

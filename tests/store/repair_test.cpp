@@ -364,5 +364,93 @@ TEST_F(RepairRecords, MovesADamagedNoteAside) {
   EXPECT_TRUE(value_of(read_notes(*repository_)).unreadable().empty());
 }
 
+// Wherever the repair of a snapshot's record was cut short: the damaged bytes stand somewhere, a
+// record of which there is a copy never lacks its name, and a second run ends it.
+class RepairRecordsCrash : public RepairRecords {
+ protected:
+  RepairRecordsCrash() : whole_(test::read_whole(file())) {
+    test::flip_bit(file(), 100);
+    damaged_ = test::read_whole(file());
+    repository_.reset();
+    filesystem::rename(folder_ / "repo/index", folder_ / "copies");
+    filesystem::remove_all(folder_ / "repo/packs");  // nothing here looks at them
+  }
+
+  // A repository with an index that has a copy of the record, or none.
+  Result<std::unique_ptr<Repository>> open_with(bool copy, const std::string& path,
+                                                Files& files = system_files()) {
+    filesystem::remove_all(folder_ / "index");
+    if (copy) filesystem::copy(folder_ / "copies", folder_ / "index");
+    return Repository::open(path, test::key_file(),
+                            {.index_dir = folder_ / "index", .files = &files});
+  }
+
+  std::string fault_of(const std::string& path, bool copy) {
+    const std::string record = path + "/snapshots/" + snapshot_.id.hex();
+    const bool here = filesystem::exists(record);
+    if (copy && !here) return "the record lacks its name";
+    const Bytes now = here ? test::read_whole(record) : Bytes();
+    if (here && now != damaged_ && (!copy || now != whole_)) return "the record has other bytes";
+    bool kept = now == damaged_;
+    for (const auto& each : filesystem::directory_iterator(path + "/damaged")) {
+      kept = kept || test::read_whole(each.path()) == damaged_;
+    }
+    if (!kept) return "the damaged bytes are gone";
+    const auto repository = open_with(copy, path);
+    if (!repository) return repository.error().message;
+    if (now == damaged_) {
+      const auto again = repair_record(**repository, RecordKind::snapshot, snapshot_.id.hex());
+      if (!again) return again.error().message;
+    }
+    const auto found = find_damaged(**repository, RecordKind::snapshot);
+    if (!found) return found.error().message;
+    if (!found->empty()) return "it is still damaged";
+    return filesystem::exists(record) == copy ? "" : "it should not be there";
+  }
+
+  // Fails the n-th call of a repair, and looks at what is left with the power on and after a cut.
+  // False: there is no n-th call.
+  bool survives(std::size_t n, FaultyFiles::Then then, bool copy) {
+    const std::string root = folder_ / "disk";
+    filesystem::remove_all(root);
+    filesystem::create_directory(root);
+    filesystem::copy(folder_ / "repo", root + "/repo", filesystem::copy_options::recursive);
+    PowerCutFiles disk(system_files(), root);
+    FaultyFiles files(disk);
+    {
+      const auto repository = value_of(open_with(copy, root + "/repo", files));
+      files.fail_at(n, n % 2 == 0 ? ENOSPC : EACCES, then);
+      const auto done = repair_record(*repository, RecordKind::snapshot, snapshot_.id.hex());
+      if (!files.fired()) {
+        EXPECT_OK(done);
+      }
+    }
+    const std::string where = files.failed_call().second;
+    for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
+      disk.cut(folder_ / "after", names);
+      EXPECT_EQ(fault_of(folder_ / "after/repo", copy), "") << where;
+      filesystem::remove_all(folder_ / "after");
+    }
+    EXPECT_EQ(fault_of(root + "/repo", copy), "") << where;
+    return files.fired();
+  }
+
+  const Bytes whole_;
+  Bytes damaged_;
+};
+
+TEST_F(RepairRecordsCrash, LosesNothingAtAnyCall) {
+  for (const bool copy : {true, false}) {
+    for (const auto then : {FaultyFiles::Then::recover, FaultyFiles::Then::stay_dead}) {
+      std::size_t n = 1;
+      while (survives(n, then, copy)) {
+        ASSERT_FALSE(HasFailure()) << "call " << n << (copy ? " with a copy" : " without");
+        ++n;
+      }
+      EXPECT_GT(n, copy ? 15u : 8u);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bygone::store
