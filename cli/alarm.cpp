@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/alarm.h"
 
-#include <map>
-
 #include "ingest/backup.h"
 #include "store/memory.h"
 
@@ -27,12 +25,9 @@ void remember_newest(Context& context, store::Repository& repository) {
   std::vector<std::string> damaged;
   const auto snapshots = repository.snapshots(&damaged);
   if (!snapshots.ok()) return context.out.warning(snapshots.error().message);
-  std::map<SourceId, const store::Snapshot*> newest;
-  for (const store::Snapshot& snapshot : *snapshots) {
-    const store::Snapshot*& at = newest[snapshot.source];
-    if (at == nullptr || snapshot.sequence > at->sequence) at = &snapshot;
+  for (const store::Snapshot* newest : store::newest_of_sources(*snapshots)) {
+    remember(context, repository, *newest);
   }
-  for (const auto& [source, snapshot] : newest) remember(context, repository, *snapshot);
 }
 
 }  // namespace bygone::cli

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/memory.h"
 
-#include <map>
 #include <optional>
 #include <sstream>
 
@@ -193,13 +192,11 @@ Result<void> accept_rollback(Repository& repository, const std::string& state_fo
     if (name == kConfig || name.starts_with(kSource)) TRY(files.remove(folder + "/" + name));
   }
   if (!names.empty()) TRY(files.sync_directory(folder));
-  std::map<SourceId, Snapshot> newest;
   std::vector<std::string> damaged;
-  for (Snapshot& snapshot : TRY(repository.snapshots(&damaged))) {
-    Snapshot& at = newest[snapshot.source];
-    if (snapshot.sequence > at.sequence) at = std::move(snapshot);
+  const auto snapshots = TRY(repository.snapshots(&damaged));
+  for (const Snapshot* newest : newest_of_sources(snapshots)) {
+    TRY(remember(repository, state_folder, *newest));
   }
-  for (const auto& [source, snapshot] : newest) TRY(remember(repository, state_folder, snapshot));
   return {};
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/snapshot.h"
 
+#include <map>
+
 #include "store/base/codec.h"
 #include "store/fields.h"
 #include "store/format.h"
@@ -231,6 +233,18 @@ Result<Snapshot> decode_snapshot(ByteView data) {
     return Error{Code::corrupt, 0, "a snapshot record lacks a field"};
   }
   return s;
+}
+
+std::vector<const Snapshot*> newest_of_sources(const std::vector<Snapshot>& snapshots) {
+  std::map<SourceId, const Snapshot*> newest;
+  for (const Snapshot& snapshot : snapshots) {
+    const Snapshot*& at = newest[snapshot.source];
+    if (at == nullptr || snapshot.sequence > at->sequence) at = &snapshot;
+  }
+  std::vector<const Snapshot*> list;
+  list.reserve(newest.size());
+  for (const auto& [source, snapshot] : newest) list.push_back(snapshot);
+  return list;
 }
 
 const char* to_text(Consistency consistency) {

@@ -85,6 +85,10 @@ struct Snapshot {
 // Errors: corrupt for bytes that do not decode; unsupported for an unknown critical field.
 [[nodiscard]] Result<Snapshot> decode_snapshot(ByteView data);
 
+// Of each source the one with the highest number; they point into `snapshots`.
+[[nodiscard]] std::vector<const Snapshot*> newest_of_sources(
+    const std::vector<Snapshot>& snapshots);
+
 [[nodiscard]] const char* to_text(Consistency consistency);
 [[nodiscard]] const char* to_text(SourceKind kind);
 [[nodiscard]] const char* to_text(VolumeKind kind);

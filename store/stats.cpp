@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/stats.h"
 
-#include <map>
-
 #include "store/base/log.h"
 #include "store/chunk_store.h"
 #include "store/index.h"
@@ -12,15 +10,12 @@ namespace bygone::store {
 namespace {
 
 void count_snapshots(const std::vector<Snapshot>& snapshots, Stats& stats) {
-  std::map<SourceId, const Snapshot*> newest;
-  for (const Snapshot& snapshot : snapshots) {
-    stats.restore_size += snapshot.bytes;
-    const Snapshot*& best = newest[snapshot.source];
-    if (best == nullptr || snapshot.sequence > best->sequence) best = &snapshot;
-  }
   stats.snapshots = snapshots.size();
-  stats.sources = newest.size();
-  for (const auto& [source, snapshot] : newest) stats.newest_restore_size += snapshot->bytes;
+  for (const Snapshot& snapshot : snapshots) stats.restore_size += snapshot.bytes;
+  for (const Snapshot* newest : newest_of_sources(snapshots)) {
+    ++stats.sources;
+    stats.newest_restore_size += newest->bytes;
+  }
 }
 
 Result<void> count_packs(Repository& repository, Stats& stats) {
