@@ -14,6 +14,12 @@ std::vector<std::string> rollback_alarms(Context& context, store::Repository& re
   return {};
 }
 
+bool shows_rollback(Context& context, store::Repository& repository) {
+  const auto alarms = rollback_alarms(context, repository);
+  for (const std::string& line : alarms) context.out.error(line);
+  return !alarms.empty();
+}
+
 void remember(Context& context, store::Repository& repository, const store::Snapshot& newest) {
   const auto done = store::remember(repository, ingest::default_state_folder(), newest);
   if (done.ok()) return;

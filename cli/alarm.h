@@ -15,6 +15,9 @@ namespace bygone::cli {
 [[nodiscard]] std::vector<std::string> rollback_alarms(Context& context,
                                                        store::Repository& repository);
 
+// Says them, an error each. True: there are some, and who deletes has to stop.
+[[nodiscard]] bool shows_rollback(Context& context, store::Repository& repository);
+
 // Remembers the newest snapshot of each source as it is now, or `newest` alone. A failure is a
 // warning.
 void remember_newest(Context& context, store::Repository& repository);

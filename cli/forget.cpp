@@ -76,9 +76,7 @@ Result<bool> ForgetRun::rollback_is_accepted() {
     TRY(store::accept_rollback(repository_, ingest::default_state_folder()));
     return true;
   }
-  const auto alarms = rollback_alarms(context_, repository_);
-  for (const std::string& line : alarms) context_.out.error(line);
-  return alarms.empty() || arguments_.accept_rollback;
+  return !shows_rollback(context_, repository_) || arguments_.accept_rollback;
 }
 
 Result<std::set<SourceId>> ForgetRun::chosen_sources() {

@@ -31,6 +31,15 @@ std::string of_total(const std::string& done, const std::string& total, bool kno
 
 }  // namespace
 
+ProgressState phase_state(const std::string& phase, std::uint64_t done, std::uint64_t total) {
+  ProgressState state;
+  state.phase = phase + ":";
+  state.files_done = done;
+  state.files_total = total;
+  state.noun = "object";
+  return state;
+}
+
 double fraction_done(const ProgressState& state) {
   const double bytes = ratio(state.bytes_done, state.bytes_total);
   const double files = ratio(state.files_done, state.files_total);

@@ -24,6 +24,9 @@ struct ProgressState {
   const char* noun = "file";  // what is counted
 };
 
+// Of one phase of a command that goes through objects of the repository: "packs: 3 of 10 objects".
+[[nodiscard]] ProgressState phase_state(const std::string& phase, std::uint64_t done,
+                                        std::uint64_t total);
 // 0 to 1, by bytes where there are any, else by files; nothing is left only when all is done.
 [[nodiscard]] double fraction_done(const ProgressState& state);
 // "[0:42] 37.5 %, 1,234 of 3,300 files, 4.2 GiB of 11.2 GiB, 102 MiB/s, 1:10 left".

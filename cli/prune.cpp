@@ -19,13 +19,9 @@ namespace bygone::cli {
 namespace {
 
 ProgressState state_of(const store::PruneProgress& progress) {
-  ProgressState state;
-  state.phase = progress.phase + ":";
-  state.files_done = progress.done;
-  state.files_total = progress.total;
+  ProgressState state = phase_state(progress.phase, progress.done, progress.total);
   state.bytes_done = progress.bytes_done;
   state.bytes_total = progress.bytes_total;
-  state.noun = "object";
   return state;
 }
 
@@ -108,21 +104,14 @@ void print_report(Output& out, const store::PruneReport& report, bool dry_run) {
   }
 }
 
-double parse_share(std::string text) {
-  if (text.ends_with('%')) text.pop_back();
-  std::size_t used = 0;
-  double percent = -1;
-  try {
-    percent = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || used != text.size() || !(percent >= 0 && percent <= 100)) {
+double max_dead_from(const std::string& text) {
+  const auto percent = parse_percent(text);
+  if (!percent) {
     throw CLI::ValidationError(
         "--max-dead takes a share such as 30%, from 0% to 100%, and not " + printable(text),
         CLI::ExitCodes::ValidationError);
   }
-  return percent;
+  return *percent;
 }
 
 }  // namespace
@@ -154,7 +143,7 @@ Action add_prune(CLI::App& app) {
   app.add_option_function<std::string>(
          "--max-dead",
          [chosen](const std::string& text) {
-           chosen->options.max_dead_percent = parse_share(text);
+           chosen->options.max_dead_percent = max_dead_from(text);
          },
          "how much of a pack may be dead before what lives is copied out (30%)")
       ->type_name("PERCENT");
@@ -184,11 +173,9 @@ Action add_prune(CLI::App& app) {
     if (chosen->accept_rollback && !chosen->options.dry_run) {
       const auto accepted = store::accept_rollback(*repository, ingest::default_state_folder());
       if (!accepted.ok()) return context.fail(accepted.error());
-    } else if (!chosen->accept_rollback) {
+    } else if (!chosen->accept_rollback && shows_rollback(context, *repository)) {
       // What is missing may come back; what is deleted for want of it will not.
-      const auto alarms = rollback_alarms(context, *repository);
-      for (const std::string& line : alarms) context.out.error(line);
-      if (!alarms.empty()) return Exit::damage;
+      return Exit::damage;
     }
     if (chosen->now) chosen->options.spare_orphans = std::chrono::seconds(0);
     return run_prune(context, *repository, chosen->options, chosen->retry_lock);

@@ -71,12 +71,7 @@ Exit stats(Context& context) {
   const auto figures = store::read_stats(
       *repository,
       [&](const store::SurveyProgress& now) {
-        ProgressState state;
-        state.phase = now.phase + ":";
-        state.files_done = now.done;
-        state.files_total = now.total;
-        state.noun = "object";
-        progress.update(state);
+        progress.update(phase_state(now.phase, now.done, now.total));
       },
       cancel.flag());
   context.out.progress_line("");

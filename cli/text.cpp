@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 
 #include <fmt/core.h>
 
@@ -45,6 +46,20 @@ std::string count_text(std::uint64_t count) {
 
 std::string counted(std::uint64_t count, const std::string& noun) {
   return count_text(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
+std::optional<double> parse_percent(std::string text) {
+  if (text.ends_with('%')) text.pop_back();
+  std::size_t used = 0;
+  double percent = -1;
+  try {
+    percent = std::stod(text, &used);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+  // Not so written, "nan" would pass.
+  if (used != text.size() || !(percent >= 0 && percent <= 100)) return std::nullopt;
+  return percent;
 }
 
 std::string duration_text(double seconds) {

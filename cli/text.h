@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbers, times and names as a person reads them. Pure but for columns(); any thread.
+// Numbers, times and names as a person reads them, and shares as one types them. Pure; any thread.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ namespace bygone::cli {
 [[nodiscard]] std::string count_text(std::uint64_t count);
 // "1 file", "1,200 files".
 [[nodiscard]] std::string counted(std::uint64_t count, const std::string& noun);
+// "10%", "10", "0.5": from 0 to 100. Nothing for anything else.
+[[nodiscard]] std::optional<double> parse_percent(std::string text);
 // "350 ms", "12 s", "3:05", "1:02:03".
 [[nodiscard]] std::string duration_text(double seconds);
 // "drwxr-sr-t", as ls(1) shows it.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/verify.h"
 
-#include <cmath>
-
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
@@ -16,31 +14,19 @@
 namespace bygone::cli {
 namespace {
 
-// "10%", "10", "0.5"; more than 0, at most 100.
-double parse_percent(std::string text) {
-  if (text.ends_with('%')) text.pop_back();
-  std::size_t used = 0;
-  double percent = 0;
-  try {
-    percent = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
+double read_data_from(const std::string& text) {
+  if (text.empty()) return 100;
+  const auto percent = parse_percent(text);
+  if (!percent || *percent == 0) {
+    throw CLI::ValidationError(
+        "--read-data takes a share such as 10%, up to 100%, and not " + printable(text),
+        CLI::ExitCodes::ValidationError);
   }
-  if (used == 0 || used != text.size() || !std::isfinite(percent) || percent <= 0 ||
-      percent > 100) {
-    throw CLI::ValidationError("--read-data takes a share such as 10%, up to 100%, and not " + text,
-                               CLI::ExitCodes::ValidationError);
-  }
-  return percent;
+  return *percent;
 }
 
 ProgressState state_of(const store::VerifyProgress& progress) {
-  ProgressState state;
-  state.phase = progress.phase + ":";
-  state.files_done = progress.done;
-  state.files_total = progress.total;
-  state.noun = "object";
-  return state;
+  return phase_state(progress.phase, progress.done, progress.total);
 }
 
 void print_report(Output& out, const store::VerifyReport& report, double seconds) {
@@ -106,10 +92,7 @@ Exit verify(Context& context, double read_data_percent) {
 Action add_verify(CLI::App& app) {
   const auto percent = std::make_shared<double>(0);
   app.add_option_function<std::string>(
-         "--read-data",
-         [percent](const std::string& text) {
-           *percent = text.empty() ? 100 : parse_percent(text);
-         },
+         "--read-data", [percent](const std::string& text) { *percent = read_data_from(text); },
          "decode and check every record, or a share of them: --read-data=10%")
       ->expected(0, 1)
       ->type_name("[=PERCENT]");

@@ -37,6 +37,15 @@ TEST(Text, CountsHaveCommasAndPlurals) {
   EXPECT_EQ(counted(0, "file"), "0 files");
 }
 
+TEST(Text, SharesArePercentagesFromNoneToAll) {
+  const std::pair<const char*, double> cases[] = {{"0", 0},    {"0%", 0},    {"0.5", 0.5},
+                                                  {"10%", 10}, {"100", 100}, {"100%", 100}};
+  for (const auto& [text, percent] : cases) EXPECT_EQ(parse_percent(text), percent) << text;
+  for (const char* text : {"", "%", "-1", "100.1", "10 %", "10%%", "ten", "nan", "inf", "1e999"}) {
+    EXPECT_EQ(parse_percent(text), std::nullopt) << text;
+  }
+}
+
 TEST(Text, DurationsFitTheirLength) {
   EXPECT_EQ(duration_text(0.052), "52 ms");
   EXPECT_EQ(duration_text(0.9999), "999 ms");
