@@ -3,7 +3,6 @@
 // The fuzz targets without libFuzzer, in every build: each input that was ever kept, and mutations
 // of it. BYGONE_SEED repeats a run.
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -11,6 +10,7 @@
 
 #include "tests/fuzz/targets.h"
 #include "tests/support/damage.h"
+#include "tests/support/torture.h"
 
 namespace bygone::test {
 namespace {
@@ -36,9 +36,7 @@ TEST_P(Fuzz, TakesEveryInputThatWasKept) {
 }
 
 TEST_P(Fuzz, TakesMutationsOfThem) {
-  const char* given = std::getenv("BYGONE_SEED");
-  const std::uint64_t seed =
-      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  const std::uint64_t seed = seed_of_run();
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   RecordProperty("seed", std::to_string(seed));
   std::mt19937_64 random(seed);

@@ -5,7 +5,6 @@
 // than two, and what is added stays near what was edited. The seed is printed; BYGONE_SEED repeats
 // one.
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -21,18 +20,13 @@
 #include "tests/support/expect.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::ingest {
 namespace {
 
 namespace stdfs = std::filesystem;
 using test::value_of;
-
-unsigned seed_of_run() {
-  const char* given = std::getenv("BYGONE_SEED");
-  return given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10))
-                          : std::random_device{}();
-}
 
 // A content and what was done to it, in bytes that are new.
 class Edited {
@@ -150,7 +144,7 @@ class Generations : public testing::Test {
 };
 
 TEST_F(Generations, ReadBackAndCostWhatWasEdited) {
-  const unsigned seed = seed_of_run();
+  const auto seed = static_cast<unsigned>(test::seed_of_run());
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   RecordProperty("seed", static_cast<int>(seed));
   std::mt19937 engine(seed);

@@ -4,7 +4,6 @@
 // flips, all is read, and the bit flips back. BYGONE_FLIPS says how many, BYGONE_SEED repeats a
 // run. And bytes of one kind where another kind belongs: never taken for it.
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -32,11 +31,6 @@ using test::value_of;
 test::Tally bits_flipped("bits flipped");
 
 constexpr int kLied = 77;  // exit code of a child; LMDB's own death may come as 1 by a sanitizer
-
-std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 class BitFlip : public testing::Test {
  protected:
@@ -112,8 +106,8 @@ class BitFlip : public testing::Test {
 };
 
 TEST_F(BitFlip, AnywhereInTheTruthGivesRightBytesOrAnError) {
-  const std::uint64_t seed = number_from("BYGONE_SEED", std::random_device{}());
-  const std::uint64_t flips = number_from("BYGONE_FLIPS", 1000);
+  const std::uint64_t seed = test::seed_of_run();
+  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(1000);
   std::mt19937_64 random(seed);
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   testing::internal::CaptureStderr();  // every flip is worth a warning
@@ -144,8 +138,8 @@ TEST_F(BitFlip, AnywhereInTheTruthGivesRightBytesOrAnError) {
 
 // LMDB may die of a damaged page of its own, by a signal: then the next start begins a new index.
 TEST_F(BitFlip, AnywhereInTheIndexGivesRightBytesOrAnErrorAndTheNextStartWorks) {
-  const std::uint64_t seed = number_from("BYGONE_SEED", std::random_device{}());
-  const std::uint64_t flips = number_from("BYGONE_FLIPS", 1000) / 5;
+  const std::uint64_t seed = test::seed_of_run();
+  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(1000) / 5;
   std::mt19937_64 random(seed);
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   for (std::uint64_t i = 0; i < flips; ++i) {

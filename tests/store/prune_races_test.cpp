@@ -5,7 +5,7 @@
 // forgotten, restored or removed for good, a reader looks, another prune runs. One thread and a
 // seed, so that what fails can be run again. BYGONE_SEEDS: how many seeds instead of the default;
 // BYGONE_FIRST_SEED: the first of them; BYGONE_SEED: this one alone.
-#include <cstdlib>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -312,15 +312,13 @@ class World {
 };
 
 TEST(PruneRaces, WhateverHappensInBetweenEveryCommittedSnapshotReadsBack) {
-  const char* const only = std::getenv("BYGONE_SEED");
-  const char* const count = std::getenv("BYGONE_SEEDS");
-  const char* const from = only != nullptr ? only : std::getenv("BYGONE_FIRST_SEED");
-  const std::uint64_t first = from != nullptr ? std::strtoull(from, nullptr, 10) : 1;
-  const std::uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 25;
+  const auto only = test::number_from("BYGONE_SEED");
+  const std::uint64_t first = only ? *only : test::number_from("BYGONE_FIRST_SEED").value_or(1);
+  const std::uint64_t seeds = only ? 1 : test::number_from("BYGONE_SEEDS").value_or(25);
   std::uint64_t prunes = 0;
   std::uint64_t deleted = 0;
   std::uint64_t taken_back = 0;
-  for (std::uint64_t seed = first; seed < first + (only != nullptr ? 1 : seeds); ++seed) {
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     World world(seed);
     world.run();
@@ -334,7 +332,7 @@ TEST(PruneRaces, WhateverHappensInBetweenEveryCommittedSnapshotReadsBack) {
   std::printf("%llu prunes deleted %llu packs and took back %llu\n",
               static_cast<unsigned long long>(prunes), static_cast<unsigned long long>(deleted),
               static_cast<unsigned long long>(taken_back));
-  EXPECT_TRUE(only != nullptr || deleted > seeds);
+  EXPECT_TRUE(only || deleted > seeds);
 }
 
 }  // namespace

@@ -1,14 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How much a test tried, for scripts/torture to add up: a line such as "torture: bits flipped 812"
-// when the program ends. Any thread.
+// What tests share that can run for as long as one likes: numbers from the environment, and a tally
+// of what was tried, for scripts/torture to add up: a line such as "torture: bits flipped 812" when
+// the program ends. Any thread.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <random>
 
 namespace bygone::test {
+
+// The number in a variable of the environment; nothing when there is none.
+inline std::optional<std::uint64_t> number_from(const char* name) {
+  const char* const text = std::getenv(name);
+  if (text == nullptr) return std::nullopt;
+  return std::strtoull(text, nullptr, 10);
+}
+
+// BYGONE_SEED, which repeats a run, or another one each time.
+inline std::uint64_t seed_of_run() {
+  const auto given = number_from("BYGONE_SEED");
+  return given ? *given : std::random_device{}();
+}
 
 // Static objects only: the line is printed when they are destroyed.
 class Tally {
