@@ -10,9 +10,7 @@ mkfs.ext4 -q -m 0 "$WORK/disk"
 mkdir "$WORK/small"
 mount -o loop "$WORK/disk" "$WORK/small"
 
-export BYGONE_REPOSITORY=$WORK/small/repo BYGONE_KEY_FILE=$WORK/key BYGONE_STATE_DIR=$WORK/state
-head -c 32 /dev/urandom >"$BYGONE_KEY_FILE"
-expect 0 "$BYGONE" init
+new_repository small/repository
 
 step "what fits is saved"
 mkdir "$WORK/source"
@@ -22,8 +20,8 @@ for i in 1 2 3; do
   expect 0 "$BYGONE" backup --path data="$WORK/source"
   rm "$WORK/source/file$i"
 done
-expect 0 "$BYGONE" mount "$MNT"
-first=$(find "$MNT/data" -mindepth 1 -maxdepth 1 -type d | sort | head -n 1)
+mount_repository
+first=$MNT/data/$(instants data | head -n 1)
 cmp "$first/file1" "$WORK/kept1"
 
 step "what does not fit is refused, and says why"
@@ -52,7 +50,7 @@ became_free() {
 }
 wait_for 20 became_free || { show_output && fail "less than 30 MB became free"; }
 expect 0 "$BYGONE" verify --read-data
-last=$(find "$MNT/data" -mindepth 1 -maxdepth 1 -type d | sort | tail -n 1)
+last=$MNT/data/$(instants data | tail -n 1)
 cmp "$last/file3" "$WORK/kept3"
 
 step "and the next backup finds it"

@@ -11,9 +11,7 @@ seed=${BYGONE_E2E_SEED:-$RANDOM}
 echo "BYGONE_E2E_SEED=$seed starts this run"
 RANDOM=$seed
 
-export BYGONE_REPOSITORY=$WORK/repo BYGONE_KEY_FILE=$WORK/key BYGONE_STATE_DIR=$WORK/state
-head -c 32 /dev/urandom >"$BYGONE_KEY_FILE"
-quietly "$BYGONE" init
+new_repository
 
 # Some megabytes in many files, and one that changes in the middle.
 mkdir -p "$WORK/source/many"
@@ -56,7 +54,7 @@ take_stock() {
 
 quietly "$BYGONE" backup --path data="$WORK/source"
 take_stock
-quietly "$BYGONE" mount "$MNT"
+mount_repository
 
 # Reads all the time; what it sees of a snapshot that is there has to be right.
 (while sleep 0.1; do cat "$MNT"/data/latest/large "$MNT"/data/latest/many/* >/dev/null 2>&1; done) &
