@@ -90,6 +90,7 @@ class BackupTest : public testing::Test {
     options.state_folder = folder_.path() + "/state";
     options.clock = [this] { return system_now() + ahead_; };
     auto session = TRY(store::Session::begin(*repository_, options.compression));
+    may_lack_ = session->may_lack_chunks();
     return backup(*session, source, &engine_, options, {}, cancel_);
   }
 
@@ -157,6 +158,7 @@ class BackupTest : public testing::Test {
   std::vector<ingest::Writer> writers_;
   std::atomic<bool> cancel_{false};
   Nanoseconds ahead_ = kLater;
+  bool may_lack_ = false;  // what the session of the last run said
 };
 
 }  // namespace bygone::ingest

@@ -2,82 +2,35 @@
 //
 // Damage in a repository, and what the next backup makes of it.
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-
-#include <gtest/gtest.h>
 
 #include "fs/reader.h"
-#include "ingest/backup.h"
-#include "ingest/discover.h"
-#include "store/chunk_store.h"
-#include "store/damage_marks.h"
 #include "store/index.h"
-#include "store/notes.h"
 #include "store/repair.h"
 #include "store/verify.h"
-#include "tests/support/temp_folder.h"
+#include "tests/ingest/backup_fixture.h"
+#include "tests/support/damage.h"
 
 namespace bygone::ingest {
 namespace {
 
-namespace stdfs = std::filesystem;
 using store::ChunkKind;
-using store::Entry;
-using store::Extent;
 
-std::string noise(std::size_t size, std::uint64_t seed) {
-  std::string text(size, '\0');
-  for (char& c : text) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    c = static_cast<char>(seed >> 56);
-  }
-  return text;
-}
-
-class HealTest : public testing::Test {
+class HealTest : public BackupTest {
  protected:
   HealTest() {
-    secret_.kind = store::Secret::Kind::key_file;
-    secret_.bytes = store::SecretBytes::copy_of(as_bytes("a key file"));
-    EXPECT_TRUE(store::Repository::create(repository_dir(), secret_).ok());
     for (int d = 0; d < 3; ++d) {
       const stdfs::path dir = source_dir() / ("d" + std::to_string(d));
       stdfs::create_directories(dir / "below");
-      for (int i = 0; i < 20; ++i) write(dir / std::to_string(i), noise(900, seed_++));
-      write(dir / "below/large", noise(1'500'000, seed_++));
-      write(dir / "below/tiny", "tiny");
+      for (int i = 0; i < 20; ++i) write_file(dir / std::to_string(i), random_text(900, seed_++));
+      write_file(dir / "below/large", random_text(1'500'000, seed_++));
+      write_file(dir / "below/tiny", "tiny");
     }
-    open();
-  }
-
-  std::string repository_dir() const { return folder_.path() + "/repository"; }
-  stdfs::path source_dir() const { return folder_.path() + "/source"; }
-  static void write(const stdfs::path& path, std::string_view content) {
-    std::ofstream(path, std::ios::binary)
-        .write(content.data(), static_cast<std::streamsize>(content.size()));
-  }
-  void open() {
-    repository_.reset();
-    auto repository = store::Repository::open(repository_dir(), secret_);
-    ASSERT_TRUE(repository.ok()) << repository.error().message;
-    repository_ = std::move(*repository);
   }
 
   // Each backup is one of a process of its own.
   BackupReport back_up() {
     open();
-    auto source = folder_source("data", source_dir());
-    EXPECT_TRUE(source.ok());
-    BackupOptions options;
-    options.state_folder = folder_.path() + "/state";
-    options.clock = [] { return system_now() + 3600 * kSecond; };
-    auto session = store::Session::begin(*repository_, options.compression);
-    EXPECT_TRUE(session.ok());
-    may_lack_ = (*session)->may_lack_chunks();
-    auto report = backup(**session, *source, nullptr, options, {}, cancel_);
-    EXPECT_TRUE(report.ok()) << report.error().message;
-    return report.ok() ? std::move(*report) : BackupReport{};
+    return must_run();
   }
 
   std::vector<std::string> damage(double percent = 100) {
@@ -88,16 +41,6 @@ class HealTest : public testing::Test {
     return report.ok() ? report->damage : std::vector<std::string>{"failed"};
   }
 
-  std::optional<Entry> find(const store::Snapshot& snapshot, const std::string& path) {
-    Entry at = snapshot.volumes.at(0).root;
-    for (const auto& part : stdfs::path(path)) {
-      auto next = repository_->trees().lookup(at, part.string());
-      if (!next.ok() || !*next) return std::nullopt;
-      at = **next;
-    }
-    return at;
-  }
-
   // Reads as the mount does.
   Result<std::string> read(const Entry& entry, std::uint64_t offset, std::uint64_t size) {
     fs::Reader reader(repository_->trees(), repository_->chunks(), {.threads = 0});
@@ -106,20 +49,6 @@ class HealTest : public testing::Test {
     std::string out;
     for (const auto& piece : *pieces) out += as_text(piece.bytes);
     return out;
-  }
-
-  void expect_equal(const store::Snapshot& snapshot) {
-    for (const auto& each : stdfs::recursive_directory_iterator(source_dir())) {
-      if (!each.is_regular_file()) continue;
-      const std::string path = stdfs::relative(each.path(), source_dir());
-      const auto entry = find(snapshot, path);
-      ASSERT_TRUE(entry.has_value()) << path;
-      std::ifstream in(each.path(), std::ios::binary);
-      const std::string wanted((std::istreambuf_iterator<char>(in)), {});
-      const auto got = read(*entry, 0, entry->size);
-      ASSERT_TRUE(got.ok()) << path << ": " << got.error().message;
-      ASSERT_TRUE(*got == wanted) << path;
-    }
   }
 
   std::vector<Extent> extents(const Entry& entry) {
@@ -139,18 +68,12 @@ class HealTest : public testing::Test {
     return **at;
   }
   std::string path_of(const PackId& pack) { return store::pack_path(repository_dir(), pack); }
-  static void flip(const std::string& path, std::uint64_t offset) {
-    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-    file.seekg(static_cast<std::streamoff>(offset));
-    const char byte = static_cast<char>(file.get() ^ 4);
-    file.seekp(static_cast<std::streamoff>(offset));
-    file.put(byte);
-  }
   void flip_chunk(const ChunkId& chunk) {
     const auto at = place_of(chunk);
     const auto reader = repository_->chunks().pack(at.pack);
     ASSERT_TRUE(reader.ok());
-    flip(path_of(at.pack), (*reader)->records()[at.slot].offset + 150);
+    test::flip_bit(path_of(at.pack),
+                   static_cast<std::int64_t>((*reader)->records()[at.slot].offset) + 150);
   }
   PackId pack_of_kind(ChunkKind kind) {
     const auto packs = repository_->chunks().list_packs();
@@ -163,12 +86,7 @@ class HealTest : public testing::Test {
     return {};
   }
 
-  test::TempFolder folder_;
-  store::Secret secret_;
-  std::unique_ptr<store::Repository> repository_;
-  std::atomic<bool> cancel_{false};
-  std::uint64_t seed_ = 1;
-  bool may_lack_ = false;
+  unsigned seed_ = 1;
 };
 
 TEST_F(HealTest, ADamagedChunkIsAnErrorForItsRangeUntilTheNextBackupStoresItAgain) {
@@ -254,12 +172,12 @@ TEST_F(HealTest, AParentWhoseFoldersCannotBeReadDoesNotStopABackup) {
   };
   const Case cases[] = {
       {"missing", [](const std::string& path) { stdfs::remove(path); }},
-      {"footer", [](const std::string& path) { flip(path, stdfs::file_size(path) - 3); }},
-      {"record", [](const std::string& path) { flip(path, 128 + 150); }},
+      {"footer", [](const std::string& path) { test::flip_bit(path, -3); }},
+      {"record", [](const std::string& path) { test::flip_bit(path, 128 + 150); }},
   };
   for (const Case& each : cases) {
     SCOPED_TRACE(each.name);
-    write(source_dir() / "d2/changes", noise(100, seed_++));
+    write_file(source_dir() / "d2/changes", random_text(100, seed_++));
     back_up();
     open();
     const auto snapshots = repository_->snapshots();
@@ -278,8 +196,7 @@ TEST_F(HealTest, RepairThenBackupLeavesNothingDamaged) {
   const BackupReport first = back_up();
   const auto all = extents(*find(first.snapshot, "d2/below/large"));
   flip_chunk(all[0].chunk);
-  flip(path_of(place_of(all[0].chunk).pack),
-       stdfs::file_size(path_of(place_of(all[0].chunk).pack)) - 5);
+  test::flip_bit(path_of(place_of(all[0].chunk).pack), -5);
   open();
   const auto repaired = store::repair_packs(*repository_, {.now = 1}, {}, cancel_);
   ASSERT_TRUE(repaired.ok()) << repaired.error().message;
