@@ -5,85 +5,16 @@
 #include <set>
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
 
-#include "store/chunk_store.h"
 #include "store/condemned.h"
 #include "store/index.h"
-#include "store/locks.h"
 #include "store/session.h"
-#include "store/verify.h"
+#include "tests/store/prune_fixture.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
-#include "tests/support/expect.h"
-#include "tests/support/memory_tree.h"
-#include "tests/support/temp_folder.h"
 
 namespace bygone::store {
 namespace {
-
-namespace filesystem = std::filesystem;
-using test::MemoryTree;
-using test::value_of;
-
-const std::atomic<bool> kGoOn{false};
-constexpr PruneOptions kAll{.spare_orphans = std::chrono::seconds(0)};
-
-class PruneTest : public testing::Test {
- protected:
-  PruneTest() : repository_(test::fixed_repository(path_)) {}
-
-  Snapshot back_up(const MemoryTree& tree, const std::string& source = "db") {
-    return value_of(
-        test::back_up(*repository_, tree, {.source = source, .instant = ++instant_ * kSecond}));
-  }
-  void forget(const Snapshot& snapshot) {
-    filesystem::remove(path_ + "/snapshots/" + snapshot.id.hex());
-  }
-  void trash(const Snapshot& snapshot) {
-    filesystem::rename(path_ + "/snapshots/" + snapshot.id.hex(),
-                       path_ + "/trash/" + snapshot.id.hex());
-  }
-  Result<PruneReport> prune(const PruneOptions& options = kAll) {
-    return store::prune(*repository_, options, {}, kGoOn);
-  }
-  std::set<PackId> packs() {
-    const auto list = value_of(repository_->chunks().list_packs());
-    return {list.begin(), list.end()};
-  }
-  std::uint64_t disk_bytes() {
-    std::uint64_t bytes = 0;
-    for (const auto& each : filesystem::recursive_directory_iterator(path_ + "/packs")) {
-      if (each.is_regular_file()) bytes += each.file_size();
-    }
-    return bytes;
-  }
-  // In a repository opened anew, so that no cache answers.
-  void expect_whole(const std::vector<std::pair<Snapshot, MemoryTree>>& all) {
-    const auto fresh = test::reopen(path_, folder_ / "fresh-index");
-    for (const auto& [snapshot, tree] : all) {
-      const auto read = test::read_back(*fresh, snapshot);
-      ASSERT_OK(read);
-      EXPECT_TRUE(*read == tree);
-    }
-    for (const std::string& line :
-         value_of(verify(*fresh, {.read_data_percent = 100}, {}, kGoOn)).damage) {
-      // forget() here takes records away without saying so.
-      if (line.find("the snapshot before it") == std::string::npos) ADD_FAILURE() << line;
-    }
-    filesystem::remove_all(folder_ / "fresh-index");
-  }
-  std::vector<std::uint64_t> lists() {
-    return value_of(condemned_generations(system_files(), path_));
-  }
-
-  test::TempFolder folder_;
-  const std::string path_ = folder_ / "repo";
-  std::unique_ptr<Repository> repository_;
-  Nanoseconds instant_ = 1'710'000'000;
-  const MemoryTree one_ = {{"a", test::noise(400'000, 1)}, {"b", test::noise(200'000, 2)}};
-  const MemoryTree two_ = {{"a", test::noise(400'000, 3)}, {"b", test::noise(200'000, 2)}};
-};
 
 TEST_F(PruneTest, OfWhatIsAllLiveDeletesNothing) {
   const Snapshot one = back_up(one_);
@@ -381,138 +312,6 @@ TEST_F(PruneTest, LeftoversOfDeadWritersGo) {
   test::write_whole(path_ + "/tmp/pack-0123", test::noise(1000, 1));
   value_of(prune());
   EXPECT_TRUE(filesystem::is_empty(path_ + "/tmp"));
-}
-
-// The traps of deltas, as garbage collection sees them.
-class PruneDeltas : public PruneTest {
- protected:
-  const Bytes plain_ = test::noise(90'000, 20);
-  Bytes changed(std::size_t at) const {
-    Bytes next = plain_;
-    next[at] ^= 0xff;
-    return next;
-  }
-  Snapshot snapshot_of(const Bytes& bytes, const std::string& source = "db") {
-    return back_up({{"f", bytes}}, source);
-  }
-};
-
-// Trap 1: what is condemned and stored again stands twice; the copy that stays is the base.
-TEST_F(PruneDeltas, ABaseThatWasCondemnedAndStoredAgainIsKeptOnce) {
-  const PackId old = test::write_pack(*repository_, {{.raw = plain_}});
-  value_of(write_condemned(system_files(), repository_->keys(), path_, {1, {old}}));
-  const Snapshot again = snapshot_of(plain_);  // stores it once more
-  test::write_pack(*repository_, {{.raw = changed(5), .base = plain_, .depth = 1}});
-  const Snapshot delta = snapshot_of(changed(5), "app");
-  EXPECT_LT(delta.added_bytes, 10'000u);
-  forget(again);
-  const PruneReport report = value_of(prune());
-  EXPECT_FALSE(packs().contains(old));
-  EXPECT_EQ(report.taken_back, 0u);
-  expect_whole({{delta, {{"f", changed(5)}}}});
-}
-
-// The same when nobody stored it again: the delta's base is all that keeps the condemned pack.
-TEST_F(PruneDeltas, ACondemnedPackWithTheOnlyBaseOfALiveDeltaStays) {
-  const PackId old = test::write_pack(*repository_, {{.raw = plain_}});
-  test::write_pack(*repository_, {{.raw = changed(5), .base = plain_, .depth = 1}});
-  const Snapshot delta = snapshot_of(changed(5));
-  value_of(write_condemned(system_files(), repository_->keys(), path_, {1, {old}}));
-  EXPECT_EQ(value_of(prune({.max_dead_percent = 100})).taken_back, 1u);
-  expect_whole({{delta, {{"f", changed(5)}}}});
-}
-
-// Trap 2: two sessions stored two chunks crosswise, each as a delta on the other. Keeping the two
-// small records would make a cycle.
-TEST_F(PruneDeltas, OfACycleOfSmallRecordsThePlainOnesAreKept) {
-  const Bytes x = plain_;
-  const Bytes y = changed(7);
-  test::write_pack(*repository_, {{.raw = y}, {.raw = x, .base = y, .depth = 1}});
-  test::write_pack(*repository_, {{.raw = x}, {.raw = y, .base = x, .depth = 1}});
-  const Snapshot both = back_up({{"x", x}, {"y", y}});
-  value_of(prune());
-  std::size_t records = 0;
-  for (const PackId& id : packs()) {
-    const auto pack = value_of(repository_->chunks().pack(id));
-    if (pack->kind() != ChunkKind::data) continue;
-    for (const Record& record : pack->records()) {
-      EXPECT_FALSE(record.base.has_value());
-      ++records;
-    }
-  }
-  EXPECT_EQ(records, 2u);
-  expect_whole({{both, {{"x", x}, {"y", y}}}});
-}
-
-TEST_F(PruneDeltas, ACycleWithoutAPlainRecordIsNoCopy) {
-  const Bytes x = plain_;
-  const Bytes y = changed(7);
-  const Snapshot both = back_up({{"x", x}, {"y", y}});
-  const auto whole = packs();
-  test::write_pack(*repository_, {{.raw = x, .base = y, .depth = 1}});
-  test::write_pack(*repository_, {{.raw = y, .base = x, .depth = 1}});
-  for (const PackId& id : whole) {
-    const auto pack = value_of(repository_->chunks().pack(id));
-    if (pack->kind() == ChunkKind::data) filesystem::remove(pack_path(path_, id));
-  }
-  repository_ = test::reopen(path_);
-  EXPECT_CODE(Code::corrupt, prune());
-}
-
-// Trap 3: a delta whose base never reached the disk is no copy, and goes as an orphan.
-TEST_F(PruneDeltas, ADeltaWithoutItsBaseKeepsNothingAlive) {
-  const PackId lost =
-      test::write_pack(*repository_, {{.raw = changed(5), .base = plain_, .depth = 1}});
-  const Snapshot one = snapshot_of(changed(5));
-  EXPECT_GT(one.added_bytes, 90'000u);
-  value_of(prune());
-  EXPECT_FALSE(packs().contains(lost));
-  expect_whole({{one, {{"f", changed(5)}}}});
-}
-
-TEST_F(PruneDeltas, BasesLiveAsLongAsADeltaNeedsThem) {
-  const Bytes middle = changed(5);
-  Bytes top = middle;
-  top[80'000] ^= 1;
-  const Snapshot first = snapshot_of(plain_);
-  test::write_pack(*repository_, {{.raw = middle, .base = plain_, .depth = 1}});
-  test::write_pack(*repository_, {{.raw = top, .base = middle, .depth = 2}});
-  const Snapshot last = snapshot_of(top, "app");
-  forget(first);
-  value_of(prune());
-  expect_whole({{last, {{"f", top}}}});
-  const auto survey = value_of(Survey::make(*repository_, {}, {}, {}, kGoOn));
-  RecordBytes bytes;
-  for (const PackUse& use : value_of(survey->measure())) bytes += use.bytes;
-  EXPECT_GT(bytes.bases, 90'000u);
-  EXPECT_EQ(bytes.dead, 0u);
-  forget(last);
-  value_of(prune());
-  EXPECT_TRUE(packs().empty());
-}
-
-// Of equal records one goes: the other one must be sound, and not only say so in a footer.
-TEST_F(PruneDeltas, RefusesToDropACopyOfARecordThatDoesNotDecode) {
-  const Snapshot one = snapshot_of(plain_);
-  const PackId copy = test::write_pack(*repository_, {{.raw = plain_}});
-  for (const PackId& id : packs()) {
-    const auto pack = value_of(repository_->chunks().pack(id));
-    if (pack->kind() != ChunkKind::data || id == copy) continue;
-    for (const Record& record : pack->records()) {
-      if (record.raw_size == plain_.size()) {
-        test::flip_bit(pack_path(path_, id), static_cast<std::int64_t>(record.offset + 300));
-      }
-    }
-  }
-  repository_ = test::reopen(path_);
-  const auto pruned = prune();
-  if (pruned) {
-    // The sound copy was the one to stay.
-    EXPECT_TRUE(value_of(test::read_back(*repository_, one)) == (MemoryTree{{"f", plain_}}));
-  } else {
-    EXPECT_EQ(pruned.error().code, Code::corrupt);
-    EXPECT_TRUE(packs().contains(copy));
-  }
 }
 
 }  // namespace
