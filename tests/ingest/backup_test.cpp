@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/backup.h"
 
+#include <set>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -290,6 +292,37 @@ TEST_F(BackupTest, KeepsHolesOfAFileThatChangedUnderTheFreeze) {
                   .ok());
   EXPECT_LT(stored, 1u << 20);
   expect_equal(report.snapshot);
+}
+
+// Content of one volume that is compressed together with another's is an oracle for the other.
+TEST_F(BackupTest, SharesNoChunkBetweenTheSmallFilesOfTwoVolumes) {
+  Source source = *folder_source("pair", source_dir());
+  source.kind = store::SourceKind::container;
+  source.volumes.push_back(source.volumes[0]);
+  std::vector<std::set<ChunkId>> chunks(2);
+  for (std::size_t v = 0; v < 2; ++v) {
+    const stdfs::path dir = source_dir() / std::to_string(v);
+    stdfs::create_directory(dir);
+    for (unsigned i = 0; i < 30; ++i) {
+      write_file(dir / std::to_string(i), random_text(900, 100 * static_cast<unsigned>(v) + i));
+    }
+    source.volumes[v].name = "volume" + std::to_string(v);
+    source.volumes[v].destination = "/volume" + std::to_string(v);
+    source.volumes[v].host_path = dir;
+  }
+  const auto report = run(source, {});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  for (std::size_t v = 0; v < 2; ++v) {
+    for (unsigned i = 0; i < 30; ++i) {
+      const auto entry =
+          repository_->trees().lookup(report->snapshot.volumes.at(v).root, std::to_string(i));
+      ASSERT_TRUE(entry.ok() && *entry);
+      for (const Extent& extent : (*entry)->extents) chunks[v].insert(extent.chunk);
+    }
+    EXPECT_FALSE(chunks[v].empty());
+    EXPECT_LT(chunks[v].size(), 30u) << "small files share chunks within a volume";
+  }
+  for (const ChunkId& chunk : chunks[0]) EXPECT_FALSE(chunks[1].contains(chunk));
 }
 
 TEST_F(BackupTest, ReadsABindOfOneFile) {

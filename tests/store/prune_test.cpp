@@ -159,6 +159,22 @@ TEST_F(PruneTest, WaitsForASessionThatBeganBeforeAndKeepsWhatItFound) {
   expect_whole({{late, one_}, {after, {{"a", one_.at("a")}}}});
 }
 
+// A running session may build on the one record that keeps a condemned pack.
+TEST_F(PruneTest, TheTrashIsNotEmptiedWhileAListWaits) {
+  forget(back_up({{"x", test::noise(90'000, 9)}}, "app"));
+  trash(back_up(one_));
+  auto session = value_of(Session::begin(*repository_, Compression::fastest));
+  EXPECT_GT(value_of(prune()).waiting_packs, 0u);
+  const PruneOptions emptying{.empty_trash = true, .spare_orphans = std::chrono::seconds(0)};
+  const PruneReport waiting = value_of(prune(emptying));
+  EXPECT_GT(waiting.waiting_packs, 0u);
+  EXPECT_EQ(waiting.trash_removed, 0u);
+  EXPECT_EQ(value_of(repository_->trashed_ids()).size(), 1u);
+  session.reset();
+  EXPECT_EQ(value_of(prune(emptying)).trash_removed, 1u);
+  EXPECT_TRUE(packs().empty());
+}
+
 // A record that stood between a condemned pack and its deletion is not simply taken away: a
 // session that builds on it fails rather than commit a hole.
 TEST_F(PruneTest, ASessionWhoseParentIsRemovedForGoodDoesNotCommit) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/session.h"
 
+#include <cerrno>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include <fcntl.h>
@@ -12,6 +15,7 @@
 #include "store/locks.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -176,6 +180,49 @@ TEST_F(SessionTest, LeavesNoSnapshotAndNoTemporaryFileWhenItIsDropped) {
   }
   EXPECT_TRUE(value_of(repository_->snapshots()).empty());
   EXPECT_TRUE(filesystem::is_empty(folder_ / "repo/tmp"));
+}
+
+// The first sync of a file's data fails, once; what was not written may be gone without a trace,
+// whatever a second one says.
+class OneBadSync final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  Result<void> sync_data(const Fd& fd) override {
+    const std::lock_guard lock(mutex_);
+    const std::string path =
+        filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd.get())).string();
+    if (++syncs_[path] == 1 && syncs_.size() == 1) return os_error(EIO, path);
+    return inner_.sync_data(fd);
+  }
+  [[nodiscard]] std::map<std::string, int> syncs() {
+    const std::lock_guard lock(mutex_);
+    return syncs_;
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, int> syncs_;
+};
+
+TEST_F(SessionTest, IsLostWithASyncThatFailsAndTriesNoneTwice) {
+  OneBadSync files(system_files());
+  repository_.reset();
+  repository_ = value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files}));
+  {
+    const auto session = begin();
+    EXPECT_EQ(files.syncs().size(), 0u);
+    EXPECT_CODE(Code::io, test::back_up(*session, tree_));
+    EXPECT_CODE(Code::io, test::back_up(*session, tree_));
+  }
+  ASSERT_GE(files.syncs().size(), 1u);
+  for (const auto& [path, times] : files.syncs()) EXPECT_EQ(times, 1) << path;
+  EXPECT_TRUE(value_of(repository_->snapshots()).empty());
+  EXPECT_TRUE(filesystem::is_empty(folder_ / "repo/tmp"));
+  const Snapshot next = value_of(test::back_up(*repository_, tree_));
+  EXPECT_EQ(value_of(test::read_back(*repository_, next)), tree_);
 }
 
 TEST_F(SessionTest, TakesChunksFromManyThreadsAndGivesThemBackAtOnce) {

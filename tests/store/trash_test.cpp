@@ -347,5 +347,45 @@ class TrashCrash : public TrashTest {
 TEST_F(TrashCrash, ForgettingAndBringingBackLosesNothing) { attack(false); }
 TEST_F(TrashCrash, RemovingForGoodRemovesOnlyWhatWasNamed) { attack(true); }
 
+// Mutations of the code: with any one sync left out a power cut does harm, and these tests see it.
+class TrashSyncOrder : public TrashCrash {
+ protected:
+  // The power goes the moment all is done.
+  std::string fault_after(bool removing, const PowerCutFiles::Lies& lies) {
+    const std::string root = folder_ / "disk";
+    filesystem::create_directory(root);
+    filesystem::copy(folder_ / "repo", root + "/repo", filesystem::copy_options::recursive);
+    PowerCutFiles disk(system_files(), root);
+    disk.lie_about(lies);
+    repository_ = value_of(Repository::open(root + "/repo", test::key_file(),
+                                            {.index_dir = folder_ / "index", .files = &disk}));
+    value_of(removing ? remove(*repository_) : work(*repository_));
+    repository_.reset();
+    disk.cut(folder_ / "after", PowerCutFiles::Names::synced_only);
+    std::string fault = fault_of(folder_ / "after/repo", removing);
+    repository_.reset();
+    for (const char* name : {"disk", "after", "index2"}) filesystem::remove_all(folder_ / name);
+    return fault;
+  }
+
+  static PowerCutFiles::Lies about_folder(const std::string& name) {
+    return [=](Call call, const std::string& path) {
+      return call == Call::sync_directory && path.ends_with(name);
+    };
+  }
+};
+
+TEST_F(TrashSyncOrder, IsSufficient) {
+  for (const bool removing : {false, true}) EXPECT_EQ(fault_after(removing, {}), "");
+}
+
+TEST_F(TrashSyncOrder, HasNoSyncTooMany) {
+  EXPECT_NE(fault_after(false, about_folder("/trash")), "");
+  EXPECT_NE(fault_after(false, about_folder("/snapshots")), "");
+  EXPECT_NE(fault_after(true, about_folder("/notes")), "");
+  EXPECT_NE(
+      fault_after(true, [](Call call, const std::string&) { return call == Call::sync_data; }), "");
+}
+
 }  // namespace
 }  // namespace bygone::store
