@@ -44,6 +44,14 @@ std::shared_ptr<PendingChunk> ChunkJobs::put(std::shared_ptr<const Bytes> buffer
   return chunk;
 }
 
+void ChunkJobs::fail(Error error) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::move(error);
+  }
+  abandon();
+}
+
 void ChunkJobs::abandon() {
   const std::lock_guard lock(mutex_);
   abandoned_ = true;
@@ -66,12 +74,12 @@ void ChunkJobs::run(store::Compression compression) {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
-    auto id = session_.put_data(ByteView(*job.buffer).subspan(job.offset, job.size), job.volume_tag,
-                                compressor, job.hint);
+    const auto id = session_.put_data(ByteView(*job.buffer).subspan(job.offset, job.size),
+                                      job.volume_tag, compressor, job.hint);
+    // The error first: whoever gets no id asks why.
+    if (!id) fail(id.error());
     answer(*job.chunk, id ? *id : ChunkId{});
-    if (!id) abandon();
     lock.lock();
-    if (!id && !failure_) failure_ = std::move(id).error();
     bytes_ -= job.size;
     job = Job();
     changed_.notify_all();

@@ -60,6 +60,7 @@ class ChunkJobs {
     std::shared_ptr<PendingChunk> chunk;
   };
   void run(store::Compression compression);
+  void fail(Error error);
   static void answer(PendingChunk& chunk, const ChunkId& id);
 
   store::Session& session_;
