@@ -2,6 +2,7 @@
 #include "store/repack.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include <fmt/core.h>
@@ -14,6 +15,34 @@ namespace bygone::store {
 namespace {
 
 constexpr std::size_t kDecodedBytes = 16u << 20;  // bases that the next deltas need as well
+
+// What of a record decides how long it and its line in the table are.
+struct Measures {
+  std::uint64_t volume_tag = 0;
+  std::uint32_t raw_size = 0;
+  std::uint32_t stored_size = 0;
+  std::uint16_t n = 0;
+  bool has_base = false;
+};
+
+Measures measures_of(const Record& record) {
+  return {.volume_tag = record.volume_tag,
+          .raw_size = record.raw_size,
+          .stored_size = record.stored_size,
+          .n = record.n,
+          .has_base = record.base.has_value()};
+}
+
+// A record as long as the one that was measured.
+Record record_like(const Measures& measures) {
+  Record record;
+  record.volume_tag = measures.volume_tag;
+  record.raw_size = measures.raw_size;
+  record.stored_size = measures.stored_size;
+  record.n = measures.n;
+  if (measures.has_base) record.base = ChunkId{};
+  return record;
+}
 
 // What PackWriter makes of these records, whose offsets are set here.
 std::uint64_t pack_size(std::vector<Record>& records) {
@@ -47,12 +76,20 @@ Result<const Record*> Repacker::record(Ordinal ordinal) {
   return &reader_->records()[ordinal - pack.first];
 }
 
+// The order of `ordinals` goes to and fro between packs: they are read in their own order first,
+// each pack once.
 Result<std::uint64_t> Repacker::planned_bytes(const std::vector<Ordinal>& ordinals) {
+  std::vector<std::size_t> by_pack(ordinals.size());
+  std::iota(by_pack.begin(), by_pack.end(), std::size_t{0});
+  std::sort(by_pack.begin(), by_pack.end(),
+            [&](std::size_t a, std::size_t b) { return ordinals[a] < ordinals[b]; });
+  std::vector<Measures> measures(ordinals.size());
+  for (const std::size_t i : by_pack) measures[i] = measures_of(*TRY(record(ordinals[i])));
   std::uint64_t total = 0;
   std::uint64_t end = kPackHeaderBytes;
   std::vector<Record> open;
-  for (const Ordinal ordinal : ordinals) {
-    open.push_back(*TRY(record(ordinal)));
+  for (const Measures& each : measures) {
+    open.push_back(record_like(each));
     end = align_record(end + open.back().pack_bytes());
     if (end < kPackTarget) continue;
     total += pack_size(open);
