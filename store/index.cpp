@@ -6,13 +6,14 @@
 #include <atomic>
 #include <csignal>
 #include <cstring>
-#include <unordered_set>
+#include <tuple>
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "store/base/codec.h"
 #include "store/base/log.h"
+#include "store/index_runs.h"
 #include "store/lmdb.h"
 
 namespace bygone::store {
@@ -20,9 +21,10 @@ namespace {
 
 using lmdb::Table;
 
-constexpr std::uint32_t kSchema = 1;
+constexpr std::uint32_t kSchema = 2;
 constexpr std::string_view kSchemaKey = "schema";
 constexpr std::string_view kNextPackKey = "next_pack";
+constexpr std::string_view kRunsKey = "runs";
 constexpr const char* kSuspect = "/suspect";
 
 // Rows are little-endian but for the pack number as a key: LMDB sorts keys by their bytes.
@@ -42,6 +44,67 @@ Bytes u32_bytes(std::uint32_t v) {
   Writer w;
   w.u32(v);
   return w.take();
+}
+
+// What a row of `packs` tells: 16 bytes of id, u32 rows.
+struct PackRow {
+  std::uint32_t number = 0;
+  PackId pack;
+  std::uint32_t rows = 0;
+};
+
+std::optional<PackRow> decode_pack(ByteView key, ByteView value) {
+  if (key.size() != 4 || value.size() != PackId::kSize + 4) return std::nullopt;
+  Reader r(value.subspan(PackId::kSize));
+  return PackRow{.number = key_number(key), .pack = PackId::from(value), .rows = r.u32().value()};
+}
+
+Bytes encode_pack(const PackContents& pack) {
+  Bytes value = u32_bytes(static_cast<std::uint32_t>(pack.chunks.size()));
+  value.insert(value.begin(), pack.pack.bytes.begin(), pack.pack.bytes.end());
+  return value;
+}
+
+template <class Txn>
+Result<std::vector<PackRow>> pack_rows(const Txn& txn) {
+  std::vector<PackRow> rows;
+  lmdb::Cursor cursor = TRY(txn.cursor(Table::packs));
+  while (const auto item = TRY(cursor.next())) {
+    if (const auto row = decode_pack(item->first, item->second)) rows.push_back(*row);
+  }
+  return rows;
+}
+
+using PackNumbers = std::unordered_set<std::uint32_t>;
+
+template <class Txn>
+Result<PackNumbers> pack_numbers(const Txn& txn) {
+  PackNumbers numbers;
+  for (const PackRow& row : TRY(pack_rows(txn))) numbers.insert(row.number);
+  return numbers;
+}
+
+template <class Txn>
+Result<std::vector<IndexRun>> runs_of(const Txn& txn) {
+  const auto value = TRY(txn.get(Table::meta, as_bytes(kRunsKey)));
+  if (!value) return std::vector<IndexRun>();
+  return decode_runs(*value);
+}
+
+// Writes what `merger` gives as a table that `runs` does not use; nothing when that is no row.
+Result<std::optional<IndexRun>> write_run(lmdb::WriteTxn& txn, RowMerger& merger,
+                                          const std::vector<IndexRun>& runs) {
+  IndexRun run;
+  run.table = TRY(free_table(runs));
+  const Table table = lmdb::run_table(run.table);
+  // Of a list of runs that was damaged, it may hold something.
+  TRY(txn.clear(table));
+  while (const auto row = TRY(merger.next())) {
+    TRY(txn.append(table, row->key, encode_value(*row)));
+    ++run.rows;
+  }
+  if (run.rows == 0) return std::optional<IndexRun>();
+  return std::optional<IndexRun>(run);
 }
 
 // The path of the suspect mark, for the signal handler: set once, then only read.
@@ -155,140 +218,170 @@ void Index::mark_suspect() {
 
 Index::~Index() { g_index_open.store(false); }
 
-Result<std::optional<PackId>> Index::pack_of(std::uint32_t number) {
-  {
-    const std::shared_lock lock(mutex_);
-    const auto found = pack_numbers_.find(number);
-    if (found != pack_numbers_.end()) return std::optional<PackId>(found->second);
-  }
-  const lmdb::ReadTxn txn = TRY(env_->read());
-  const auto value = TRY(txn.get(Table::packs, number_key(number)));
-  if (!value || value->size() != PackId::kSize) return std::optional<PackId>();
-  const PackId pack = PackId::from(*value);
-  const std::unique_lock lock(mutex_);
-  pack_numbers_.emplace(number, pack);
-  return std::optional<PackId>(pack);
-}
-
 Result<std::optional<Location>> Index::find(const ChunkId& id) {
-  std::uint32_t number = 0;
-  Location location;
-  {
-    const lmdb::ReadTxn txn = TRY(env_->read());
-    const auto value = TRY(txn.get(Table::chunks, chunk_key(id)));
-    if (!value || value->size() != 8) return std::optional<Location>();
-    Reader r(*value);
-    number = TRY(r.u32());
-    location.slot = TRY(r.u32());
+  const lmdb::ReadTxn txn = TRY(env_->read());
+  for (const IndexRun& run : TRY(runs_of(txn))) {
+    const auto value = TRY(txn.get(lmdb::run_table(run.table), chunk_key(id)));
+    const auto row = value ? decode_row(chunk_key(id), *value) : std::nullopt;
+    if (!row) continue;
+    const auto key = number_key(row->pack);
+    const auto pack = TRY(txn.get(Table::packs, key));
+    const auto named = pack ? decode_pack(key, *pack) : std::nullopt;
+    if (named) return std::optional<Location>(Location{.pack = named->pack, .slot = row->slot});
   }
-  const auto pack = TRY(pack_of(number));
-  if (!pack) return std::optional<Location>();
-  location.pack = *pack;
-  return std::optional<Location>(location);
+  return std::optional<Location>();
 }
 
 Result<void> Index::insert(const std::vector<PackContents>& packs) {
-  struct Row {
-    std::array<std::uint8_t, 16> key;
-    std::uint32_t number;
-    std::uint32_t slot;
-  };
   lmdb::WriteTxn txn = TRY(env_->write());
   std::uint32_t next = 0;
   if (const auto value = TRY(txn.get(Table::meta, as_bytes(kNextPackKey)))) {
     Reader r(*value);
     next = TRY(r.u32());
   }
-  std::vector<Row> rows;
+  std::vector<IndexRow> rows;
   for (const PackContents& pack : packs) {
-    TRY(txn.put(Table::packs, number_key(next), pack.pack.view()));
+    TRY(txn.put(Table::packs, number_key(next), encode_pack(pack)));
     for (std::size_t slot = 0; slot < pack.chunks.size(); ++slot) {
-      Row row{.key = {}, .number = next, .slot = static_cast<std::uint32_t>(slot)};
-      std::copy_n(pack.chunks[slot].bytes.begin(), 16, row.key.begin());
+      IndexRow row{.key = {}, .pack = next, .slot = static_cast<std::uint32_t>(slot)};
+      std::copy_n(pack.chunks[slot].bytes.begin(), row.key.size(), row.key.begin());
       rows.push_back(row);
     }
     ++next;
   }
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.key < b.key; });
-  for (const Row& row : rows) {
-    Writer w;
-    w.u32(row.number);
-    w.u32(row.slot);
-    TRY(txn.put(Table::chunks, row.key, w.buffer()));
-  }
   TRY(txn.put(Table::meta, as_bytes(kNextPackKey), u32_bytes(next)));
+  TRY(add_run(txn, std::move(rows)));
   return txn.commit();
+}
+
+// What came last of one key is what counts.
+Result<void> Index::add_run(lmdb::WriteTxn& txn, std::vector<IndexRow> rows) {
+  if (rows.empty()) return {};
+  std::sort(rows.begin(), rows.end(), [](const IndexRow& a, const IndexRow& b) {
+    return std::tie(a.key, b.pack, b.slot) < std::tie(b.key, a.pack, a.slot);
+  });
+  rows.erase(std::unique(rows.begin(), rows.end(),
+                         [](const IndexRow& a, const IndexRow& b) { return a.key == b.key; }),
+             rows.end());
+  const std::vector<IndexRun> before = TRY(runs_of(txn));
+  const PackNumbers packs = TRY(pack_numbers(txn));
+  std::vector<std::uint64_t> sizes{rows.size()};
+  for (const IndexRun& run : before) sizes.push_back(run.rows);
+  std::vector<IndexRun> in_use = before;  // tables that must not be written to
+  std::vector<IndexRun> after;
+  std::size_t at = 0;  // in `sizes`
+  for (const std::size_t members : plan_merges(sizes)) {
+    if (members == 1 && at > 0) {
+      after.push_back(before[at++ - 1]);
+      continue;
+    }
+    RowMerger merger(packs);
+    if (at == 0) merger.add(rows);
+    const std::size_t end = at + members;
+    const std::size_t first = std::max<std::size_t>(at, 1);
+    for (std::size_t i = first; i < end; ++i) {
+      merger.add(TRY(txn.cursor(lmdb::run_table(before[i - 1].table))));
+    }
+    if (const auto run = TRY(write_run(txn, merger, in_use))) {
+      after.push_back(*run);
+      in_use.push_back(*run);
+    }
+    at = end;
+  }
+  for (const IndexRun& run : before) {
+    if (std::find(after.begin(), after.end(), run) != after.end()) continue;
+    TRY(txn.clear(lmdb::run_table(run.table)));
+  }
+  return txn.put(Table::meta, as_bytes(kRunsKey), encode_runs(after));
 }
 
 Result<std::vector<PackId>> Index::packs() {
   const lmdb::ReadTxn txn = TRY(env_->read());
   std::vector<PackId> packs;
-  TRY(txn.scan(Table::packs, [&](ByteView, ByteView value) {
-    if (value.size() == PackId::kSize) packs.push_back(PackId::from(value));
-    return true;
-  }));
+  for (const PackRow& row : TRY(pack_rows(txn))) packs.push_back(row.pack);
   return packs;
 }
 
 // A pack may have several numbers: it was inserted more than once.
-Result<std::unordered_map<std::uint32_t, PackId>> Index::numbers_of(
-    const std::vector<PackId>& packs) {
-  const std::unordered_set<PackId, IdHash> wanted(packs.begin(), packs.end());
-  std::unordered_map<std::uint32_t, PackId> numbers;
-  const lmdb::ReadTxn txn = TRY(env_->read());
-  TRY(txn.scan(Table::packs, [&](ByteView key, ByteView value) {
-    if (key.size() == 4 && value.size() == PackId::kSize && wanted.contains(PackId::from(value))) {
-      numbers.emplace(key_number(key), PackId::from(value));
-    }
-    return true;
-  }));
-  return numbers;
-}
-
 Result<void> Index::remove_packs(const std::vector<PackId>& packs) {
-  std::vector<PackContents> contents;
-  contents.reserve(packs.size());
-  for (const PackId& pack : packs) contents.push_back({.pack = pack, .chunks = {}});
-  return remove(contents);
+  const std::unordered_set<PackId, IdHash> wanted(packs.begin(), packs.end());
+  {
+    lmdb::WriteTxn txn = TRY(env_->write());
+    for (const PackRow& row : TRY(pack_rows(txn))) {
+      if (wanted.contains(row.pack)) TRY(txn.remove(Table::packs, number_key(row.number)));
+    }
+    TRY(txn.commit());
+  }
+  return sweep();
 }
 
-Result<void> Index::remove(const std::vector<PackContents>& packs) {
-  std::vector<PackId> ids;
-  std::vector<ChunkId> chunks;
-  for (const PackContents& pack : packs) {
-    ids.push_back(pack.pack);
-    chunks.insert(chunks.end(), pack.chunks.begin(), pack.chunks.end());
+// Large runs are not merged any more: without this, rows of packs that are gone would stay in them.
+Result<void> Index::sweep() {
+  std::vector<IndexRun> mostly_dead;
+  {
+    const lmdb::ReadTxn txn = TRY(env_->read());
+    std::uint64_t live = 0;
+    PackNumbers numbers;
+    for (const PackRow& row : TRY(pack_rows(txn))) {
+      live += row.rows;
+      numbers.insert(row.number);
+    }
+    const auto runs = TRY(runs_of(txn));
+    std::uint64_t total = 0;
+    for (const IndexRun& run : runs) total += run.rows;
+    if (total <= 2 * live + kLargeRun) return {};
+    for (const IndexRun& run : runs) {
+      RowMerger rows(numbers);
+      rows.add(TRY(txn.cursor(lmdb::run_table(run.table))));
+      std::uint64_t alive = 0;
+      while (TRY(rows.next())) ++alive;
+      if (alive * 2 < run.rows) mostly_dead.push_back(run);
+    }
   }
-  std::sort(chunks.begin(), chunks.end());
-  const auto numbers = TRY(numbers_of(ids));
-  lmdb::WriteTxn txn = TRY(env_->write());
-  for (const ChunkId& chunk : chunks) {
-    const auto value = TRY(txn.get(Table::chunks, chunk_key(chunk)));
-    if (!value || value->size() != 8) continue;
-    Reader r(*value);
-    if (numbers.contains(TRY(r.u32()))) TRY(txn.remove(Table::chunks, chunk_key(chunk)));
-  }
-  for (const auto& [number, pack] : numbers) TRY(txn.remove(Table::packs, number_key(number)));
-  TRY(txn.commit());
-  const std::unique_lock lock(mutex_);
-  for (const auto& [number, pack] : numbers) pack_numbers_.erase(number);
+  for (const IndexRun& run : mostly_dead) TRY(sweep_run(run));
   return {};
+}
+
+Result<void> Index::sweep_run(const IndexRun& run) {
+  lmdb::WriteTxn txn = TRY(env_->write());
+  std::vector<IndexRun> runs = TRY(runs_of(txn));
+  const auto at = std::find(runs.begin(), runs.end(), run);
+  if (at == runs.end()) return {};  // merged meanwhile, by another process
+  {
+    const PackNumbers numbers = TRY(pack_numbers(txn));
+    RowMerger merger(numbers);
+    merger.add(TRY(txn.cursor(lmdb::run_table(run.table))));
+    const auto written = TRY(write_run(txn, merger, runs));
+    if (written) {
+      *at = *written;
+    } else {
+      runs.erase(at);
+    }
+  }
+  TRY(txn.clear(lmdb::run_table(run.table)));
+  TRY(txn.put(Table::meta, as_bytes(kRunsKey), encode_runs(runs)));
+  return txn.commit();
 }
 
 Result<void> Index::clear() {
   lmdb::WriteTxn txn = TRY(env_->write());
-  TRY(txn.clear(Table::chunks));
+  for (unsigned run = 0; run < lmdb::kRuns; ++run) TRY(txn.clear(lmdb::run_table(run)));
   TRY(txn.clear(Table::packs));
   TRY(txn.clear(Table::snapshots));
-  TRY(txn.commit());
-  const std::unique_lock lock(mutex_);
-  pack_numbers_.clear();
-  return {};
+  TRY(txn.put(Table::meta, as_bytes(kRunsKey), {}));
+  return txn.commit();
 }
 
 Result<std::uint64_t> Index::chunk_count() {
   const lmdb::ReadTxn txn = TRY(env_->read());
-  return txn.count(Table::chunks);
+  const PackNumbers numbers = TRY(pack_numbers(txn));
+  RowMerger rows(numbers);
+  for (const IndexRun& run : TRY(runs_of(txn))) {
+    rows.add(TRY(txn.cursor(lmdb::run_table(run.table))));
+  }
+  std::uint64_t count = 0;
+  while (TRY(rows.next())) ++count;
+  return count;
 }
 
 Result<std::optional<Bytes>> Index::snapshot(const SnapshotId& id) {

@@ -6,11 +6,8 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "store/base/bytes.h"
@@ -21,7 +18,10 @@ namespace bygone::store {
 
 namespace lmdb {
 class Env;
-}
+class WriteTxn;
+}  // namespace lmdb
+struct IndexRow;
+struct IndexRun;
 
 struct Location {
   PackId pack;
@@ -48,17 +48,21 @@ class Index {
   // True when this open began with an empty index where there had been none, or a bad one.
   [[nodiscard]] bool is_fresh() const { return fresh_; }
 
+  // The row that was inserted last, of those whose packs were not removed. One lookup in each run
+  // (index_runs.h): some microseconds for ten million rows.
   Result<std::optional<Location>> find(const ChunkId& id);
-  // Inserts every chunk of every pack, sorted, in one transaction. An existing row is replaced.
+  // Inserts every chunk of every pack in one transaction, as a new sorted run, which may be merged
+  // with others: 34 bytes are written for a row, and as many again each time that it is merged.
   Result<void> insert(const std::vector<PackContents>& packs);
   // Ids of the packs whose contents were inserted. Unordered.
   Result<std::vector<PackId>> packs();
-  // Forgets packs that are gone; their chunk rows become misses.
+  // Forgets packs that are gone: their rows are no answer any more, and older rows of the same
+  // chunks are. The rows themselves go when their runs are merged; where more than half of them all
+  // are such, the runs that hold most are written anew here.
   Result<void> remove_packs(const std::vector<PackId>& packs);
-  // The same with the rows of their chunks, as far as those still point there.
-  Result<void> remove(const std::vector<PackContents>& packs);
   // Empties everything.
   Result<void> clear();
+  // Chunks that find() finds. Reads every row.
   Result<std::uint64_t> chunk_count();
   // Has the next open begin with an empty index.
   void mark_suspect();
@@ -70,15 +74,14 @@ class Index {
  private:
   Index() = default;
   Result<void> open_in(const std::string& folder);
-  Result<std::optional<PackId>> pack_of(std::uint32_t number);
-  Result<std::unordered_map<std::uint32_t, PackId>> numbers_of(const std::vector<PackId>& packs);
+  Result<void> add_run(lmdb::WriteTxn& txn, std::vector<IndexRow> rows);
+  Result<void> sweep();
+  Result<void> sweep_run(const IndexRun& run);
 
   Files* files_ = nullptr;
   std::string folder_;
   bool fresh_ = false;
   std::unique_ptr<lmdb::Env> env_;
-  std::shared_mutex mutex_;
-  std::unordered_map<std::uint32_t, PackId> pack_numbers_;  // guarded by mutex_
 };
 
 // Leaves `index/suspect` behind when the process dies by SIGSEGV, SIGBUS or SIGABRT while an

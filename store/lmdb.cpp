@@ -9,11 +9,17 @@
 namespace bygone::store::lmdb {
 namespace {
 
-// Address space only; the file is as large as its data. 64 GiB hold 1.9 billion chunks.
+// Address space only; the file is as large as its data. 64 GiB hold a billion chunks, and
+// what merging them leaves behind.
 constexpr std::size_t kMapBytes = std::size_t{64} << 30;
 constexpr unsigned kMaxReaders = 1024;
 constexpr std::size_t kMaxIdle = 32;
-constexpr const char* kNames[kTables] = {"chunks", "packs", "snapshots", "meta"};
+constexpr const char* kNames[] = {"packs", "snapshots", "meta"};
+
+std::string name_of(unsigned table) {
+  constexpr auto kFirst = static_cast<unsigned>(Table::first_run);
+  return table < kFirst ? kNames[table] : "run-" + std::to_string(table - kFirst);
+}
 
 Error lmdb_error(int rc, const char* what) {
   const std::string text = std::string("index: ") + what + ": " + mdb_strerror(rc);
@@ -27,6 +33,7 @@ Error lmdb_error(int rc, const char* what) {
     case MDB_BAD_TXN:
     case MDB_BAD_DBI:
     case MDB_BAD_VALSIZE:
+    case MDB_KEYEXIST:
     case MDB_NOTFOUND:
       return Error{Code::corrupt, 0, text};
     case MDB_MAP_FULL:
@@ -50,6 +57,21 @@ Result<std::optional<ByteView>> get_from(MDB_txn* txn, unsigned handle, ByteView
   if (rc == MDB_NOTFOUND) return std::optional<ByteView>();
   if (rc != 0) return lmdb_error(rc, "looking up");
   return std::optional<ByteView>(from_val(v));
+}
+
+Result<MDB_cursor*> open_cursor(MDB_txn* txn, unsigned handle) {
+  MDB_cursor* cursor = nullptr;
+  const int rc = mdb_cursor_open(txn, handle, &cursor);
+  if (rc != 0) return lmdb_error(rc, "scanning");
+  return cursor;
+}
+
+Result<void> put_into(MDB_txn* txn, unsigned handle, ByteView key, ByteView value, unsigned flags) {
+  MDB_val k = to_val(key);
+  MDB_val v = to_val(value);
+  const int rc = mdb_put(txn, handle, &k, &v, flags);
+  if (rc != 0) return lmdb_error(rc, "writing");
+  return {};
 }
 
 }  // namespace
@@ -84,7 +106,7 @@ Result<std::unique_ptr<Env>> Env::open(const std::string& folder, Access access)
   rc = mdb_txn_begin(raw, nullptr, mode, &txn);
   if (rc != 0) return lmdb_error(rc, "beginning");
   for (unsigned i = 0; i < kTables && rc == 0; ++i) {
-    rc = mdb_dbi_open(txn, kNames[i], access == Access::read_only ? 0 : MDB_CREATE,
+    rc = mdb_dbi_open(txn, name_of(i).c_str(), access == Access::read_only ? 0 : MDB_CREATE,
                       &env->handles_[i]);
   }
   if (rc != 0) {
@@ -149,26 +171,28 @@ Result<std::optional<ByteView>> ReadTxn::get(Table table, ByteView key) const {
   return get_from(txn_, env_->handles_[static_cast<unsigned>(table)], key);
 }
 
-Result<void> ReadTxn::scan(Table table,
-                           const std::function<bool(ByteView, ByteView)>& visit) const {
-  MDB_cursor* cursor = nullptr;
-  int rc = mdb_cursor_open(txn_, env_->handles_[static_cast<unsigned>(table)], &cursor);
-  if (rc != 0) return lmdb_error(rc, "scanning");
-  MDB_val k{};
-  MDB_val v{};
-  while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
-    if (!visit(from_val(k), from_val(v))) break;
-  }
-  mdb_cursor_close(cursor);
-  if (rc != 0 && rc != MDB_NOTFOUND) return lmdb_error(rc, "scanning");
-  return {};
+Result<Cursor> ReadTxn::cursor(Table table) const {
+  MDB_cursor* cursor = TRY(open_cursor(txn_, env_->handles_[static_cast<unsigned>(table)]));
+  return Cursor(cursor);
 }
 
-Result<std::uint64_t> ReadTxn::count(Table table) const {
-  MDB_stat stat{};
-  const int rc = mdb_stat(txn_, env_->handles_[static_cast<unsigned>(table)], &stat);
-  if (rc != 0) return lmdb_error(rc, "counting");
-  return static_cast<std::uint64_t>(stat.ms_entries);
+Cursor& Cursor::operator=(Cursor&& other) noexcept {
+  std::swap(cursor_, other.cursor_);
+  return *this;
+}
+
+Cursor::~Cursor() {
+  if (cursor_ != nullptr) mdb_cursor_close(cursor_);
+}
+
+Result<std::optional<std::pair<ByteView, ByteView>>> Cursor::next() {
+  using Item = std::pair<ByteView, ByteView>;
+  MDB_val k{};
+  MDB_val v{};
+  const int rc = mdb_cursor_get(cursor_, &k, &v, MDB_NEXT);
+  if (rc == MDB_NOTFOUND) return std::optional<Item>();
+  if (rc != 0) return lmdb_error(rc, "scanning");
+  return std::optional<Item>(Item(from_val(k), from_val(v)));
 }
 
 WriteTxn::WriteTxn(WriteTxn&& other) noexcept
@@ -182,12 +206,17 @@ Result<std::optional<ByteView>> WriteTxn::get(Table table, ByteView key) const {
   return get_from(txn_, env_->handles_[static_cast<unsigned>(table)], key);
 }
 
+Result<Cursor> WriteTxn::cursor(Table table) const {
+  MDB_cursor* cursor = TRY(open_cursor(txn_, env_->handles_[static_cast<unsigned>(table)]));
+  return Cursor(cursor);
+}
+
 Result<void> WriteTxn::put(Table table, ByteView key, ByteView value) {
-  MDB_val k = to_val(key);
-  MDB_val v = to_val(value);
-  const int rc = mdb_put(txn_, env_->handles_[static_cast<unsigned>(table)], &k, &v, 0);
-  if (rc != 0) return lmdb_error(rc, "writing");
-  return {};
+  return put_into(txn_, env_->handles_[static_cast<unsigned>(table)], key, value, 0);
+}
+
+Result<void> WriteTxn::append(Table table, ByteView key, ByteView value) {
+  return put_into(txn_, env_->handles_[static_cast<unsigned>(table)], key, value, MDB_APPEND);
 }
 
 Result<void> WriteTxn::remove(Table table, ByteView key) {

@@ -5,25 +5,47 @@
 // in. Env: any thread; a transaction: one thread at a time. Views die with their transaction.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/base/bytes.h"
 #include "store/base/result.h"
 
+struct MDB_cursor;
 struct MDB_env;
 struct MDB_txn;
 
 namespace bygone::store::lmdb {
 
-enum class Table : unsigned { chunks = 0, packs = 1, snapshots = 2, meta = 3 };
-inline constexpr unsigned kTables = 4;
+// Beside the named tables there are kRuns that go by number: run_table(0) and so on.
+enum class Table : unsigned { packs = 0, snapshots = 1, meta = 2, first_run = 3 };
+inline constexpr unsigned kRuns = 64;
+inline constexpr unsigned kTables = static_cast<unsigned>(Table::first_run) + kRuns;
+[[nodiscard]] constexpr Table run_table(unsigned run) {
+  return static_cast<Table>(static_cast<unsigned>(Table::first_run) + run);
+}
 
 class Env;
+
+// Goes over a table in the order of its keys. Must be gone before its transaction ends.
+class Cursor {
+ public:
+  Cursor(Cursor&& other) noexcept : cursor_(std::exchange(other.cursor_, nullptr)) {}
+  Cursor& operator=(Cursor&& other) noexcept;
+  ~Cursor();
+  // The next key and value; nothing behind the last one. Valid until the transaction writes.
+  Result<std::optional<std::pair<ByteView, ByteView>>> next();
+
+ private:
+  friend class ReadTxn;
+  friend class WriteTxn;
+  explicit Cursor(MDB_cursor* cursor) : cursor_(cursor) {}
+  MDB_cursor* cursor_;
+};
 
 class ReadTxn {
  public:
@@ -32,9 +54,7 @@ class ReadTxn {
   ~ReadTxn();
   // Errors: not an error when the key is absent; corrupt or io otherwise.
   Result<std::optional<ByteView>> get(Table table, ByteView key) const;
-  // Calls `visit` with every key and value in key order until it returns false.
-  Result<void> scan(Table table, const std::function<bool(ByteView, ByteView)>& visit) const;
-  Result<std::uint64_t> count(Table table) const;
+  Result<Cursor> cursor(Table table) const;
 
  private:
   friend class Env;
@@ -49,7 +69,11 @@ class WriteTxn {
   WriteTxn& operator=(WriteTxn&&) = delete;
   ~WriteTxn();  // aborts unless committed
   Result<std::optional<ByteView>> get(Table table, ByteView key) const;
+  Result<Cursor> cursor(Table table) const;
   Result<void> put(Table table, ByteView key, ByteView value);
+  // Puts a key behind all others of its table, into full pages. Errors: corrupt when it does not
+  // belong there.
+  Result<void> append(Table table, ByteView key, ByteView value);
   // Not an error when the key is absent.
   Result<void> remove(Table table, ByteView key);
   Result<void> clear(Table table);

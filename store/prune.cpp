@@ -19,7 +19,7 @@ namespace bygone::store {
 namespace {
 
 constexpr int kMaxRounds = 8;  // each makes room for the next one when the disk is full
-constexpr std::size_t kRowsBatch = 256u << 10;  // of index rows removed in one transaction
+constexpr std::size_t kRowsBatch = 256u << 10;  // chunks of deleted packs, kept in memory
 
 class Pruner {
  public:
@@ -335,7 +335,9 @@ Result<void> Pruner::delete_packs(const std::vector<PackId>& packs, const Survey
 // Takes rows of deleted packs out of the index; where another copy is kept, its row comes back.
 Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Survey& survey) {
   Index& index = repository_.index();
-  auto changed = index.remove(contents);
+  std::vector<PackId> packs;
+  for (const PackContents& pack : contents) packs.push_back(pack.pack);
+  auto changed = index.remove_packs(packs);
   std::set<std::size_t> others;
   for (const PackContents& pack : contents) {
     for (const ChunkId& id : pack.chunks) {
