@@ -37,14 +37,18 @@ void print_report(Output& out, const store::VerifyReport& report, double seconds
                            {"num_errors", report.damage.size()},
                            {"num_spare_damage", report.spare_damage.size()},
                            {"snapshots", report.snapshots},
+                           {"forgotten_snapshots", report.trashed},
                            {"packs", report.packs},
                            {"records", report.records},
                            {"records_read", report.records_read},
                            {"bytes_read", report.bytes_read},
                            {"total_duration", seconds}});
   }
-  std::string text = fmt::format("verified {} and {} in {}", counted(report.snapshots, "snapshot"),
-                                 counted(report.packs, "pack"), duration_text(seconds));
+  const std::string trashed =
+      report.trashed == 0 ? "" : fmt::format(" ({} more in the trash)", report.trashed);
+  std::string text =
+      fmt::format("verified {}{} and {} in {}", counted(report.snapshots, "snapshot"), trashed,
+                  counted(report.packs, "pack"), duration_text(seconds));
   if (report.records_read > 0) {
     text += fmt::format("; read {} of {} ({})", count_text(report.records_read),
                         counted(report.records, "record"), size_text(report.bytes_read));

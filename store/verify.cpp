@@ -29,6 +29,11 @@ std::string title(const Snapshot& snapshot) {
                      printable(snapshot.listed_name));
 }
 
+void newest_first(std::vector<Snapshot>& snapshots) {
+  std::sort(snapshots.begin(), snapshots.end(),
+            [](const Snapshot& a, const Snapshot& b) { return a.instant > b.instant; });
+}
+
 class Verifier {
  public:
   Verifier(Repository& repository, const std::function<void(const VerifyProgress&)>& progress,
@@ -51,6 +56,7 @@ class Verifier {
   Result<void> read_records(double percent);
   Result<void> read_pack(const PackId& id);
   Result<void> walk_snapshots();
+  Result<void> walk(TreeVerifier& walker, const Snapshot& snapshot, const std::string& name);
   Result<void> check_records();
   Result<void> check_chain();
   void judge_bad_records();
@@ -69,7 +75,7 @@ class Verifier {
   Repository& repository_;
   const std::function<void(const VerifyProgress&)>& progress_;
   const std::atomic<bool>& cancel_;
-  std::vector<Snapshot> snapshots_;
+  std::vector<Snapshot> snapshots_, trashed_;
   std::vector<SnapshotId> sound_;  // no damage in its reach
   Notes notes_;
   std::vector<PackId> packs_;
@@ -263,7 +269,7 @@ Result<void> Verifier::write_marks(const VerifyOptions& options) {
 // gone explains it; else it was lost or taken away. Notes are read last: one is there before its
 // record goes.
 Result<void> Verifier::check_chain() {
-  std::vector<Snapshot> all = TRY(repository_.trashed_snapshots(&report_.damage));
+  std::vector<Snapshot> all = trashed_;
   all.insert(all.end(), snapshots_.begin(), snapshots_.end());
   notes_ = TRY(read_notes(repository_));
   std::set<SnapshotId> present;
@@ -296,20 +302,30 @@ void Verifier::note_verified(Nanoseconds now) {
   }
 }
 
+Result<void> Verifier::walk(TreeVerifier& walker, const Snapshot& snapshot,
+                            const std::string& name) {
+  TRY(step("snapshots", report_.snapshots + report_.trashed, snapshots_.size() + trashed_.size()));
+  for (const Volume& volume : snapshot.volumes) {
+    const std::string path = volume.name.empty() ? "" : "/" + printable(volume.name);
+    TRY(walker.walk(name, path, volume.root));
+  }
+  if (snapshot.extra) TRY(walker.walk(name, "/.bygone", *snapshot.extra));
+  return {};
+}
+
 Result<void> Verifier::walk_snapshots() {
   TreeVerifier walker(repository_.trees(), records_, cancel_,
                       [this](const std::string& line) { damaged(line); });
-  std::sort(snapshots_.begin(), snapshots_.end(),
-            [](const Snapshot& a, const Snapshot& b) { return a.instant > b.instant; });
   for (const Snapshot& snapshot : snapshots_) {
-    TRY(step("snapshots", report_.snapshots++, snapshots_.size()));
     const std::size_t before = report_.damage.size();
-    for (const Volume& volume : snapshot.volumes) {
-      const std::string path = volume.name.empty() ? "" : "/" + printable(volume.name);
-      TRY(walker.walk(title(snapshot), path, volume.root));
-    }
-    if (snapshot.extra) TRY(walker.walk(title(snapshot), "/.bygone", *snapshot.extra));
+    TRY(walk(walker, snapshot, title(snapshot)));
+    ++report_.snapshots;
     if (report_.damage.size() == before) sound_.push_back(snapshot.id);
+  }
+  // Until it expires, whoever forgot one by mistake can have it back: whole.
+  for (const Snapshot& snapshot : trashed_) {
+    TRY(walk(walker, snapshot, "forgotten " + title(snapshot)));
+    ++report_.trashed;
   }
   return {};
 }
@@ -318,6 +334,9 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   const Fd held = TRY(lock());
   // Snapshots before packs: what is committed after this listing is not missed in the other.
   snapshots_ = TRY(repository_.snapshots(&report_.damage));
+  trashed_ = TRY(repository_.trashed_snapshots(&report_.damage));
+  newest_first(snapshots_);
+  newest_first(trashed_);
   TRY(check_records());
   TRY(list_packs());
   TRY(read_footers());

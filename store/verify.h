@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Proves a repository: every snapshot reads, every page and chunk that they reach stands in a pack
-// whose footer shows it; with read_data also every record decodes to the bytes that its id names.
-// Believes footers, never the index. Writes nothing but notes: marks for what is damaged
-// (damage_marks.h), and takes those back that are out of date; and after all was read, that the
-// snapshots in whose reach no damage is were verified.
+// Proves a repository: every snapshot reads, those in the trash included, every page and chunk that
+// they reach stands in a pack whose footer shows it; with read_data also every record decodes to
+// the bytes that its id names. Believes footers, never the index. Writes nothing but notes: marks
+// for what is damaged (damage_marks.h), and takes those back that are out of date; and after all
+// was read, that the snapshots in whose reach no damage is were verified.
 #pragma once
 
 #include <atomic>
@@ -29,6 +29,7 @@ struct VerifyProgress {
 
 struct VerifyReport {
   std::uint64_t snapshots = 0;
+  std::uint64_t trashed = 0;  // forgotten, but not for good yet
   std::uint64_t packs = 0;
   std::uint64_t records = 0;       // in all footers
   std::uint64_t records_read = 0;  // decoded and hashed

@@ -13,6 +13,7 @@
 #include "store/index.h"
 #include "store/pack_writer.h"
 #include "store/session.h"
+#include "store/trash.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
 #include "tests/support/expect.h"
@@ -116,6 +117,21 @@ TEST_F(Verify, NamesSnapshotPathAndRangeOfALostDataPack) {
       << damage;
   EXPECT_FALSE(has(damage, one_.id.hex())) << damage;
   EXPECT_EQ(std::count(damage.begin(), damage.end(), '\n'), 1) << damage;
+}
+
+// Until it expires, a forgotten snapshot can be had back.
+TEST_F(Verify, NamesTheDamageOfASnapshotInTheTrash) {
+  value_of(move_to_trash(*repository_, {one_.id}, one_.instant));
+  const VerifyReport healthy = run_verify(*repository_);
+  EXPECT_EQ(joined(healthy.damage), "");
+  EXPECT_EQ(healthy.snapshots, 1u);
+  EXPECT_EQ(healthy.trashed, 1u);
+  const auto [file, record] = place_of(chunk_of(first_.at("c/sub/file")));
+  filesystem::remove(file);
+  reopen();
+  const std::string damage = structure();
+  EXPECT_TRUE(has(damage, "forgotten snapshot " + one_.id.hex())) << damage;
+  EXPECT_TRUE(has(damage, "/data/c/sub/file: bytes 0 to 59999 are lost")) << damage;
 }
 
 TEST_F(Verify, NamesEverySnapshotThatSharesTheDamage) {
