@@ -5,6 +5,7 @@ namespace bygone::ingest {
 namespace {
 
 constexpr std::size_t kMaxBytes = 16u << 20;
+constexpr std::size_t kMostSpare = 3;  // buffers that wait for their next use
 
 }  // namespace
 
@@ -26,6 +27,24 @@ void ChunkJobs::answer(PendingChunk& chunk, const ChunkId& id) {
   chunk.id_ = id;
   chunk.done_.store(true, std::memory_order_release);
   chunk.done_.notify_all();
+}
+
+std::shared_ptr<Bytes> ChunkJobs::buffer(std::size_t size) {
+  if (size != kPooledBuffer) return std::make_shared<Bytes>(size);
+  std::unique_ptr<Bytes> taken;
+  {
+    const std::lock_guard lock(spare_->mutex);
+    if (!spare_->buffers.empty()) {
+      taken = std::move(spare_->buffers.back());
+      spare_->buffers.pop_back();
+    }
+  }
+  if (!taken) taken = std::make_unique<Bytes>(size);
+  return {taken.release(), [spare = spare_](Bytes* bytes) {
+            std::unique_ptr<Bytes> own(bytes);
+            const std::lock_guard lock(spare->mutex);
+            if (spare->buffers.size() < kMostSpare) spare->buffers.push_back(std::move(own));
+          }};
 }
 
 std::shared_ptr<PendingChunk> ChunkJobs::put(std::shared_ptr<const Bytes> buffer,

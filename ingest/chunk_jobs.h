@@ -32,6 +32,9 @@ class PendingChunk {
   std::atomic<bool> done_{false};
 };
 
+// Buffers of this size are used again: fresh ones cost a page fault every 4 KiB.
+inline constexpr std::size_t kPooledBuffer = 4u << 20;
+
 class ChunkJobs {
  public:
   ChunkJobs(store::Session& session, store::Compression compression, unsigned threads);
@@ -40,6 +43,8 @@ class ChunkJobs {
   ChunkJobs(const ChunkJobs&) = delete;
   ChunkJobs& operator=(const ChunkJobs&) = delete;
 
+  // A buffer for put(), of any content. It may outlive the jobs.
+  std::shared_ptr<Bytes> buffer(std::size_t size);
   // Stores `size` bytes of `buffer` from `offset` as one chunk (1 to kMaxChunk bytes); the buffer
   // is shared until then and must not change in that range. The hint is Session::put_data()'s.
   std::shared_ptr<PendingChunk> put(std::shared_ptr<const Bytes> buffer, std::size_t offset,
@@ -59,11 +64,16 @@ class ChunkJobs {
     store::ChunkHint hint;
     std::shared_ptr<PendingChunk> chunk;
   };
+  struct Spare {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Bytes>> buffers;  // guarded by mutex
+  };
   void run(store::Compression compression);
   void fail(Error error);
   static void answer(PendingChunk& chunk, const ChunkId& id);
 
   store::Session& session_;
+  const std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job> jobs_;

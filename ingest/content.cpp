@@ -15,7 +15,6 @@ using store::kMaxChunk;
 using store::kZeroAlign;
 using store::kZeroRun;
 
-constexpr std::size_t kBuffer = 4u << 20;
 constexpr std::size_t kReadAtOnce = 1u << 20;
 constexpr std::size_t kLookAhead = 4;  // chunks of the parent behind one that changed
 constexpr std::size_t kLookAheadBytes = 2u << 20;
@@ -40,14 +39,14 @@ ContentCutter::ContentCutter(const store::KeyRing& keys, ChunkJobs& jobs, std::u
       jobs_(jobs),
       volume_tag_(volume_tag),
       // One byte more than the file: the read that finds its end needs room as well.
-      capacity_(std::clamp<std::size_t>(expected_size + 1, 2 * kZeroAlign, kBuffer)) {}
+      capacity_(std::clamp<std::size_t>(expected_size + 1, 2 * kZeroAlign, kPooledBuffer)) {}
 
 void ContentCutter::new_buffer(std::size_t keep_from) {
   // Chunks under way share the old buffer: what is not cut yet moves to a new one. File offsets
   // stay aligned with it, so that blocks of zeros are found where they begin.
   const std::size_t tail = end_ - keep_from;
-  if (tail * 2 > capacity_) capacity_ = kBuffer;
-  auto fresh = std::make_shared<Bytes>(capacity_);
+  if (tail * 2 > capacity_) capacity_ = kPooledBuffer;
+  auto fresh = jobs_.buffer(capacity_);
   if (tail > 0) std::memcpy(fresh->data(), buffer_->data() + keep_from, tail);
   base_ += keep_from;
   begin_ -= keep_from;
@@ -118,49 +117,35 @@ void ContentCutter::cut(std::size_t end, bool flush) {
 }
 
 // Takes the parent's chunk that began here, when it is here again or has merely changed: then its
-// end still looks like one, or one of the next chunks is where it was.
+// end still looks like one, or that of one of the next chunks does. What changed, the jobs find
+// out: every hash here is one core's work for the whole file.
 ContentCutter::Predicted ContentCutter::cut_as_before(std::size_t end, bool flush) {
   const std::int64_t at = static_cast<std::int64_t>(base_ + begin_) + shift_;
   if (at < 0) return Predicted::nothing;
   const auto pieces = parent_->from(static_cast<std::uint64_t>(at), kLookAhead);
   const std::size_t available = end - begin_;
   if (pieces.empty() || !fits(pieces.front(), available, flush)) return Predicted::nothing;
-  const std::size_t size = static_cast<std::size_t>(pieces.front().length);
-  const ChunkId id = hash(begin_, size);
-  if (id == pieces.front().chunk) {
-    put(size, {.id = id, .predecessor = {}, .trials = {}});
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (!fits(pieces[i], available - size, flush)) {
+      const std::size_t wanted = size + static_cast<std::size_t>(pieces[i].length);
+      if (!flush && wanted > available && available < kLookAheadBytes) return Predicted::wants_more;
+      break;
+    }
+    size += static_cast<std::size_t>(pieces[i].length);
+    if (!ends_like_chunk(size)) continue;
+    for (const ParentExtents::Piece& piece : pieces.first(i + 1)) {
+      put(static_cast<std::size_t>(piece.length),
+          {.id = {}, .predecessor = piece.chunk, .trials = trials_});
+    }
     return Predicted::taken;
   }
-  if (ends_like_chunk(size)) {
-    put(size, {.id = id, .predecessor = pieces.front().chunk, .trials = trials_});
-    return Predicted::taken;
-  }
-  return cut_up_to_match(pieces, available, flush);
-}
-
-// The first of `pieces` has changed to its end. Only those are looked at whose beginning or end
-// looks like a cut, or all of what was rewritten would be hashed once for nothing.
-ContentCutter::Predicted ContentCutter::cut_up_to_match(
-    std::span<const ParentExtents::Piece> pieces, std::size_t available, bool flush) {
-  std::size_t before = static_cast<std::size_t>(pieces.front().length);
-  for (std::size_t i = 1; i < pieces.size(); ++i) {
-    const std::size_t size = static_cast<std::size_t>(pieces[i].length);
-    if (!fits(pieces[i], available - before, flush)) {
-      const bool more = !flush && before + size > available && available < kLookAheadBytes;
-      return more ? Predicted::wants_more : Predicted::nothing;
-    }
-    const bool likely = ends_like_chunk(before) || ends_like_chunk(before + size);
-    if (likely && hash(begin_ + before, size) == pieces[i].chunk) {
-      for (const ParentExtents::Piece& piece : pieces.first(i)) {
-        put(static_cast<std::size_t>(piece.length),
-            {.id = {}, .predecessor = piece.chunk, .trials = trials_});
-      }
-      put(size, {.id = pieces[i].chunk, .predecessor = {}, .trials = {}});
-      return Predicted::taken;
-    }
-    before += size;
-  }
-  return Predicted::nothing;
+  // The longest chunks, and the last of a run of data, end where nothing shows it.
+  const ParentExtents::Piece& front = pieces.front();
+  size = static_cast<std::size_t>(front.length);
+  if (hash(begin_, size) != front.chunk) return Predicted::nothing;
+  put(size, {.id = front.chunk, .predecessor = {}, .trials = {}});
+  return Predicted::taken;
 }
 
 void ContentCutter::cut_by_content(std::size_t end) {

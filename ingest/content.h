@@ -52,8 +52,6 @@ class ContentCutter {
   void cut(std::size_t end, bool flush);
   enum class Predicted { nothing, taken, wants_more };
   Predicted cut_as_before(std::size_t end, bool flush);
-  Predicted cut_up_to_match(std::span<const ParentExtents::Piece> pieces, std::size_t available,
-                            bool flush);
   void cut_by_content(std::size_t end);
   void put(std::size_t size, store::ChunkHint hint);
   ChunkId hash(std::size_t offset, std::size_t size);

@@ -28,12 +28,15 @@ class Compressor {
   // does not shrink by at least 1/32, or compression is off: then `raw` is to be stored as it is.
   // Errors: corrupt when the decompressed bytes differ (a fault of memory or compressor).
   Result<bool> compress(ByteView raw, Bytes& out);
-  // The same with `base` (1 byte to kMaxPage) as prefix, for a delta. False when it takes more than
-  // `limit` bytes, which is noticed as soon as they are full, or when compression is off.
+  // Compresses `raw` with `base` (1 byte to kMaxPage) as prefix, for a delta; what comes back is to
+  // be compared with check(). False when it takes more than `limit` bytes, which is noticed as soon
+  // as they are full, or when compression is off. Errors: io.
   Result<bool> compress_on(ByteView base, ByteView raw, std::size_t limit, Bytes& out);
+  // Whether `stored` decompresses to `raw`, on `base` unless that is empty. What cannot be read
+  // back is not to be written. Errors: corrupt (a fault of memory or compressor).
+  Result<void> check(ByteView raw, ByteView stored, ByteView base);
 
  private:
-  Result<void> check(ByteView raw, ByteView stored, ByteView base);
   struct Contexts;
   std::unique_ptr<Contexts> contexts_;
   Compression compression_;

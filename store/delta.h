@@ -53,8 +53,8 @@ struct DeltaPlan {
 // the stored bytes go to `out`, and base, depth, n, codec and stored size to `record`. False when
 // none fits, or when a base cannot be read (which is logged). Errors: corrupt when the delta does
 // not give `raw` back: a fault of memory or compressor.
-[[nodiscard]] Result<bool> make_delta(const KeyRing& keys, const Chain& chain, ByteView raw,
-                                      Compressor& compressor, Record& record, Bytes& out);
+[[nodiscard]] Result<bool> make_delta(const Chain& chain, ByteView raw, Compressor& compressor,
+                                      Record& record, Bytes& out);
 
 // Whether one more try is worth its time: after every delta that came to nothing twice as many
 // chunks go by untried, up to a limit, until one succeeds. Where nothing is known yet the wider

@@ -99,7 +99,7 @@ Result<bool> Session::encode_delta(Record& record, ByteView raw, Compressor& com
     return false;
   }
   if (chain->empty()) return false;
-  const bool made = TRY(make_delta(repository_.keys(), *chain, raw, compressor, record, buffer));
+  const bool made = TRY(make_delta(*chain, raw, compressor, record, buffer));
   if (hint.trials) hint.trials->note(made);
   return made;
 }

@@ -59,6 +59,10 @@ TEST(Compress, MakesADeltaTheSizeOfTheChange) {
       ASSERT_TRUE(test::value_of(compressor.compress_on(base, raw, raw.size() + 100, out)));
       EXPECT_LT(out.size(), fresh.size() + 700);
       EXPECT_EQ(test::value_of(decompress(out, raw.size(), base)), raw);
+      EXPECT_OK(compressor.check(raw, out, base));
+      Bytes fault = raw;
+      fault.back() ^= 1;
+      EXPECT_CODE(Code::corrupt, compressor.check(fault, out, base));
     }
     // A plain frame after a delta owes nothing to it.
     const Bytes raw = test::prose(100'000, 3);

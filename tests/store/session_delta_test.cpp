@@ -371,27 +371,36 @@ TEST_F(SessionDeltas, AreNamedByVerifyWhenTheirBaseIsDamagedOrGone) {
   EXPECT_TRUE(reads(y));
 }
 
-// What the seal cannot see: the decoder's memory gave other bytes than were sealed.
-TEST_F(SessionDeltas, PassABaseByThatDecodesToOtherBytes) {
-  class Wrong final : public RecordReader {
+// What the seal cannot see: the decoder's memory gave other bytes than were sealed, where
+// the delta was made or where it was checked.
+TEST_F(SessionDeltas, NeverHangOnABaseThatDecodedToOtherBytesOnce) {
+  class Faulty final : public RecordReader {
    public:
-    explicit Wrong(Bytes bytes) : bytes_(std::move(bytes)) {}
-    Result<Bytes> read(std::uint32_t /*slot*/, ByteView /*base*/) const override { return bytes_; }
+    Faulty(Bytes bytes, int bad_read) : bytes_(std::move(bytes)), bad_read_(bad_read) {}
+    Result<Bytes> read(std::uint32_t /*slot*/, ByteView /*base*/) const override {
+      Bytes bytes = bytes_;
+      if (++reads_ == bad_read_) bytes[1000] ^= 4;
+      return bytes;
+    }
 
    private:
     Bytes bytes_;
+    int bad_read_;
+    mutable int reads_ = 0;
   };
-  const auto make = [&](const Bytes& decoded) {
+  Bytes delta;
+  const auto make = [&](int bad_read) {
     const Link base{.record = {.id = id(x_), .volume_tag = kTag, .stored_size = 200'000},
-                    .pack = std::make_shared<Wrong>(decoded)};
+                    .pack = std::make_shared<Faulty>(x_, bad_read)};
     Record fresh{.id = id(y_), .volume_tag = kTag};
-    Bytes out;
-    return value_of(make_delta(repository_->keys(), {base}, y_, compressor_, fresh, out));
+    return make_delta({base}, y_, compressor_, fresh, delta);
   };
-  EXPECT_TRUE(make(x_));
-  Bytes flipped = x_;
-  flipped[1000] ^= 4;
-  EXPECT_FALSE(make(flipped));
+  // The first read is what the delta is made on, the second what it is checked on.
+  EXPECT_TRUE(value_of(make(0)));
+  EXPECT_EQ(value_of(decompress(delta, y_.size(), x_)), y_);
+  EXPECT_TRUE(value_of(make(1)));  // the byte that was wrong is not referred to
+  EXPECT_EQ(value_of(decompress(delta, y_.size(), x_)), y_);
+  EXPECT_CODE(Code::corrupt, make(2));
 }
 
 TEST_F(SessionDeltas, ComeFromManyThreads) {
