@@ -13,6 +13,7 @@
 
 #include "store/base/codec.h"
 #include "store/base/log.h"
+#include "store/index_filter.h"
 #include "store/index_runs.h"
 #include "store/lmdb.h"
 
@@ -21,7 +22,7 @@ namespace {
 
 using lmdb::Table;
 
-constexpr std::uint32_t kSchema = 2;
+constexpr std::uint32_t kSchema = 3;
 constexpr std::string_view kSchemaKey = "schema";
 constexpr std::string_view kNextPackKey = "next_pack";
 constexpr std::string_view kRunsKey = "runs";
@@ -37,8 +38,6 @@ std::uint32_t key_number(ByteView key) {
   return std::uint32_t{key[0]} << 24 | std::uint32_t{key[1]} << 16 | std::uint32_t{key[2]} << 8 |
          key[3];
 }
-
-ByteView chunk_key(const ChunkId& id) { return id.view().first(16); }
 
 Bytes u32_bytes(std::uint32_t v) {
   Writer w;
@@ -96,6 +95,7 @@ Result<std::optional<IndexRun>> write_run(lmdb::WriteTxn& txn, RowMerger& merger
                                           const std::vector<IndexRun>& runs) {
   IndexRun run;
   run.table = TRY(free_table(runs));
+  run.written = txn.id();
   const Table table = lmdb::run_table(run.table);
   // Of a list of runs that was damaged, it may hold something.
   TRY(txn.clear(table));
@@ -216,13 +216,22 @@ void Index::mark_suspect() {
          "the index is a cache: a bad one costs time only");
 }
 
+Index::Index() : filters_(std::make_unique<RunFilters>()) {}
+
 Index::~Index() { g_index_open.store(false); }
 
 Result<std::optional<Location>> Index::find(const ChunkId& id) {
   const lmdb::ReadTxn txn = TRY(env_->read());
-  for (const IndexRun& run : TRY(runs_of(txn))) {
-    const auto value = TRY(txn.get(lmdb::run_table(run.table), chunk_key(id)));
-    const auto row = value ? decode_row(chunk_key(id), *value) : std::nullopt;
+  const std::vector<IndexRun> runs = TRY(runs_of(txn));
+  const auto filters = filters_->set();
+  IndexRow::Key wanted{};
+  std::copy_n(id.bytes.begin(), wanted.size(), wanted.begin());
+  for (const IndexRun& run : runs) {
+    const auto expected = may_hold(*filters, run, wanted);
+    if (expected && !*expected) continue;
+    const auto value = TRY(txn.get(lmdb::run_table(run.table), wanted));
+    const auto row = value ? decode_row(wanted, *value) : std::nullopt;
+    if (!row && !expected && filters_->missed(run)) TRY(make_filter(txn, run, runs));
     if (!row) continue;
     const auto key = number_key(row->pack);
     const auto pack = TRY(txn.get(Table::packs, key));
@@ -230,6 +239,21 @@ Result<std::optional<Location>> Index::find(const ChunkId& id) {
     if (named) return std::optional<Location>(Location{.pack = named->pack, .slot = row->slot});
   }
   return std::optional<Location>();
+}
+
+Result<void> Index::make_filter(const lmdb::ReadTxn& txn, const IndexRun& run,
+                                const std::vector<IndexRun>& runs) {
+  const auto fill = [&]() -> Result<std::shared_ptr<const RunFilter>> {
+    auto filter = std::make_shared<RunFilter>(run.rows);
+    lmdb::Cursor cursor = TRY(txn.cursor(lmdb::run_table(run.table)));
+    while (const auto item = TRY(cursor.next())) {
+      if (const auto row = decode_row(item->first, item->second)) filter->add(row->key);
+    }
+    return std::shared_ptr<const RunFilter>(std::move(filter));
+  };
+  auto filter = fill();
+  filters_->keep(run, filter ? *filter : nullptr, runs);
+  return filter ? Result<void>() : std::move(filter).error();
 }
 
 Result<void> Index::insert(const std::vector<PackContents>& packs) {

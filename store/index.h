@@ -18,10 +18,12 @@ namespace bygone::store {
 
 namespace lmdb {
 class Env;
+class ReadTxn;
 class WriteTxn;
 }  // namespace lmdb
 struct IndexRow;
 struct IndexRun;
+class RunFilters;
 
 struct Location {
   PackId pack;
@@ -48,8 +50,8 @@ class Index {
   // True when this open began with an empty index where there had been none, or a bad one.
   [[nodiscard]] bool is_fresh() const { return fresh_; }
 
-  // The row that was inserted last, of those whose packs were not removed. One lookup in each run
-  // (index_runs.h): some microseconds for ten million rows.
+  // The row that was inserted last, of those whose packs were not removed. A lookup in each run
+  // (index_runs.h), but for those of which a filter knows better (index_filter.h).
   Result<std::optional<Location>> find(const ChunkId& id);
   // Inserts every chunk of every pack in one transaction, as a new sorted run, which may be merged
   // with others: 34 bytes are written for a row, and as many again each time that it is merged.
@@ -72,8 +74,10 @@ class Index {
   Result<void> keep_snapshot(const SnapshotId& id, ByteView sealed);
 
  private:
-  Index() = default;
+  Index();
   Result<void> open_in(const std::string& folder);
+  Result<void> make_filter(const lmdb::ReadTxn& txn, const IndexRun& run,
+                           const std::vector<IndexRun>& runs);
   Result<void> add_run(lmdb::WriteTxn& txn, std::vector<IndexRow> rows);
   Result<void> sweep();
   Result<void> sweep_run(const IndexRun& run);
@@ -82,6 +86,7 @@ class Index {
   std::string folder_;
   bool fresh_ = false;
   std::unique_ptr<lmdb::Env> env_;
+  std::unique_ptr<RunFilters> filters_;
 };
 
 // Leaves `index/suspect` behind when the process dies by SIGSEGV, SIGBUS or SIGABRT while an

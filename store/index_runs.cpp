@@ -86,6 +86,7 @@ Bytes encode_runs(const std::vector<IndexRun>& runs) {
   for (const IndexRun& run : runs) {
     w.u8(run.table);
     w.u32(run.rows);
+    w.u64(run.written);
   }
   return w.take();
 }
@@ -99,6 +100,7 @@ Result<std::vector<IndexRun>> decode_runs(ByteView data) {
     IndexRun run;
     run.table = TRY(r.u8());
     run.rows = TRY(r.u32());
+    run.written = TRY(r.u64());
     if (run.table >= lmdb::kRuns || used[run.table]) {
       return Error{Code::corrupt, 0, "index: its list of runs is damaged"};
     }

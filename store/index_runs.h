@@ -34,6 +34,7 @@ struct IndexRow {
 struct IndexRun {
   std::uint8_t table = 0;
   std::uint32_t rows = 0;
+  std::uint64_t written = 0;  // in which transaction: with the table, this run's name for ever
   friend bool operator==(const IndexRun&, const IndexRun&) = default;
 };
 

@@ -232,6 +232,8 @@ Result<void> WriteTxn::clear(Table table) {
   return {};
 }
 
+std::uint64_t WriteTxn::id() const { return mdb_txn_id(txn_); }
+
 Result<void> WriteTxn::commit() {
   const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
   if (rc != 0) return lmdb_error(rc, "committing");

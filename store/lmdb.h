@@ -78,6 +78,8 @@ class WriteTxn {
   Result<void> remove(Table table, ByteView key);
   Result<void> clear(Table table);
   Result<void> commit();
+  // The number of this transaction: once it is committed, no other one has it.
+  [[nodiscard]] std::uint64_t id() const;
 
  private:
   friend class Env;

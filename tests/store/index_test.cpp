@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "store/crypto.h"
+#include "store/index_filter.h"
 #include "store/index_runs.h"
 #include "store/lmdb.h"
 #include "tests/support/damage.h"
@@ -194,7 +195,8 @@ TEST_F(IndexTest, NeverCrashesNorInventsRowsOfOddSize) {
     const ChunkId id = chunk(0);
     value_of(txn.put(lmdb::run_table(7), id.view().first(16), Bytes{1, 2, 3}));
     value_of(txn.put(lmdb::run_table(7), Bytes{1, 2}, Bytes(8)));
-    value_of(txn.put(lmdb::Table::meta, as_bytes("runs"), encode_runs({{.table = 7, .rows = 9}})));
+    value_of(txn.put(lmdb::Table::meta, as_bytes("runs"),
+                     encode_runs({{.table = 7, .rows = 9, .written = 1}})));
     value_of(txn.put(lmdb::Table::packs, Bytes{0, 0, 0, 9}, Bytes{1, 2, 3}));
     value_of(txn.put(lmdb::Table::packs, Bytes{1}, Bytes(20)));
     value_of(txn.commit());
@@ -211,8 +213,11 @@ TEST_F(IndexTest, NeverCrashesNorInventsRowsOfOddSize) {
 TEST_F(IndexTest, WithADamagedListOfRunsSaysSoUntilItIsCleared) {
   value_of(index_->insert({pack(0, 10)}));
   index_.reset();
-  for (const Bytes& list : {Bytes{1, 2, 3}, Bytes{lmdb::kRuns, 1, 0, 0, 0},
-                            Bytes{1, 1, 0, 0, 0, 1, 1, 0, 0, 0}, Bytes(5 * 255)}) {
+  const Bytes lists[] = {{1, 2, 3},
+                         encode_runs({{.table = lmdb::kRuns, .rows = 1, .written = 1}}),
+                         encode_runs({{.table = 1, .rows = 1}, {.table = 1, .rows = 1}}),
+                         Bytes(std::size_t{13} * 255)};
+  for (const Bytes& list : lists) {
     {
       const auto env = value_of(lmdb::Env::open(folder_ / "index", lmdb::Access::read_write));
       auto txn = value_of(env->write());
@@ -304,6 +309,81 @@ TEST_F(IndexTest, WritesLittleForARow) {
   const std::uint64_t before = written();
   for (std::uint64_t i = 0; i < 300; ++i) value_of(index_->insert({pack(i * 400, 400)}));
   EXPECT_LT(written() - before, 300u * 400 * 300);
+}
+
+// Asked so often that filters come up, beside a writer whose merges make them out of date.
+TEST_F(IndexTest, AnswersTheSameWithFiltersOfItsRuns) {
+  std::atomic<bool> done{false};
+  value_of(index_->insert({pack(0, 20'000)}));
+  std::vector<std::thread> readers;
+  for (std::uint64_t t = 0; t < 3; ++t) {
+    readers.emplace_back([&, t] {
+      for (std::uint64_t n = t; !done.load(); n += 3) {
+        EXPECT_NE(find(n % 20'000), std::nullopt);
+        EXPECT_EQ(find(1'000'000 + n), std::nullopt);
+      }
+    });
+  }
+  std::vector<PackContents> packs;
+  for (std::uint64_t i = 1; i <= 12; ++i) {
+    packs.push_back(pack(i * 20'000, 5000));
+    value_of(index_->insert({packs.back()}));
+    for (std::uint64_t n = 0; n < 5000; ++n) {
+      EXPECT_EQ(find(i * 20'000 + n), (Location{packs.back().pack, static_cast<std::uint32_t>(n)}));
+      EXPECT_EQ(find(2'000'000'000 + n), std::nullopt);
+    }
+  }
+  done.store(true);
+  for (std::thread& reader : readers) reader.join();
+  value_of(index_->remove_packs({packs[3].pack}));
+  EXPECT_EQ(find(4 * 20'000 + 7), std::nullopt);
+  value_of(index_->clear());
+  EXPECT_EQ(find(7), std::nullopt);
+  value_of(index_->insert({pack(0, 20'000)}));
+  for (std::uint64_t n = 0; n < 20'000; ++n) EXPECT_NE(find(n), std::nullopt);
+}
+
+TEST(RunFilter, HoldsAllThatWasAddedAndLittleElse) {
+  constexpr std::uint64_t kRows = 50'000;
+  const auto key = [](std::uint64_t n) {
+    IndexRow::Key bytes{};
+    std::copy_n(chunk(n).bytes.begin(), bytes.size(), bytes.begin());
+    return bytes;
+  };
+  RunFilter filter(kRows);
+  for (std::uint64_t n = 0; n < kRows; ++n) filter.add(key(n));
+  std::uint64_t others = 0;
+  for (std::uint64_t n = 0; n < kRows; ++n) {
+    ASSERT_TRUE(filter.may_hold(key(n)));
+    if (filter.may_hold(key(kRows + n))) ++others;
+  }
+  EXPECT_LT(others, kRows / 40);
+}
+
+TEST(RunFilters, ComeOnceTheyAreWorthItAndGoWithTheirRuns) {
+  RunFilters filters;
+  const IndexRun small{.table = 1, .rows = 100, .written = 5};
+  const IndexRun large{.table = 2, .rows = 64'000, .written = 6};
+  int worth = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    EXPECT_FALSE(filters.missed(small));
+    if (!filters.missed(large)) continue;
+    ++worth;
+    EXPECT_EQ(i, 1000);
+  }
+  EXPECT_EQ(worth, 1);  // who was told so has not kept one yet
+  const IndexRow::Key key{};
+  EXPECT_EQ(may_hold(*filters.set(), large, key), std::nullopt);
+  filters.keep(large, std::make_shared<RunFilter>(large.rows), {small, large});
+  EXPECT_EQ(may_hold(*filters.set(), large, key), std::optional(false));
+  const IndexRun next{.table = 2, .rows = 64'000, .written = 7};
+  EXPECT_EQ(may_hold(*filters.set(), next, key), std::nullopt);
+  const IndexRun other{.table = 3, .rows = 64'000, .written = 8};
+  filters.keep(other, nullptr, {next, other});
+  EXPECT_EQ(may_hold(*filters.set(), large, key), std::nullopt);
+  EXPECT_EQ(may_hold(*filters.set(), other, key), std::nullopt);
+  const IndexRun huge{.table = 4, .rows = 40'000'000, .written = 9};
+  for (int i = 0; i < 1'000'000; ++i) ASSERT_FALSE(filters.missed(huge));
 }
 
 TEST(IndexRuns, StayFewAndAreSeldomWrittenAgain) {
