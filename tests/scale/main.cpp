@@ -29,7 +29,8 @@ namespace {
 
 namespace filesystem = std::filesystem;
 
-constexpr double kMountSeconds = 60;  // a mount that is not ready then never will be
+constexpr double kMountSeconds = 60;    // a mount that is not ready then never will be
+constexpr double kMostBytesARow = 300;  // that the index may write for a new chunk
 constexpr int kSkipped = 77;
 
 struct Options {
@@ -75,6 +76,12 @@ void print_cost(const char* what, const IndexCost& cost) {
              cost.rows, cost.commits, cost.seconds, cost.bytes_a_row());
 }
 
+void demand_little(const IndexCost& cost) {
+  if (cost.bytes_a_row() <= kMostBytesARow) return;
+  throw std::runtime_error(fmt::format("the index wrote {:.0f} bytes a row, more than {:.0f}",
+                                       cost.bytes_a_row(), kMostBytesARow));
+}
+
 void make(const Options& options) {
   const auto repository = open(options);
   World world(*repository, options.world);
@@ -88,6 +95,7 @@ void make(const Options& options) {
   fmt::print("  {} chunks in {} packs and {} snapshots after {:.0f} s more\n", world.chunks(),
              world.packs().packs(), world.snapshots(), growing.seconds());
   print_cost("index, with the increments", world.packs().cost());
+  demand_little(world.packs().cost());
   fmt::print("  {:<42} {:>11.1f} MiB\n", "index, file",
              mib(size_of(options.repository() + "/index/data.mdb")));
   std::ofstream(options.work + "/chunks") << world.chunks();
@@ -131,12 +139,15 @@ void increments(const Options& options) {
     const auto index = value_of(store::Index::open(system_files(), folder, folder + "/none"));
     std::uint64_t next = std::uint64_t{1} << 40;
     const std::pair<std::uint64_t, int> sizes[] = {{1000, 64}, {20'000, 16}, {500'000, 2}};
+    IndexCost all;
     for (const auto& [chunks, times] : sizes) {
       if (chunks > options.world.chunks) continue;
       IndexCost cost;
       for (int i = 0; i < times; ++i) cost += insert_new(*index, next, chunks);
       print_cost(fmt::format("index, {} increments of {}", times, chunks).c_str(), cost);
+      all += cost;
     }
+    demand_little(all);
     fmt::print("  {:<42} {:>11.1f} MiB\n", "index, file", mib(size_of(folder + "/data.mdb")));
   }
   filesystem::remove_all(folder);
