@@ -336,6 +336,7 @@ Result<void> Pruner::delete_packs(const std::vector<PackId>& packs, const Survey
 Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Survey& survey) {
   Index& index = repository_.index();
   std::vector<PackId> packs;
+  packs.reserve(contents.size());
   for (const PackContents& pack : contents) packs.push_back(pack.pack);
   auto changed = index.remove_packs(packs);
   std::set<std::size_t> others;
