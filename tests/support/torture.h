@@ -21,10 +21,14 @@ inline std::optional<std::uint64_t> number_from(const char* name) {
   return std::strtoull(text, nullptr, 10);
 }
 
-// BYGONE_SEED, which repeats a run, or another one each time.
+// BYGONE_SEED, which repeats a run, or another one each time. Printed at once: what aborts the
+// program would take it along.
 inline std::uint64_t seed_of_run() {
   const auto given = number_from("BYGONE_SEED");
-  return given ? *given : std::random_device{}();
+  const std::uint64_t seed = given ? *given : std::random_device{}();
+  std::printf("BYGONE_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  std::fflush(stdout);
+  return seed;
 }
 
 // Static objects only: the line is printed when they are destroyed.
