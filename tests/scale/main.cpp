@@ -47,16 +47,6 @@ double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20);
 
 std::uint64_t size_of(const std::string& path) { return filesystem::file_size(path); }
 
-class Stopwatch {
- public:
-  [[nodiscard]] double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
-
 store::Secret secret_of(const Options& options) {
   const Bytes key = value_of(read_file(system_files(), options.key_file(), 4096));
   store::Secret secret;

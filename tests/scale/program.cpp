@@ -2,7 +2,6 @@
 #include "tests/scale/program.h"
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -20,10 +19,6 @@ namespace {
 
 constexpr unsigned kLookEvery = 5000;  // microseconds
 constexpr std::size_t kShown = 2000;   // bytes of the output of what failed
-
-double clock_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // RssAnon of /proc/PID/status, 0 when it is gone.
 double anonymous_mib(pid_t pid) {
@@ -49,7 +44,6 @@ Program::Program(const std::vector<std::string>& command, const std::string& out
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   std::fflush(nullptr);
-  begin_ = clock_seconds();
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ > 0) return;
@@ -67,8 +61,6 @@ Program::~Program() {
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
 }
-
-double Program::seconds() const { return clock_seconds() - begin_; }
 
 bool Program::look() {
   if (pid_ < 0) return false;

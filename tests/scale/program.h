@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Another program as a process of its own, so that its time and its memory can be told apart from
-// anybody else's. One thread.
+// anybody else's; and a stopwatch. One thread.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
 #include <sys/types.h>
 
 namespace bygone::test {
+
+class Stopwatch {
+ public:
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
 
 struct Used {
   double seconds = 0;
@@ -31,11 +42,11 @@ class Program {
   bool look();
   // Waits for its end.
   Used wait();
-  [[nodiscard]] double seconds() const;
+  [[nodiscard]] double seconds() const { return watch_.seconds(); }
 
  private:
+  Stopwatch watch_;
   pid_t pid_ = -1;
-  double begin_ = 0;
   Used used_;
 };
 
