@@ -41,6 +41,7 @@ std::string end_of(const std::string& path) {
 
 Program::Program(const std::vector<std::string>& command, const std::string& output) {
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   std::fflush(nullptr);
