@@ -17,6 +17,7 @@
 #include "ingest/discover.h"
 #include "ingest/exclude.h"
 #include "ingest/freeze.h"
+#include "ingest/prepare.h"
 #include "store/zone.h"
 
 namespace bygone::cli {
@@ -117,10 +118,7 @@ class BackupRun {
         repository_(repository),
         options_(std::move(options)),
         retry_lock_(retry_lock) {
-    options_.off_limits.emplace_back(repository.path(), "the repository");
-    if (!Context::index_dir().empty()) {
-      options_.off_limits.emplace_back(Context::index_dir(), "the repository's index");
-    }
+    options_.off_limits = ingest::off_limits(repository, Context::index_dir());
   }
 
   Exit run(const BackupArguments& arguments);
@@ -128,9 +126,8 @@ class BackupRun {
  private:
   void find_folders(const BackupArguments& arguments);
   void find_docker(const BackupArguments& arguments);
-  void thaw_leftovers();
+  void warn(const std::vector<std::string>& lines);
   Result<std::vector<ingest::Source>> discover(const BackupArguments& arguments);
-  [[nodiscard]] ingest::ParentNames parent_names();
   Exit back_up(store::Session& session, const ingest::Source& source);
 
   Context& context_;
@@ -154,52 +151,16 @@ void BackupRun::find_folders(const BackupArguments& arguments) {
   }
 }
 
-// What an earlier backup that was killed left frozen runs again before anything else is frozen. A
-// journal that cannot be understood, or tells of another engine, keeps no container from its
-// backup.
-void BackupRun::thaw_leftovers() {
-  if (!ingest::has_dead_journals(options_.state_folder)) return;
-  const auto thawed = ingest::thaw_dead_journals(*engine_, options_.state_folder);
-  if (!thawed.ok()) {
-    context_.out.warning(thawed.error().message +
-                         "; containers may still be frozen; hint: bygone thaw, docker unpause");
-    return;
-  }
-  for (const ingest::Thawed& one : *thawed) {
-    if (one.was_paused) {
-      context_.out.warning(printable(one.container) +
-                           " was left frozen by a backup that died: it is resumed");
-    }
-  }
-}
-
-// Volumes keep the folder names that they have in the source's newest snapshot.
-ingest::ParentNames BackupRun::parent_names() {
-  using Key = std::tuple<store::SourceKind, std::string, std::string>;
-  using Names = std::map<std::string, std::string>;
-  const auto newest = std::make_shared<std::map<Key, std::pair<std::uint64_t, Names>>>();
-  std::vector<std::string> damaged;
-  auto snapshots = repository_.snapshots(&damaged);
-  if (!snapshots.ok()) context_.out.warning(snapshots.error().message);
-  if (!snapshots.ok()) return [](auto&&...) { return Names(); };
-  for (const store::Snapshot& snapshot : *snapshots) {
-    auto& [sequence, names] = (*newest)[{snapshot.kind, snapshot.host_id, snapshot.name}];
-    if (snapshot.sequence < sequence) continue;
-    sequence = snapshot.sequence;
-    names.clear();
-    for (const store::Volume& volume : snapshot.volumes) names[volume.destination] = volume.name;
-  }
-  return [newest](store::SourceKind kind, const std::string& host, const std::string& name) {
-    const auto found = newest->find({kind, host, name});
-    return found == newest->end() ? Names() : found->second.second;
-  };
+void BackupRun::warn(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) context_.out.warning(line);
 }
 
 Result<std::vector<ingest::Source>> BackupRun::discover(const BackupArguments& arguments) {
   engine_ = TRY(docker::connect(docker::options_from_environment()));
-  thaw_leftovers();
-  return ingest::discover(*engine_, {.all = arguments.all, .names = arguments.sources},
-                          parent_names());
+  warn(ingest::thaw_leftovers(*engine_, options_.state_folder));
+  const ingest::LastNames last = ingest::last_names(repository_);
+  warn(last.warnings);
+  return ingest::discover(*engine_, {.all = arguments.all, .names = arguments.sources}, last.names);
 }
 
 void BackupRun::find_docker(const BackupArguments& arguments) {
