@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 start_engine
-"$HERE/make-db-image" || skip "the PostgreSQL image could not be made (no package mirror?)"
+"$HERE/make-db-image" || skip "the database images could not be made (no package mirror?)"
 new_repository
 image=bygone-test/postgres:15
 data=/var/lib/postgresql/data
@@ -15,7 +15,7 @@ data=/var/lib/postgresql/data
 start_postgres() { # NAME DATA [DOCKER OPTION...]
   local name=$1 from=$2
   shift 2
-  docker run -d --name "$name" --network none --stop-signal SIGINT --tmpfs /ack:mode=1777 \
+  docker run -d --name "$name" --network none --tmpfs /ack:mode=1777 \
     -e POSTGRES_PASSWORD=only-a-test -v "$from:$data" "$@" "$image" -c max_wal_size=256MB >/dev/null
   wait_for 60 docker exec "$name" pg_isready -q -U postgres || fail "$name does not come up" 1
 }
