@@ -5,7 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "cli/daemon.h"
+#include "cli/background.h"
 #include "cli/options.h"
 
 namespace bygone::cli {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/daemon.h"
+#include "cli/background.h"
 
 #include <cerrno>
 #include <cstdio>
