@@ -74,6 +74,8 @@ std::string local_zone_name() {
   }
 }
 
+bool is_zone(const std::string& name) { return name == "UTC" || find_zone(name) != nullptr; }
+
 CivilTime to_civil(const std::string& zone, Nanoseconds instant, std::int64_t* utc_offset_seconds) {
   const SysSeconds when = floor_seconds(instant);
   const std::int64_t offset = offset_at(find_zone(zone), when);

@@ -28,6 +28,8 @@ struct CivilTime {
 
 // The zone of this process: TZ when it names one, else the system's, else "UTC".
 [[nodiscard]] std::string local_zone_name();
+// Whether this machine knows a zone of that name; "UTC" it always knows.
+[[nodiscard]] bool is_zone(const std::string& name);
 // What the clock in `zone` shows at `instant`, and its offset from UTC in seconds.
 // An unknown zone counts as UTC.
 [[nodiscard]] CivilTime to_civil(const std::string& zone, Nanoseconds instant,
