@@ -100,6 +100,7 @@ class Backup {
                  .rescan = options.rescan,
                  .fingerprints = nullptr,
                  .spill = nullptr,
+                 .limiter = options.limiter,
                  .liveness = nullptr,
                  .counts = {},
                  .files_seen = 0,

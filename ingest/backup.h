@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ingest/docker/engine.h"
+#include "ingest/limiter.h"
 #include "ingest/source.h"
 #include "store/base/clock.h"
 #include "store/session.h"
@@ -36,6 +37,8 @@ struct BackupOptions {
   std::string state_folder;  // where the intent journal is kept; see default_state_folder()
   // Folders of the host that are never captured, each with what it is ("the repository").
   std::vector<std::pair<std::string, std::string>> off_limits;
+  // Paces the reads outside the freeze; shared by all backups of a process. nullptr: off.
+  Limiter* limiter = nullptr;
 };
 
 struct BackupProgress {

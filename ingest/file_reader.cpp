@@ -16,6 +16,7 @@ using store::Entry;
 using store::Extent;
 
 constexpr int kTries = 3;  // of a small file that changes while it is read
+constexpr std::int64_t kRecentSeconds = 3600;
 constexpr std::size_t kCaptureRead = 1u << 20;
 
 bool is_gone(const Error& error) {
@@ -33,7 +34,6 @@ bool same_times(const Entry& a, const Entry& b) {
 // even for a clean file, 70 µs each. Older files were cleaned by the kernel (within 35 s, unless
 // it is told otherwise: hence the hour).
 void rearm_times(const Fd& fd, const Entry& entry, Nanoseconds now) {
-  constexpr std::int64_t kRecentSeconds = 3600;
   if (is_racy(entry, now) || entry.mtime.seconds < now / kSecond - kRecentSeconds) return;
   ::sync_file_range(
       fd.get(), 0, 0,
@@ -45,14 +45,6 @@ void take_metadata(Entry& entry, Entry&& fresh) {
   fresh.name = std::move(entry.name);
   fresh.flags = entry.flags;
   entry = std::move(fresh);
-}
-
-Result<std::size_t> read_some(const Fd& fd, MutableByteView out, std::uint64_t offset) {
-  for (;;) {
-    const ssize_t n = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(offset));
-    if (n >= 0) return static_cast<std::size_t>(n);
-    if (errno != EINTR) return os_error(errno, "reading");
-  }
 }
 
 }  // namespace
@@ -116,11 +108,22 @@ Result<void> FileReader::read_once(FileWork& work, const Fd& fd) {
   return small ? read_small(work, fd) : read_large(work, fd);
 }
 
+// What is being written to is read again under the freeze that follows, at memory speed.
+PacedFile FileReader::paced(const FileWork& work, const Fd& fd) const {
+  const store::Entry& entry = work.entry;
+  const std::int64_t recent = options_.clock() / kSecond - kRecentSeconds;
+  const bool read_again = options_.fingerprints != nullptr &&
+                          (entry.mtime.seconds >= recent || entry.ctime.seconds >= recent);
+  return {fd, entry.size, options_.limiter,
+          read_again ? PacedFile::Cache::keep : PacedFile::Cache::as_before, options_.cancel};
+}
+
 Result<void> FileReader::read_small(FileWork& work, const Fd& fd) {
   Bytes content(work.entry.size);
+  PacedFile file = paced(work, fd);
   std::size_t done = 0;
   while (done < content.size()) {
-    const std::size_t n = TRY(read_some(fd, MutableByteView(content).subspan(done), done));
+    const std::size_t n = TRY(file.read(MutableByteView(content).subspan(done), done));
     if (n == 0) break;
     done += n;
   }
@@ -198,13 +201,14 @@ Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
   cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
   std::optional<Fingerprinter> prints;
   if (options_.fingerprints != nullptr) prints.emplace(options_.fingerprints->seed());
+  PacedFile file = paced(work, fd);
   std::uint64_t done = 0;
   const auto read_data = [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {
     while (begin < end) {
       TRY(check_cancel());
       MutableByteView room = cutter.room();
       room = room.first(std::min<std::uint64_t>(room.size(), end - begin));
-      const std::size_t n = TRY(read_some(fd, room, begin));
+      const std::size_t n = TRY(file.read(room, begin));
       if (n == 0) return false;  // truncated meanwhile
       if (prints) prints->data(room.first(n));
       cutter.advance(n);
@@ -311,7 +315,7 @@ Result<void> FileReader::capture_range(Captured& captured, const FileFingerprint
     std::size_t got = 0;
     while (got < want) {
       const std::size_t n =
-          TRY(read_some(fd, MutableByteView(buffer).subspan(got, want - got), begin + got));
+          TRY(read_at(fd, MutableByteView(buffer).subspan(got, want - got), begin + got));
       if (n == 0) return Error{Code::not_found, 0, "truncated while it was read"};
       got += n;
     }

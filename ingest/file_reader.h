@@ -14,6 +14,7 @@
 
 #include "ingest/content.h"
 #include "ingest/fingerprints.h"
+#include "ingest/paced_file.h"
 #include "ingest/sealed_spill.h"
 #include "ingest/segments.h"
 #include "ingest/source_tree.h"
@@ -69,6 +70,7 @@ struct FileReaderOptions {
   Fingerprints* fingerprints = nullptr;       // read(): gathers; capture(): compares
   SealedSpill* spill = nullptr;               // capture() and resolve()
   const std::atomic<bool>* cancel = nullptr;  // makes long reads end with `cancelled`
+  Limiter* limiter = nullptr;                 // read() alone; nullptr: as fast as it goes
 };
 
 class FileReader {
@@ -86,6 +88,7 @@ class FileReader {
 
  private:
   Result<Fd> open(FileWork& work, Nanoseconds& now);
+  [[nodiscard]] PacedFile paced(const FileWork& work, const Fd& fd) const;
   Result<void> read_once(FileWork& work, const Fd& fd);
   Result<void> read_small(FileWork& work, const Fd& fd);
   Result<void> read_large(FileWork& work, const Fd& fd);

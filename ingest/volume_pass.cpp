@@ -43,7 +43,8 @@ FileReaderOptions VolumePass::reader_options() const {
           .clock = context_.clock,
           .fingerprints = context_.fingerprints,
           .spill = context_.spill,
-          .cancel = &context_.cancel};
+          .cancel = &context_.cancel,
+          .limiter = context_.limiter};
 }
 
 // A bind of a file is opened anew through the folder that holds it: somebody who replaces it by a

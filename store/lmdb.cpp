@@ -6,6 +6,8 @@
 #include <lmdb.h>
 #include <sys/stat.h>
 
+#include "store/base/stall.h"
+
 namespace bygone::store::lmdb {
 namespace {
 
@@ -235,6 +237,7 @@ Result<void> WriteTxn::clear(Table table) {
 std::uint64_t WriteTxn::id() const { return mdb_txn_id(txn_); }
 
 Result<void> WriteTxn::commit() {
+  const DiskWait waiting;
   const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
   if (rc != 0) return lmdb_error(rc, "committing");
   return {};

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/base/stall.h"
+
 namespace bygone {
 
 Fd& Fd::operator=(Fd&& other) noexcept {
@@ -71,12 +73,14 @@ class SystemFiles final : public Files {
   }
 
   Result<void> sync_data(const Fd& fd) override {
+    const DiskWait waiting;
     if (::fdatasync(fd.get()) != 0) return os_error(errno, "syncing");
     return {};
   }
 
   Result<void> sync_directory(const std::string& path) override {
     const Fd fd = TRY(open(path, O_RDONLY | O_DIRECTORY, 0));
+    const DiskWait waiting;
     if (::fsync(fd.get()) != 0) return os_error(errno, "syncing " + path);
     return {};
   }

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How fast a process reads its sources: a token bucket that all reader threads share and sleep on
+// between reads, with a rate that is fixed or follows what others suffer (the kernel's pressure
+// stall information, less our own waiting). Sleeping in user space, because cgroup throttles hold
+// the application's locks while they wait, and ionice does nothing. Never asked under a freeze.
+// The daemon's default is `auto`. Callable from any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "store/base/result.h"
+
+namespace bygone::ingest {
+
+struct ReadLimit {
+  enum class Kind {
+    off,        // as fast as it goes, and the page cache is left as it comes
+    automatic,  // full speed while nobody else waits for a disk, gently while somebody does
+    fixed,
+  };
+  Kind kind = Kind::off;
+  std::uint64_t bytes_per_second = 0;  // fixed
+  bool operator==(const ReadLimit&) const = default;
+};
+
+// "auto", "off", or bytes a second with K, M or G (powers of 1024; an added "B" or "iB" is let
+// pass): "50M". Errors: invalid, with a hint; under 64K a second, over 1024G.
+[[nodiscard]] Result<ReadLimit> parse_read_limit(std::string_view text);
+// In the form that parse_read_limit() takes.
+[[nodiscard]] std::string to_text(const ReadLimit& limit);
+
+// What /proc/pressure/io says of all tasks of this host.
+struct Pressure {
+  double recent = 0;                     // percent of the last 10 s in which some task waited
+  std::chrono::microseconds stalled{0};  // ever; the kernel moves it every 2 s
+};
+// Nothing for a text of another form.
+[[nodiscard]] std::optional<Pressure> parse_pressure(std::string_view text);
+
+// What a limiter sees and does; tests bring their own.
+struct Surroundings {
+  std::function<std::chrono::nanoseconds()> now;            // steady
+  std::function<void(std::chrono::nanoseconds)> sleep;      // in small slices
+  std::function<std::optional<Pressure>()> pressure;        // nothing: the kernel has none
+  std::function<std::chrono::nanoseconds()> our_own_waits;  // disk_waits()
+  static Surroundings real();
+};
+
+class Limiter {
+ public:
+  explicit Limiter(ReadLimit limit, Surroundings surroundings = Surroundings::real());
+
+  // Waits until `bytes` may be asked of a disk. Errors: cancelled, within 50 ms of `cancel`.
+  Result<void> wait(std::uint64_t bytes, const std::atomic<bool>& cancel);
+
+  [[nodiscard]] const ReadLimit& limit() const { return limit_; }
+  [[nodiscard]] bool is_off() const { return limit_.kind == ReadLimit::Kind::off; }
+  // Bytes a second at present; nothing for full speed.
+  [[nodiscard]] std::optional<std::uint64_t> rate() const;
+
+ private:
+  void observe(std::chrono::nanoseconds now);
+  void begin(std::chrono::nanoseconds now);
+  void judge(double others);
+  void open_window(std::chrono::nanoseconds now, const Pressure& pressure);
+  [[nodiscard]] bool drowns_others_out(std::chrono::nanoseconds now) const;
+
+  const ReadLimit limit_;
+  const Surroundings surroundings_;
+  mutable std::mutex mutex_;          // guards all below
+  std::uint64_t rate_ = 0;            // 0: full speed
+  std::chrono::nanoseconds next_{0};  // when what has been granted is paid for
+  bool begun_ = false;
+  std::chrono::nanoseconds last_asked_{0};  // automatic:
+  std::chrono::nanoseconds last_look_{0};
+  std::chrono::nanoseconds window_begin_{0};
+  std::chrono::microseconds window_stalled_{0};
+  std::chrono::nanoseconds window_own_{0};
+  unsigned calm_windows_ = 0;
+  unsigned calm_needed_ = 1;  // windows without others' waiting before we dare to go faster
+};
+
+}  // namespace bygone::ingest

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/limiter.h"
+
+#include <gtest/gtest.h>
+
+namespace bygone::ingest {
+namespace {
+
+using std::chrono::nanoseconds;
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kMiB = 1u << 20;
+
+// A host whose time passes only when somebody sleeps or reads.
+struct FakeHost {
+  nanoseconds now{1000s};
+  nanoseconds own{0};
+  std::chrono::microseconds stalled{5'000'000};
+  double recent = 0;
+  double others = 0;  // share of the time in which others wait
+  bool sees = true;
+  std::atomic<bool>* cancel_in_sleep = nullptr;
+
+  void pass(nanoseconds time) {
+    now += time;
+    stalled += std::chrono::duration_cast<std::chrono::microseconds>(time * others);
+  }
+  // A read that waits for the disk.
+  void read(nanoseconds time) {
+    now += time;
+    own += time;
+    stalled += std::chrono::duration_cast<std::chrono::microseconds>(time);
+  }
+  Surroundings surroundings() {
+    return {.now = [this] { return now; },
+            .sleep =
+                [this](nanoseconds time) {
+                  EXPECT_LE(time, 50ms);
+                  pass(time);
+                  if (cancel_in_sleep != nullptr) cancel_in_sleep->store(true);
+                },
+            .pressure = [this]() -> std::optional<Pressure> {
+              if (!sees) return std::nullopt;
+              return Pressure{.recent = recent, .stalled = stalled};
+            },
+            .our_own_waits = [this] { return own; }};
+  }
+};
+
+const ReadLimit kAutomatic{.kind = ReadLimit::Kind::automatic, .bytes_per_second = 0};
+std::atomic<bool> never{false};
+
+// Reads 1 MiB after 1 MiB from a disk that gives 500 MiB/s, with 2 ms of work on each, for `time`.
+// Bytes a second.
+double read_for(Limiter& limiter, FakeHost& host, nanoseconds time) {
+  const nanoseconds begin = host.now;
+  std::uint64_t bytes = 0;
+  while (host.now - begin < time) {
+    EXPECT_TRUE(limiter.wait(kMiB, never).ok());
+    host.read(2ms);
+    host.pass(2ms);
+    bytes += kMiB;
+  }
+  return static_cast<double>(bytes) / std::chrono::duration<double>(host.now - begin).count();
+}
+
+TEST(ReadLimits, AreReadAsTheyAreWritten) {
+  for (const std::string text : {"off", "auto", "64K", "50M", "1G", "65537", "1536K"}) {
+    const auto limit = parse_read_limit(text);
+    ASSERT_TRUE(limit.ok()) << text;
+    EXPECT_EQ(to_text(*limit), text);
+  }
+  EXPECT_EQ(parse_read_limit("50M")->bytes_per_second, 50 * kMiB);
+  EXPECT_EQ(parse_read_limit("50MiB")->bytes_per_second, 50 * kMiB);
+  EXPECT_EQ(parse_read_limit("50MB")->bytes_per_second, 50 * kMiB);
+  EXPECT_EQ(parse_read_limit("1024G")->bytes_per_second, 1024 * 1024 * kMiB);
+}
+
+TEST(ReadLimits, OfAnotherFormAreRefusedWithAHint) {
+  for (const std::string text :
+       {"", "M", "-5M", "0", "1", "63K", "50 M", "50m", "50T", "50MM", "50M/s", "1025G", "on",
+        "99999999999999999999", "18446744073709551615G", "5.5M", "\x1b[31m"}) {
+    const auto limit = parse_read_limit(text);
+    ASSERT_FALSE(limit.ok()) << text;
+    EXPECT_EQ(limit.error().code, Code::invalid);
+    EXPECT_NE(limit.error().message.find("hint: auto, off"), std::string::npos);
+    EXPECT_EQ(limit.error().message.find('\x1b'), std::string::npos);
+  }
+}
+
+TEST(PressureText, IsUnderstoodOrRefused) {
+  const auto pressure = parse_pressure(
+      "some avg10=14.42 avg60=0.12 avg300=0.16 total=4259851\n"
+      "full avg10=0.18 avg60=0.03 avg300=0.04 total=3294964\n");
+  ASSERT_TRUE(pressure);
+  EXPECT_DOUBLE_EQ(pressure->recent, 14.42);
+  EXPECT_EQ(pressure->stalled.count(), 4'259'851);
+  for (const char* text : {"", "\n\n", "some", "some avg10= total=5", "some avg10=1.0 total=",
+                           "full avg10=0.18 avg60=0.03 avg300=0.04 total=3294964"}) {
+    EXPECT_FALSE(parse_pressure(text)) << text;
+  }
+}
+
+TEST(Limiter, ThatIsOffNeverWaits) {
+  FakeHost host;
+  Limiter limiter(ReadLimit{}, host.surroundings());
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+  EXPECT_EQ(host.now, 1000s);
+  EXPECT_TRUE(limiter.is_off());
+}
+
+TEST(Limiter, HoldsAFixedRate) {
+  FakeHost host;
+  host.others = 0.9;
+  Limiter limiter(*parse_read_limit("10M"), host.surroundings());
+  EXPECT_NEAR(read_for(limiter, host, 20s) / kMiB, 10, 0.2);
+}
+
+TEST(Limiter, GrantsNoMoreThanAMomentOfUnusedRate) {
+  FakeHost host;
+  Limiter limiter(*parse_read_limit("10M"), host.surroundings());
+  ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+  host.pass(3600s);
+  const nanoseconds begin = host.now;
+  for (int i = 0; i < 11; ++i) ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+  EXPECT_GE(host.now - begin, 890ms);
+}
+
+TEST(Limiter, WakesForACancel) {
+  FakeHost host;
+  std::atomic<bool> cancel{false};
+  host.cancel_in_sleep = &cancel;
+  Limiter limiter(*parse_read_limit("64K"), host.surroundings());
+  ASSERT_TRUE(limiter.wait(kMiB, cancel).ok());
+  const nanoseconds begin = host.now;
+  const auto waited = limiter.wait(kMiB, cancel);
+  ASSERT_FALSE(waited.ok());
+  EXPECT_EQ(waited.error().code, Code::cancelled);
+  EXPECT_LE(host.now - begin, 50ms);
+}
+
+TEST(AutomaticLimiter, IsNoLimitWhileNobodyElseWaits) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  // 2 ms of reading, 2 ms of work: nothing may be added.
+  EXPECT_GT(read_for(limiter, host, 60s) / kMiB, 245);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+}
+
+TEST(AutomaticLimiter, StartsGentlyWhereOthersWait) {
+  FakeHost host;
+  host.recent = 15;
+  host.others = 0.15;
+  Limiter limiter(kAutomatic, host.surroundings());
+  EXPECT_NEAR(read_for(limiter, host, 30s) / kMiB, 20, 1);
+}
+
+TEST(AutomaticLimiter, SlowsDownWithinSecondsOfOthersWaiting) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_for(limiter, host, 10s);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+  host.others = 0.15;
+  read_for(limiter, host, 4s);
+  EXPECT_EQ(limiter.rate(), 20 * kMiB);
+  EXPECT_NEAR(read_for(limiter, host, 20s) / kMiB, 20, 1);
+}
+
+TEST(AutomaticLimiter, GoesToTheFloorWhereOthersDrown) {
+  FakeHost host;
+  host.recent = 70;
+  host.others = 0.7;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_for(limiter, host, 10s);
+  EXPECT_EQ(limiter.rate(), 8 * kMiB);
+  host.others = 0.2;
+  read_for(limiter, host, 10s);
+  EXPECT_EQ(limiter.rate(), 20 * kMiB);
+}
+
+TEST(AutomaticLimiter, GetsFasterWhenTheOthersHaveDone) {
+  FakeHost host;
+  host.recent = 15;
+  host.others = 0.15;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_for(limiter, host, 10s);
+  host.others = 0;
+  read_for(limiter, host, 15s);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+}
+
+TEST(AutomaticLimiter, HesitatesMoreTheOfterItWasTooFast) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  nanoseconds first{0};
+  nanoseconds last{0};
+  read_for(limiter, host, 5s);
+  for (int round = 0; round < 5; ++round) {
+    host.others = 0.2;
+    while (limiter.rate() != 20 * kMiB) read_for(limiter, host, 100ms);
+    host.others = 0;
+    const nanoseconds begin = host.now;
+    while (limiter.rate()) read_for(limiter, host, 100ms);
+    last = host.now - begin;
+    if (round == 0) first = last;
+  }
+  EXPECT_GE(last, 2 * first);
+  EXPECT_LE(last, 160s);
+}
+
+// On a slow disk we would wait all the time, and hear nothing.
+TEST(AutomaticLimiter, LeavesTimeToHearOthersOnASlowDisk) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  const auto read_slowly = [&](nanoseconds time) {
+    const nanoseconds begin = host.now;
+    while (host.now - begin < time) {
+      ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+      host.read(20ms);
+    }
+  };
+  read_slowly(20s);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+  EXPECT_LE(host.own, 18s);
+  EXPECT_GE(host.own, 15s);
+  host.others = 0.3;
+  read_slowly(8s);
+  EXPECT_LE(limiter.rate().value_or(1000 * kMiB), 20 * kMiB);
+}
+
+TEST(AutomaticLimiter, BelievesTheKernelsMemoryOnlyAfterALongPause) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_for(limiter, host, 5s);
+  host.recent = 60;  // that was us
+  host.pass(2s);
+  read_for(limiter, host, 1s);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+  host.pass(60s);
+  read_for(limiter, host, 1s);
+  EXPECT_EQ(limiter.rate(), 20 * kMiB);
+}
+
+TEST(AutomaticLimiter, IsABucketWhereTheKernelTellsNothing) {
+  FakeHost host;
+  host.sees = false;
+  Limiter limiter(kAutomatic, host.surroundings());
+  EXPECT_NEAR(read_for(limiter, host, 20s) / kMiB, 32, 1);
+}
+
+}  // namespace
+}  // namespace bygone::ingest
