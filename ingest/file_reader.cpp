@@ -268,22 +268,25 @@ Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd) {
     if (prints && prints->size != work.parent->size) prints.reset();
   }
   captured.has_base = prints != nullptr;
-  std::uint64_t truncated_at = captured.size;
+  std::uint64_t truncated_at = captured.size, read_to = 0;
   TRY(for_each_segment(fd, captured.size, [&](const Segment& segment) -> Result<bool> {
+    // Whole blocks: what of the first and the last is a gap reads as zeros.
+    constexpr std::uint64_t kBlock = kFingerprintBlock;
+    const std::uint64_t begin = segment.begin / kBlock * kBlock;
+    std::uint64_t end = std::min(captured.size, (segment.end + kBlock - 1) / kBlock * kBlock);
     if (segment.kind != Segment::Kind::data) {
       capture_gap(captured, prints.get(), segment);
-      return true;
+      // A block that gaps share is whole in none of them: it is read, as one shared with data is.
+      if (begin == segment.begin || begin < read_to) return true;
+      end = std::min(captured.size, begin + kBlock);
     }
-    // Whole blocks: what of the first and the last is a gap reads as zeros.
-    const std::uint64_t begin = segment.begin - segment.begin % kFingerprintBlock;
-    const std::uint64_t end = std::min(captured.size, (segment.end + kFingerprintBlock - 1) /
-                                                          kFingerprintBlock * kFingerprintBlock);
     auto done = capture_range(captured, prints.get(), fd, begin, end);
     if (!done && done.error().code == Code::not_found) {
       truncated_at = begin;
       return false;
     }
     if (!done) return std::move(done).error();
+    read_to = end;
     return true;
   }));
   captured.size = truncated_at;

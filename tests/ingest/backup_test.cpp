@@ -294,6 +294,30 @@ TEST_F(BackupTest, KeepsHolesOfAFileThatChangedUnderTheFreeze) {
   expect_equal(report.snapshot);
 }
 
+// What is reserved shows on a disk only, not in RAM. Databases grow their files so, page by page.
+TEST_F(BackupTest, SeesABlockThatIsPartHoleAndPartReserved) {
+  add_writer();
+  const test::TempFolder disk("/var/tmp");
+  const stdfs::path path = stdfs::path(disk.path()) / "table";
+  write_file(path, random_text(300'000, 7));
+  before_freeze([&] {
+    stdfs::resize_file(path, 0);
+    const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    for (const off_t page : {1, 2, 6, 7, 13, 21, 40}) {
+      ASSERT_EQ(::fallocate(fd.get(), 0, page << 14, 1 << 14), 0);
+    }
+    overwrite(path, 30u << 14, "a row");
+  });
+  auto source = folder_source("data", disk.path());
+  ASSERT_TRUE(source.ok());
+  source->writers = writers_;
+  const auto report = run(*source, {});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  std::string expected(41u << 14, '\0');
+  expected.replace(30u << 14, 5, "a row");
+  EXPECT_TRUE(content(report->snapshot, "table") == expected);
+}
+
 // Content of one volume that is compressed together with another's is an oracle for the other.
 TEST_F(BackupTest, SharesNoChunkBetweenTheSmallFilesOfTwoVolumes) {
   Source source = *folder_source("pair", source_dir());

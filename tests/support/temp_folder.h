@@ -14,9 +14,11 @@ namespace bygone::test {
 class TempFolder {
  public:
   // In RAM where there is such a place: tests sync thousands of times.
-  TempFolder() {
-    const bool shm = ::access("/dev/shm", W_OK | X_OK) == 0;
-    const std::filesystem::path parent = shm ? "/dev/shm" : std::filesystem::temp_directory_path();
+  TempFolder()
+      : TempFolder(::access("/dev/shm", W_OK | X_OK) == 0
+                       ? "/dev/shm"
+                       : std::filesystem::temp_directory_path()) {}
+  explicit TempFolder(const std::filesystem::path& parent) {
     path_ = (parent / "bygone-test-XXXXXX").string();
     if (::mkdtemp(path_.data()) == nullptr) std::abort();
   }
