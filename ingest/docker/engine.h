@@ -3,7 +3,8 @@
 // The Docker engine as bygone sees it: an interface of typed calls, so that tests can stand in for
 // an engine, and connect(), which makes the real one over a Unix socket or TCP with TLS. No policy
 // here (discover.h) and no store. Podman's compatible socket is an engine too.
-// An Engine may be called from any thread, also from several at once: one connection a call.
+// An Engine may be called from any thread, also from several at once: one connection a call. What
+// streams (an Exec, an EventStream) outlives neither its Engine nor the thread's patience.
 //
 // Errors of every call: unavailable when the engine cannot be reached or does not answer within
 // the deadline (exit code 23); not_found for an unknown container or volume; busy for a conflict
@@ -12,13 +13,18 @@
 // engine's own failures. Each message names the engine's address and the operation.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "ingest/docker/events.h"
+#include "ingest/docker/exec.h"
+#include "store/base/bytes.h"
 #include "store/base/result.h"
 
 namespace bygone::docker {
@@ -64,6 +70,8 @@ struct ContainerSummary {
   Labels labels;
   Status status = Status::other;
   std::vector<Mount> mounts;  // lacks the sources of some anonymous volumes
+  std::string image;          // reference that it was made from, as the engine shows it now
+  std::string image_id;       // sha256:...
 };
 
 struct Container {
@@ -73,10 +81,16 @@ struct Container {
   std::string image_id;  // sha256:...
   Labels labels;
   ContainerState state;
-  std::vector<Mount> mounts;          // unordered, flat; without `tmpfs`
-  std::vector<std::string> tmpfs;     // destinations of HostConfig.Tmpfs
-  std::vector<std::string> declared;  // volume names and paths in HostConfig.Binds and .Mounts
-  std::string json;                   // the whole answer, byte for byte
+  std::vector<Mount> mounts;             // unordered, flat; without `tmpfs`
+  std::vector<std::string> tmpfs;        // destinations of HostConfig.Tmpfs
+  std::vector<std::string> declared;     // volume names and paths in HostConfig.Binds and .Mounts
+  std::vector<std::string> environment;  // NAME=VALUE
+  std::string user;                      // that its program runs as; empty: root
+  std::vector<std::string> entrypoint;   // together with
+  std::vector<std::string> command;      // these arguments, what it runs
+  bool auto_remove = false;              // gone at its end (`docker run --rm`)
+  std::string upper_dir;  // its writable layer, on the engine's host; empty: not told
+  std::string json;       // the whole answer, byte for byte
 };
 
 struct Volume {
@@ -88,8 +102,25 @@ struct Volume {
   std::map<std::string, std::string> options;
 };
 
+struct Image {
+  std::string id;                         // sha256:...
+  std::vector<std::string> repo_tags;     // name:tag
+  std::vector<std::string> repo_digests;  // name@sha256:...; empty for what was never in a registry
+};
+
+// What a container's writable layer does to a path of its image.
+struct Change {
+  enum class Kind { modified, added, deleted };
+  Kind kind = Kind::modified;
+  std::string path;  // absolute, in the container
+};
+
 enum class Paused { paused, already_paused, not_running, restarting };
 enum class Unpaused { unpaused, was_not_paused };
+enum class Stopped { stopped, was_not_running };
+enum class Started { started, was_running };
+enum class RemoveVolumes { no, anonymous };
+enum class Force { no, yes };
 
 class Engine {
  public:
@@ -121,6 +152,49 @@ class Engine {
   // Thaws a container. `was_not_paused` when it was not (any signal thaws a paused container
   // behind our back), so that whoever froze it knows that the freeze did not last.
   virtual Result<Unpaused> unpause(const std::string& id) = 0;
+
+  // Asks a container's program to end, and kills it after `grace`. A paused one is thawed by that.
+  virtual Result<Stopped> stop(const std::string& id, std::chrono::seconds grace) = 0;
+  // Errors: busy for a paused container.
+  virtual Result<Started> start(const std::string& id) = 0;
+  // Makes a container, not started, from the JSON of POST /containers/create: its id. An empty
+  // `name` lets the engine choose. Errors: busy when the name is taken; not_found without image.
+  virtual Result<std::string> create_container(const std::string& name,
+                                               const std::string& body_json) = 0;
+  // Errors: busy for a running container without Force::yes, or while somebody else removes it.
+  virtual Result<void> remove_container(const std::string& id, RemoveVolumes volumes,
+                                        Force force) = 0;
+  // Errors: busy while a container, stopped ones included, uses it.
+  virtual Result<void> remove_volume(const std::string& name) = 0;
+
+  // Makes (again) an image without any file: the cheapest thing that a container can be made from.
+  virtual Result<void> import_empty_image(const std::string& repo, const std::string& tag) = 0;
+  virtual Result<Image> image(const std::string& reference) = 0;
+  // Errors: busy while a container uses it.
+  virtual Result<void> remove_image(const std::string& reference) = 0;
+
+  // What the container's writable layer changed, in the engine's order; volumes are none of it.
+  virtual Result<std::vector<Change>> changes(const std::string& id) = 0;
+  // The tar of a path in a container, running or not, volumes included, to `sink` as it comes. An
+  // engine that fails midway ends the stream like a good one: the tar's own end is the proof.
+  // Errors: cancelled; unavailable when the stream is cut, or nothing came for the deadline of the
+  // connection; the sink's own.
+  virtual Result<void> archive(const std::string& id, const std::string& path,
+                               const std::function<Result<void>(ByteView)>& sink,
+                               const std::atomic<bool>& cancel) = 0;
+  // The command lines of a container's processes. Errors: busy or io when it does not run.
+  virtual Result<std::vector<std::string>> top(const std::string& id) = 0;
+
+  // Starts a command in a running container. A program that is not there is no error here: the
+  // exit code tells. Errors: busy for a container that is paused or does not run; invalid for a
+  // request that JSON cannot carry (no UTF-8), or an unknown user.
+  virtual Result<std::unique_ptr<Exec>> exec(const ExecRequest& request) = 0;
+  // Events of these types and actions alone (empty: all), chosen by the engine, so that what nobody
+  // asked for (three for each health check) costs nothing. Since `since_ns`, inclusively, as far
+  // as the engine remembers; 0: from now on, which is before the call returns.
+  virtual Result<std::unique_ptr<EventStream>> events(const std::vector<std::string>& types,
+                                                      const std::vector<std::string>& actions,
+                                                      std::int64_t since_ns) = 0;
 };
 
 struct ConnectOptions {

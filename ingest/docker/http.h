@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One HTTP request to an engine: over a Unix socket or TCP, with TLS when asked. The only includer
-// of libcurl. Knows nothing of Docker. Every request has a deadline and a limit for its answer;
-// it never follows redirects and never uses a proxy. Callable from any thread, also from several
-// at once: each request has a connection of its own.
+// One HTTP request to an engine: over a Unix socket or TCP, with TLS when asked. Libcurl is
+// included by the files http* alone. Knows nothing of Docker. Every request has a deadline and a
+// limit for its answer; it never follows redirects and never uses a proxy. Callable from any
+// thread, also from several at once: each request has a connection of its own. For answers that
+// stream and connections that go both ways see http_stream.h.
 #pragma once
 
 #include <chrono>
@@ -28,11 +29,13 @@ struct Endpoint {
   [[nodiscard]] std::string address() const;
 };
 
-enum class Method { get, post };
+enum class Method { get, post, remove };
 
 struct Request {
   Method method = Method::get;
-  std::string target;  // begins with a slash; segments escaped by the caller
+  std::string target;          // begins with a slash; segments escaped by the caller
+  std::string body{};          // with Method::post alone
+  std::string content_type{};  // of the body; empty: libcurl's own
   std::chrono::milliseconds deadline{60'000};
   std::uint64_t max_answer_bytes = 64ULL << 20U;
 };
@@ -43,7 +46,7 @@ struct Response {
   std::string body;
 };
 
-// Sends a request without a body and waits for the whole answer, of whatever status. Errors:
+// Sends a request and waits for the whole answer, of whatever status. Errors:
 // unavailable when nobody answers (no socket, nobody listens, no such host, the deadline, an
 // answer cut short); denied for a socket without permission or a certificate refused; invalid for
 // an answer over the limit or one that is no HTTP. The message says which, with a hint.

@@ -68,6 +68,15 @@ Result<std::vector<Json>> elements_of(const Json& json, std::string_view key) {
   return out;
 }
 
+Result<std::vector<std::string>> texts_of(const std::vector<Json>& items, std::string_view key) {
+  std::vector<std::string> out;
+  for (const Json& item : items) {
+    if (!item.exists()) return wrong_type(key, "array of strings");
+    out.push_back(TRY(text_of(JsonAccess::element(item), key)));
+  }
+  return out;
+}
+
 // Calls `take(name, value)` for each member of the object at `key`.
 template <class Take>
 Result<void> each_member(const Json& json, std::string_view key, const Take& take) {
@@ -110,6 +119,11 @@ Result<bool> Json::flag(std::string_view key) const {
   return flag;
 }
 
+Result<bool> Json::has(std::string_view key) const {
+  return TRY(JsonAccess::at(*this, key))
+  .exists();
+}
+
 Result<Json> Json::object(std::string_view key) const {
   const Json found = TRY(JsonAccess::at(*this, key));
   if (found.exists() && !JsonAccess::element(found).is_object()) return wrong_type(key, "object");
@@ -121,12 +135,7 @@ Result<std::vector<Json>> Json::items(std::string_view key) const {
 }
 
 Result<std::vector<std::string>> Json::texts(std::string_view key) const {
-  std::vector<std::string> out;
-  for (const Json& item : TRY(items(key))) {
-    if (!item.exists()) return wrong_type(key, "array of strings");
-    out.push_back(TRY(text_of(JsonAccess::element(item), key)));
-  }
-  return out;
+  return texts_of(TRY(items(key)), key);
 }
 
 Result<std::map<std::string, std::string>> Json::text_map(std::string_view key) const {
@@ -151,6 +160,10 @@ Result<std::vector<std::string>> Json::keys(std::string_view key) const {
 
 Result<std::vector<Json>> Json::elements() const { return elements_of(*this, "answer"); }
 
+Result<std::vector<std::string>> Json::element_texts() const {
+  return texts_of(TRY(elements()), "answer");
+}
+
 struct JsonDocument::Parsed {
   dom::parser parser;
 };
@@ -169,6 +182,34 @@ Result<JsonDocument> JsonDocument::parse(std::string_view text) {
     return Error{Code::invalid, 0, fmt::format("no valid JSON: {}", simdjson::error_message(code))};
   }
   return JsonDocument(std::move(parsed));
+}
+
+Result<std::string> json_text(std::string_view text) {
+  if (!simdjson::validate_utf8(text.data(), text.size())) {
+    return Error{Code::invalid, 0, fmt::format("'{}' is no UTF-8 text", printable(text))};
+  }
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20) {
+      out += fmt::format("\\u{:04x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+Result<std::string> json_texts(const std::vector<std::string>& texts) {
+  std::string out = "[";
+  for (const std::string& text : texts) {
+    if (out.size() > 1) out += ',';
+    out += TRY(json_text(text));
+  }
+  return out + "]";
 }
 
 Json JsonDocument::root() const { return JsonAccess::wrap(parsed_->parser.doc.root()); }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A JSON document to read an engine's answers from. The only includer of simdjson, which stays in
-// the source file. Total: whatever the bytes are, the outcome is a value or Code::invalid, never
-// an exception, and depth and memory are bounded by the text's size. A Json is a cheap view, valid
-// as long as its JsonDocument; a document may be read by several threads at once.
+// A JSON document to read an engine's answers from, and the strings to write requests with. The
+// only includer of simdjson, which stays in the source file. Total: whatever the bytes are, the
+// outcome is a value or Code::invalid, never an exception, and depth and memory are bounded by the
+// text's size. A Json is a cheap view, valid as long as its JsonDocument; a document may be read by
+// several threads at once.
 #pragma once
 
 #include <array>
@@ -31,6 +32,8 @@ class Json {
   [[nodiscard]] Result<std::string> text(std::string_view key) const;
   [[nodiscard]] Result<std::int64_t> number(std::string_view key) const;
   [[nodiscard]] Result<bool> flag(std::string_view key) const;
+  // Whether there is a value at `key` at all.
+  [[nodiscard]] Result<bool> has(std::string_view key) const;
   // The object at `key`, or nothing.
   [[nodiscard]] Result<Json> object(std::string_view key) const;
   // Elements of the array at `key`, and its elements as strings; none when there is nothing.
@@ -42,6 +45,8 @@ class Json {
   [[nodiscard]] Result<std::vector<std::string>> keys(std::string_view key) const;
   // Elements of this value, which must be an array.
   [[nodiscard]] Result<std::vector<Json>> elements() const;
+  // The same, all of them strings.
+  [[nodiscard]] Result<std::vector<std::string>> element_texts() const;
 
  private:
   friend class JsonDocument;
@@ -66,5 +71,11 @@ class JsonDocument {
   explicit JsonDocument(std::unique_ptr<Parsed> parsed);
   std::unique_ptr<Parsed> parsed_;
 };
+
+// `text` as a JSON string, quotes included. Errors: invalid when it is no UTF-8, which JSON cannot
+// carry.
+[[nodiscard]] Result<std::string> json_text(std::string_view text);
+// A JSON array of strings. Errors: as json_text().
+[[nodiscard]] Result<std::string> json_texts(const std::vector<std::string>& texts);
 
 }  // namespace bygone::docker

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <utility>
 
 #include "ingest/docker/json.h"
+#include "store/base/bytes.h"
 
 namespace bygone::docker {
 namespace {
@@ -107,6 +109,12 @@ Result<std::vector<std::string>> declared_sources(const Json& host_config) {
   return out;
 }
 
+Result<std::string> upper_dir_of(const Json& container) {
+  const Json driver = TRY(container.object("GraphDriver"));
+  return TRY(driver.object("Data"))
+  .text("UpperDir");
+}
+
 Result<Volume> volume_of(const Json& json) {
   Volume volume;
   volume.name = TRY(required(json, "Name"));
@@ -142,6 +150,8 @@ Result<std::vector<ContainerSummary>> parse_containers(std::string_view body) {
     summary.labels = TRY(item.text_map("Labels"));
     summary.status = status_of(TRY(item.text("State")));
     summary.mounts = TRY(mounts_of(item));
+    summary.image = TRY(item.text("Image"));
+    summary.image_id = TRY(item.text("ImageID"));
     out.push_back(std::move(summary));
   }
   return out;
@@ -162,6 +172,12 @@ Result<Container> parse_container(std::string body) {
   container.mounts = TRY(mounts_of(root));
   container.tmpfs = TRY(host_config.keys("Tmpfs"));
   container.declared = TRY(declared_sources(host_config));
+  container.environment = TRY(config.texts("Env"));
+  container.user = TRY(config.text("User"));
+  container.entrypoint = TRY(config.texts("Entrypoint"));
+  container.command = TRY(config.texts("Cmd"));
+  container.auto_remove = TRY(host_config.flag("AutoRemove"));
+  container.upper_dir = TRY(upper_dir_of(root));
   container.json = std::move(body);
   return container;
 }
@@ -182,6 +198,88 @@ Result<std::vector<Volume>> parse_volumes(std::string_view body) {
 Result<Volume> parse_volume(std::string_view body) {
   const JsonDocument document = TRY(JsonDocument::parse(body));
   return volume_of(document.root());
+}
+
+Result<Image> parse_image(std::string_view body) {
+  const JsonDocument document = TRY(JsonDocument::parse(body));
+  Image image;
+  image.id = TRY(required(document.root(), "Id"));
+  image.repo_tags = TRY(document.root().texts("RepoTags"));
+  image.repo_digests = TRY(document.root().texts("RepoDigests"));
+  return image;
+}
+
+Result<std::vector<Change>> parse_changes(std::string_view body) {
+  const JsonDocument document = TRY(JsonDocument::parse(body));
+  std::vector<Change> out;
+  for (const Json& item : TRY(document.root().elements())) {
+    const std::int64_t kind = TRY(item.number("Kind"));
+    if (kind < 0 || kind > 2) return Error{Code::invalid, 0, "an unknown kind of change"};
+    out.push_back({ static_cast<Change::Kind>(kind), TRY(required(item, "Path")) });
+  }
+  return out;
+}
+
+Result<std::vector<std::string>> parse_top(std::string_view body) {
+  const JsonDocument document = TRY(JsonDocument::parse(body));
+  std::vector<std::string> out;
+  for (const Json& process : TRY(document.root().items("Processes"))) {
+    std::vector<std::string> columns = TRY(process.element_texts());
+    if (!columns.empty()) out.push_back(std::move(columns.back()));
+  }
+  return out;
+}
+
+Result<std::string> parse_id(std::string_view body) {
+  const JsonDocument document = TRY(JsonDocument::parse(body));
+  return required(document.root(), "Id");
+}
+
+Result<Event> parse_event(std::string_view line) {
+  constexpr std::int64_t kNanoseconds = 1'000'000'000;
+  const JsonDocument document = TRY(JsonDocument::parse(line));
+  const Json root = document.root();
+  const Json actor = TRY(root.object("Actor"));
+  Event event;
+  event.type = TRY(required(root, "Type"));
+  event.action = TRY(required(root, "Action"));
+  event.id = TRY(actor.text("ID"));
+  event.attributes = TRY(actor.text_map("Attributes"));
+  event.time = TRY(root.number("timeNano"));
+  if (event.time != 0) return event;
+  const std::int64_t seconds = TRY(root.number("time"));
+  if (seconds < 0 || seconds > INT64_MAX / kNanoseconds) {
+    return Error{Code::invalid, 0, "an event of an impossible time"};
+  }
+  event.time = seconds * kNanoseconds;
+  return event;
+}
+
+Result<ExecState> parse_exec(std::string_view body) {
+  const JsonDocument document = TRY(JsonDocument::parse(body));
+  const Json root = document.root();
+  ExecState state;
+  state.running = TRY(root.flag("Running"));
+  state.pid = TRY(root.number("Pid"));
+  state.container_id = TRY(root.text("ContainerID"));
+  if (TRY(root.has("ExitCode"))) {
+    const std::int64_t code = TRY(root.number("ExitCode"));
+    if (code < INT_MIN || code > INT_MAX) return Error{Code::invalid, 0, "no such exit code"};
+    state.exit_code = static_cast<int>(code);
+  }
+  return state;
+}
+
+Result<void> parse_progress(std::string_view body) {
+  while (!body.empty()) {
+    const std::string_view line = body.substr(0, body.find('\n'));
+    body.remove_prefix(std::min(line.size() + 1, body.size()));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const JsonDocument document = TRY(JsonDocument::parse(line));
+    const std::string error = TRY(document.root().text("error"));
+    if (!error.empty()) return Error{Code::io, 0, printable(error)};
+  }
+  return {};
 }
 
 std::string parse_message(std::string_view body) {

@@ -13,10 +13,11 @@
 #include <vector>
 
 #include "ingest/docker/engine.h"
+#include "tests/support/bare_engine.h"
 
 namespace bygone::docker {
 
-class FakeEngine final : public Engine {
+class FakeEngine final : public test::BareEngine {
  public:
   explicit FakeEngine(std::string address = "unix:///run/fake.sock")
       : address_(std::move(address)) {}

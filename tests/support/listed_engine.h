@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "ingest/docker/engine.h"
+#include "tests/support/bare_engine.h"
 
 namespace bygone::test {
 
-class ListedEngine final : public docker::Engine {
+class ListedEngine final : public BareEngine {
  public:
   std::string socket = "/run/engine.sock";  // empty: reached over TCP
   docker::EngineInfo identity;
@@ -33,7 +34,7 @@ class ListedEngine final : public docker::Engine {
   Result<std::vector<docker::ContainerSummary>> containers() override {
     std::vector<docker::ContainerSummary> list;
     for (const docker::Container& c : all) {
-      list.push_back({c.id, c.name, c.labels, c.state.status, c.mounts});
+      list.push_back({c.id, c.name, c.labels, c.state.status, c.mounts, c.image, c.image_id});
     }
     return list;
   }
@@ -62,13 +63,6 @@ class ListedEngine final : public docker::Engine {
       }
     }
     return Error{Code::not_found, 0, "get " + name + ": no such volume"};
-  }
-
-  Result<docker::Paused> pause(const std::string&, std::chrono::milliseconds) override {
-    return Error{Code::unsupported, 0, "discovery pauses nothing"};
-  }
-  Result<docker::Unpaused> unpause(const std::string&) override {
-    return Error{Code::unsupported, 0, "discovery unpauses nothing"};
   }
 };
 
