@@ -6,7 +6,8 @@
 # was acknowledged before the snapshot's instant is there.
 #
 #   BYGONE_E2E_ROUNDS    snapshots in a row of each database and class, default 2
-#   BYGONE_E2E_CLASSES   of freeze, default all
+#   BYGONE_E2E_CLASSES   of native, freeze, snapshot, stop, default freeze; with snapshot, the data is
+#                        on a btrfs
 #   BYGONE_E2E_SCALE     of pgbench, default 3: 16 MB each
 . "$(dirname "$0")/lib.sh"
 
@@ -17,14 +18,26 @@ scale=${BYGONE_E2E_SCALE:-3}
 start_engine
 "$HERE/make-db-image" || skip "the database images could not be made (no package mirror?)"
 new_repository
+ground=$WORK/data
+mkdir "$ground"
+if [[ $classes = *snapshot* ]]; then
+  if command -v mkfs.btrfs >/dev/null && truncate -s 4G "$WORK/btrfs.img" && mkfs.btrfs -q "$WORK/btrfs.img" &&
+    mount -o loop "$WORK/btrfs.img" "$ground"; then
+    ok "the data is on a btrfs"
+  else
+    echo "LEFT OUT: snapshot: there is no btrfs here"
+    classes=${classes/snapshot/}
+  fi
+fi
 
 databases=(pg maria aof rdb lite)
 declare -A image_of=([pg]=postgres:15 [maria]=mariadb:10.11 [aof]=redis:7 [rdb]=redis:7 [lite]=sqlite:3)
 declare -A folder_of=([pg]=/var/lib/postgresql/data [maria]=/var/lib/mysql [aof]=/data [rdb]=/data [lite]=/data)
 
-# Starts a database on a volume or folder: run DATABASE CONTAINER FROM.
+# Starts a database on a folder: run DATABASE CONTAINER FROM.
 run() {
   local arguments=() command=()
+  mkdir -p "$3"
   case $1 in
     pg)
       arguments=(-e POSTGRES_PASSWORD=only-a-test -e "POSTGRES_INITDB_ARGS=--data-checksums --no-sync")
@@ -33,7 +46,7 @@ run() {
     maria) arguments=(-e MARIADB_ROOT_PASSWORD=only-a-test -e MARIADB_DATABASE=test -e MYSQL_PWD=only-a-test) ;;
     aof) command=(redis-server --appendonly yes --appendfsync always --auto-aof-rewrite-min-size 64kb) ;;
     rdb) command=(redis-server --save "1 1") ;;
-    lite) command=(sleep infinity) ;;
+    lite) command=(bash -c 'trap exit TERM; sleep infinity & wait') ;;
   esac
   docker run -d --name "$2" --network none --tmpfs /ack:mode=1777 -v "$3:${folder_of[$1]}" \
     "${arguments[@]}" "bygone-test/${image_of[$1]}" "${command[@]}" >/dev/null
@@ -65,41 +78,58 @@ ask() {
 
 # shellcheck disable=SC2016  # bash of the container
 noted='while read -r id; do [ -z "$id" ] || echo "$id ${EPOCHREALTIME/./}000"; done >/ack/ledger'
-# Its argument with 1, 2, ... in place of @, at most a hundred a second.
+# statements STATEMENT FIRST: it with FIRST and what follows in place of @, at most a hundred a second.
 # shellcheck disable=SC2016
-statements='exec {idle}<> <(:); for ((id = 1; ; id++)); do echo "${0//@/$id}"; read -t 0.01 -u "$idle"; done'
+statements='exec {idle}<> <(:); for ((id = $1; ; id++)); do echo "${0//@/$id}"; read -t 0.01 -u "$idle"; done'
+
+create() { # DATABASE
+  case $1 in
+    pg)
+      docker exec pg pgbench -qi -s "$scale" -U postgres postgres >"$WORK/pgbench" 2>&1
+      ask pg pg 'create table ledger (id bigint primary key); create extension amcheck'
+      ;;
+    maria)
+      ask maria maria 'create table ledger (id bigint primary key, note char(36), key (note));
+        create table sums (total bigint); insert into sums values (0)'
+      ;;
+    lite)
+      ask lite lite 'pragma journal_mode = wal; create table ledger (id integer primary key, note text unique);
+        create table sums (total integer); insert into sums values (0)' >/dev/null
+      ;;
+  esac
+}
 
 write() { # DATABASE
-  local statement client
+  local statement client last='select coalesce(max(id), 0) from ledger'
   case $1 in
     pg)
       statement='insert into ledger values (@) returning id;'
       client='psql -qAtX -U postgres'
-      docker exec pg pgbench -qi -s "$scale" -U postgres postgres >"$WORK/pgbench" 2>&1
-      ask pg pg 'create table ledger (id bigint primary key); create extension amcheck'
       docker exec -d pg pgbench -U postgres -c 2 -R 400 -T 36000 postgres
       ;;
     maria)
       statement='begin; insert into ledger values (@, uuid()); update sums set total = total + @; commit; select @;'
       client='mariadb -N --unbuffered test'
-      ask maria maria 'create table ledger (id bigint primary key, note char(36), key (note));
-        create table sums (total bigint); insert into sums values (0)'
       ;;
     aof | rdb)
       # The script is a transaction, and its answer the number.
       statement='eval "redis.call('"'SET', 'last', ARGV[1]) redis.call('RPUSH', 'ledger', ARGV[1]) return ARGV[1]"'" 0 @'
       client='redis-cli --raw'
+      last='GET last'
       ;;
     lite)
       statement='begin; insert into ledger values (@, hex(randomblob(200))); update sums set total = total + @; commit; select @;'
       client='stdbuf -oL sqlite3 /data/app.db'
-      ask lite lite 'pragma journal_mode = wal; create table ledger (id integer primary key, note text unique);
-        create table sums (total integer); insert into sums values (0)' >/dev/null
       ;;
   esac
-  docker exec -d "$1" bash -c "bash -c '$statements' \"\$0\" | $client | $noted" "$statement"
+  docker exec -d "$1" bash -c "bash -c '$statements' \"\$0\" \"\$1\" | $client | $noted" \
+    "$statement" $(($(ask "$1" "$1" "$last") + 1))
+  wait_for 60 written "$1" || fail "nothing is written to $1" 1
 }
 written() { docker exec "$1" grep -qs . /ack/ledger; } # DATABASE
+
+# Keeps what was noted; it goes with a container's stop.
+keep_ledger() { docker exec "$1" cat /ack/ledger >>"$WORK/ledger.$1"; } # DATABASE
 
 # --- the proof ----------------------------------------------------------------------------------
 
@@ -185,10 +215,15 @@ at_once() {
 
 step "databases under load"
 begin() { # DATABASE
-  run "$1" "$1" "$1-data"
+  run "$1" "$1" "$ground/$1"
   wait_for 120 up "$1" "$1" || fail "$1 does not come up"
+  create "$1"
   write "$1"
-  wait_for 60 written "$1" || fail "nothing is written to $1"
+}
+# After it was stopped and started.
+go_on() { # DATABASE
+  wait_for 60 up "$1" "$1" || fail "$1 does not come up again"
+  write "$1"
 }
 at_once begin "${databases[@]}"
 
@@ -199,17 +234,17 @@ for class in $classes; do
   step "$rounds snapshots in a row: $class"
   for ((round = 1; round <= rounds; round++)); do
     for db in $(having "$class"); do
+      [ "$class" != stop ] || keep_ledger "$db"
       quietly "$BYGONE" backup "$db" --consistency "$class"
       check_equal "$round of $db" "$(newest "$db" consistency)" "$class"
       echo "$class $(newest "$db" id) $(newest "$db" instant_ns)" >>"$WORK/taken.$db"
     done
+    [ "$class" != stop ] || at_once go_on "${databases[@]}"
   done
 done
 
 step "every one boots clean"
-for db in "${databases[@]}"; do
-  docker exec "$db" cat /ack/ledger >"$WORK/ledger.$db"
-done
+for db in "${databases[@]}"; do keep_ledger "$db"; done
 docker rm -fv "${databases[@]}" >/dev/null
 boot_all() { # DATABASE
   local class id instant
