@@ -28,7 +28,7 @@ class EventStream {
  public:
   virtual ~EventStream() = default;
   // The next event; nothing when none came within `wait`. Errors: unavailable when the stream is
-  // lost; only a new one helps then, and a look at everything.
+  // lost, invalid when it is no such stream; only a new one helps then, and a look at everything.
   [[nodiscard]] virtual Result<std::optional<Event>> next(std::chrono::milliseconds wait) = 0;
 };
 

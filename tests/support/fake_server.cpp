@@ -31,11 +31,22 @@ std::string without_version(const std::string& request) {
   return end == std::string::npos ? request : request.substr(0, version + 1) + request.substr(end);
 }
 
-// The first line of a request up to " HTTP/1.1"; empty when the client hung up.
+// Length of the request that `text` begins with; 0 while its headers are not complete.
+std::size_t length_of(const std::string& text) {
+  static constexpr std::string_view kField = "Content-Length: ";
+  const std::size_t headers = text.find("\r\n\r\n");
+  if (headers == std::string::npos) return 0;
+  const std::size_t field = text.find(kField);
+  const bool has_body = field < headers;
+  return headers + 4 + (has_body ? std::stoul(text.substr(field + kField.size())) : 0);
+}
+
+// The first line of a request up to " HTTP/1.1"; empty when the client hung up. What is not read of
+// a request resets the connection when it is closed.
 std::string read_request(const Fd& connection) {
   std::string text;
   char buffer[4096];
-  while (text.find("\r\n\r\n") == std::string::npos) {
+  while (length_of(text) == 0 || text.size() < length_of(text)) {
     const ssize_t got = ::recv(connection.get(), buffer, sizeof buffer, 0);
     if (got <= 0) return {};
     text.append(buffer, static_cast<std::size_t>(got));
