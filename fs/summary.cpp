@@ -52,6 +52,16 @@ std::string snapshot_json(const store::Snapshot& snapshot) {
   out["errors"] = snapshot.errors;
   out["program_version"] = snapshot.program;
   out["tags"] = snapshot.tags;
+  if (!snapshot.group.empty()) {
+    put_text(out, "group", snapshot.group);
+    out["run_id"] = snapshot.run.hex();
+    out["group_members"] = snapshot.members;
+  }
+  if (!snapshot.image_id.empty()) {
+    put_text(out, "image", snapshot.image);
+    put_text(out, "image_id", snapshot.image_id);
+    out["image_digests"] = snapshot.image_digests;
+  }
   out["volumes"] = Json::array();
   for (const store::Volume& volume : snapshot.volumes) out["volumes"].push_back(describe(volume));
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -37,11 +37,15 @@ enum Field : std::uint16_t {
   kProgram = 20,
   kTags = 21,
   kExtra = 22,
+  kGroup = 23,
+  kImage = 24,
 };
-constexpr std::uint16_t kLastField = kExtra;
+constexpr std::uint16_t kLastField = kImage;
 constexpr std::size_t kMaxText = 4096;
 constexpr std::size_t kMaxVolumes = 4096;
 constexpr std::size_t kMaxTags = 1024;
+constexpr std::size_t kMaxMembers = 4096;
+constexpr std::size_t kMaxDigests = 1024;
 
 // A root entry is kept in the form of a page that holds it as its only entry.
 Bytes encode_root(const Entry& root) {
@@ -87,6 +91,50 @@ Result<std::vector<Volume>> decode_volumes(Reader& r) {
     volume.root = TRY(decode_root(TRY(r.string(kMaxXattrSet))));
   }
   return volumes;
+}
+
+void write_strings(Writer& w, const std::vector<std::string>& strings) {
+  w.varint(strings.size());
+  for (const std::string& each : strings) w.string(each);
+}
+
+Result<std::vector<std::string>> read_strings(Reader& r, std::size_t limit) {
+  std::vector<std::string> strings(TRY(r.varint_at_most(limit)));
+  for (std::string& each : strings) each = as_text(TRY(r.string(kMaxText)));
+  return strings;
+}
+
+Result<void> decode_group(Snapshot& s, Reader& r) {
+  s.group = as_text(TRY(r.string(kMaxText)));
+  s.run = TRY(r.id<RunId>());
+  s.members = TRY(read_strings(r, kMaxMembers));
+  if (s.run.is_zero() || s.group.empty()) {
+    return Error{Code::corrupt, 0, "a group without a name or a run"};
+  }
+  return {};
+}
+
+Bytes encode_group(const Snapshot& s) {
+  Writer w;
+  w.string(s.group);
+  w.bytes(s.run.bytes);
+  write_strings(w, s.members);
+  return w.take();
+}
+
+Result<void> decode_image(Snapshot& s, Reader& r) {
+  s.image = as_text(TRY(r.string(kMaxText)));
+  s.image_id = as_text(TRY(r.string(kMaxText)));
+  s.image_digests = TRY(read_strings(r, kMaxDigests));
+  return {};
+}
+
+Bytes encode_image(const Snapshot& s) {
+  Writer w;
+  w.string(s.image);
+  w.string(s.image_id);
+  write_strings(w, s.image_digests);
+  return w.take();
 }
 
 Result<void> decode_field(Snapshot& s, std::uint16_t tag, ByteView value) {
@@ -171,11 +219,16 @@ Result<void> decode_field(Snapshot& s, std::uint16_t tag, ByteView value) {
       TRY(text(s.program));
       break;
     case kTags:
-      s.tags.resize(TRY(r.varint_at_most(kMaxTags)));
-      for (std::string& t : s.tags) t = as_text(TRY(r.string(kMaxText)));
+      s.tags = TRY(read_strings(r, kMaxTags));
       break;
     case kExtra:
       s.extra = TRY(decode_root(TRY(r.bytes(r.remaining()))));
+      break;
+    case kGroup:
+      TRY(decode_group(s, r));
+      break;
+    case kImage:
+      TRY(decode_image(s, r));
       break;
     default:
       return keep_unknown(s.unknown_fields, tag, value, kLastField, kWhat);
@@ -216,11 +269,12 @@ Bytes encode_snapshot(const Snapshot& s) {
   f.text(kProgram, s.program);
   if (!s.tags.empty()) {
     Writer tags;
-    tags.varint(s.tags.size());
-    for (const std::string& tag : s.tags) tags.string(tag);
+    write_strings(tags, s.tags);
     f.put(kTags, tags.take());
   }
   if (s.extra) f.put(kExtra, encode_root(*s.extra));
+  if (!s.group.empty()) f.put(kGroup, encode_group(s));
+  if (!s.image.empty() || !s.image_id.empty()) f.put(kImage, encode_image(s));
   for (const auto& [tag, value] : s.unknown_fields) f.put(tag, value);
   return f.finish();
 }

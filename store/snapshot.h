@@ -10,12 +10,15 @@
 #include <string>
 #include <vector>
 
+#include "store/base/bytes.h"
 #include "store/base/clock.h"
 #include "store/base/result.h"
 #include "store/fields.h"
 #include "store/node.h"
 
 namespace bygone::store {
+
+using RunId = Id<struct RunIdTag, 16>;  // random, one capture of a group
 
 enum class SourceKind : std::uint8_t { container = 1, volume = 2, folder = 3 };
 
@@ -74,7 +77,15 @@ struct Snapshot {
   std::uint64_t errors = 0;       // entries that could not be read
   std::string program;            // "bygone 0.1.0"
   std::vector<std::string> tags;
-  // Root of the second tree: container configuration and the list of what could not be read.
+  // The group that it was taken with; empty and zero without one. Snapshots with the same run are
+  // of one instant, which is complete when each member has one.
+  std::string group;
+  RunId run;
+  std::vector<std::string> members;        // names of the group's sources, this one's among them
+  std::string image;                       // of the container: the reference that it was made from,
+  std::string image_id;                    // its id, sha256:...,
+  std::vector<std::string> image_digests;  // and the digests by which registries know it
+  // Root of the second tree: container configuration, dumps, the list of what could not be read.
   std::optional<Entry> extra;
   UnknownFields unknown_fields;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
