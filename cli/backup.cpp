@@ -264,9 +264,9 @@ void add_lists(CLI::App& app, BackupArguments& arguments) {
 }
 
 void add_rest(CLI::App& app, BackupArguments& arguments) {
-  add_choice<ingest::Quiesce>(
-      app, "--consistency", arguments.options.quiesce,
-      {{"freeze", ingest::Quiesce::freeze}, {"live", ingest::Quiesce::live}},
+  add_choice<ingest::Wish>(
+      app, "--consistency", arguments.options.wish,
+      {{"freeze", ingest::Wish::freeze}, {"live", ingest::Wish::live}},
       "insist on freezing, or never freeze");
   app.add_option_function<std::string>(
          "--max-freeze",

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Backs up one source into one snapshot: settle (freeze), walk, keep what is unchanged, read,
-// chunk, store, commit. Knows Docker only through Engine, which pauses writers. One call at a
-// time per Session.
+// Backs up one source into one snapshot, or a group of sources at one instant: settle (freeze),
+// walk, keep what is unchanged, read, chunk, store, commit. Knows Docker only through Engine, which
+// pauses writers. One call at a time per Session.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ingest/docker/engine.h"
@@ -19,16 +21,23 @@
 
 namespace bygone::ingest {
 
-enum class Quiesce {
-  automatic,  // freeze when something that can write runs, else nothing is needed
-  freeze,     // as automatic, but a freeze that fails, or passes its deadline, fails the source
-  live,       // never pause anything
+// How consistent a source's owner wants its snapshots. All but automatic and live insist: what
+// cannot be had fails the source.
+enum class Wish {
+  automatic,  // the best that can be had, be it live; nothing is needed when nothing can write
+  native,     // the application's own backup mode
+  snapshot,   // a snapshot by the file system
+  freeze,     // everything that can write stands still for a moment
+  stop,       // everything that can write is stopped, and started again
+  live,       // never touch anything that runs
 };
 
+// Of one source; several sources of a group may have different ones.
 struct BackupOptions {
   std::vector<std::string> tags;
   std::vector<std::string> exclude;  // patterns as in .gitignore, relative to each volume's root
-  Quiesce quiesce = Quiesce::automatic;
+  Wish wish = Wish::automatic;
+  // Hard limit of the time in which writers stand still; in a group the shortest counts.
   std::chrono::milliseconds max_freeze{10'000};
   bool rescan = false;  // read every file again, believe no times
   store::Compression compression = store::Compression::standard;
@@ -75,6 +84,25 @@ struct BackupReport {
 Result<BackupReport> backup(store::Session& session, const Source& source, docker::Engine* engine,
                             const BackupOptions& options, const ProgressCallback& progress,
                             const std::atomic<bool>& cancel);
+
+struct GroupMember {
+  Source source;
+  BackupOptions options;
+};
+// The number of the member, and how far it is.
+using GroupProgress = std::function<void(std::size_t member, const BackupProgress&)>;
+
+// Effect: one snapshot of each member, all of the same instant: the writers of all are frozen at
+// once, each container once, after all hot passes. Each record names the group `name` (not empty),
+// a run id of its own and all members. A member that fails has no snapshot and leaves the others
+// theirs; the group's instant is incomplete then, and the reports of the others say so. All members
+// use the state folder and the clock of the first. The outcomes are in the order of `members`;
+// errors as those of backup(). Names of the members are unique.
+std::vector<Result<BackupReport>> backup_group(store::Session& session,
+                                               const std::vector<GroupMember>& members,
+                                               const std::string& name, docker::Engine* engine,
+                                               const GroupProgress& progress,
+                                               const std::atomic<bool>& cancel);
 
 // BYGONE_STATE_DIR, else /var/lib/bygone for root, else ~/.local/state/bygone.
 [[nodiscard]] std::string default_state_folder();

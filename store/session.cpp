@@ -114,7 +114,6 @@ Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id
                                      const std::string& host, const std::string& name) {
   Files& files = repository_.files();
   ClaimedSource source;
-  source.added_before = added_bytes();
   const std::string lock_key = host_id + '\0' + name;
   const std::string lock_path =
       repository_.path() + "/locks/source/" +
@@ -198,7 +197,7 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   snapshot.sequence = source.sequence + 1;
   snapshot.previous = source.newest;
   snapshot.listed_name = make_listed_name(snapshot.zone, snapshot.instant, source.listed_names);
-  snapshot.added_bytes = added_bytes() - committed_bytes_;
+  snapshot.added_bytes = source.added ? *source.added : added_bytes() - committed_bytes_;
   const Bytes encoded = encode_snapshot(snapshot);
   // What cannot be read back is not written.
   snapshot.id = repository_.keys().snapshot_id(encoded);

@@ -37,7 +37,9 @@ struct ClaimedSource {
   std::uint64_t sequence = 0;             // of the newest record, forgotten or not; 0: none
   SnapshotId newest;                      // its id
   std::vector<std::string> listed_names;  // taken already, in the trash too
-  std::uint64_t added_before = 0;         // Session::added_bytes() when it was claimed
+  // Bytes stored for it, where several sources are written side by side; else its snapshot counts
+  // all that was stored since the last commit.
+  std::optional<std::uint64_t> added;
   Fd lock;
 };
 

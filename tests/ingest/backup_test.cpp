@@ -244,7 +244,7 @@ TEST_F(BackupTest, CallsItLiveWhenTheFreezeDidNotLast) {
   EXPECT_EQ(report.snapshot.consistency, store::Consistency::live);
   ASSERT_EQ(report.warnings.size(), 1u);
   BackupOptions strict;
-  strict.quiesce = Quiesce::freeze;
+  strict.wish = Wish::freeze;
   EXPECT_FALSE(run(strict).ok());
 }
 

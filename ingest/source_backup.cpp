@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/source_backup.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <thread>
+
+#include <sys/stat.h>
+
+#include "store/base/log.h"
+#include "store/format.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Consistency;
+using store::Entry;
+
+// Shared by the backups of a group.
+constexpr std::size_t kPageCache = 16u << 20;
+constexpr std::size_t kLeastPageCache = 4u << 20;
+constexpr std::size_t kSpillMemory = 64u << 20;
+constexpr auto kTick = std::chrono::milliseconds(200);
+
+using OffLimits = std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>;
+
+OffLimits find_off_limits(const store::Repository& repository, const BackupOptions& options) {
+  OffLimits found;
+  auto folders = options.off_limits;
+  folders.emplace_back(repository.path(), "the repository itself");
+  for (const auto& [path, what] : folders) {
+    struct stat st {};
+    if (::stat(path.c_str(), &st) == 0) found.emplace(std::pair(st.st_dev, st.st_ino), what);
+  }
+  return found;
+}
+
+}  // namespace
+
+// Reports progress now and then from a thread of its own, until it is destroyed.
+class SourceBackup::Ticker {
+ public:
+  explicit Ticker(std::function<void()> tick) : tick_(std::move(tick)) {
+    if (tick_) thread_ = std::thread([this] { run(); });
+  }
+  ~Ticker() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+  Ticker(const Ticker&) = delete;
+  Ticker& operator=(const Ticker&) = delete;
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, kTick, [&] { return stopping_; })) {
+      lock.unlock();
+      tick_();
+      lock.lock();
+    }
+  }
+  std::function<void()> tick_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+SourceBackup::SourceBackup(store::Session& session, const Source& source,
+                           const BackupOptions& options, ProgressCallback progress,
+                           const std::atomic<bool>& cancel, store::ClaimedSource claimed,
+                           Excludes excludes, std::size_t share)
+    : session_(session),
+      source_(source),
+      options_(options),
+      progress_(std::move(progress)),
+      claimed_(std::move(claimed)),
+      excludes_(std::move(excludes)),
+      off_limits_(find_off_limits(session.repository(), options)),
+      trees_(session, std::max(kLeastPageCache, kPageCache / share)),
+      writer_(session.repository().keys(), session),
+      jobs_(session, options.compression, std::max(1u, std::thread::hardware_concurrency())),
+      spill_(session.repository().path() + "/tmp", kSpillMemory / share),
+      context_{.session = session,
+               .writer = writer_,
+               .trees = trees_,
+               .jobs = jobs_,
+               .excludes = excludes_,
+               .off_limits = off_limits_,
+               .cancel = cancel,
+               .clock = options.clock,
+               .rescan = options.rescan,
+               .fingerprints = nullptr,
+               .spill = nullptr,
+               .limiter = options.limiter,
+               .liveness = nullptr,
+               .counts = {},
+               .files_seen = 0,
+               .bytes_seen = 0,
+               .bytes_read = 0},
+      extra_(session.repository().keys(), writer_, jobs_, session.volume_tag(claimed_.id, ".")) {}
+
+SourceBackup::~SourceBackup() = default;
+
+Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
+    store::Session& session, const Source& source, const BackupOptions& options,
+    ProgressCallback progress, const std::atomic<bool>& cancel, std::size_t share) {
+  if (source.error) return *source.error;
+  if (options.wish == Wish::native || options.wish == Wish::snapshot) {
+    return Error{Code::unsupported, 0,
+                 "this version captures neither natively nor by file system snapshots; hint: "
+                 "--consistency freeze"};
+  }
+  Excludes excludes = TRY(Excludes::parse(options.exclude));
+  auto claimed = TRY(session.claim(source.kind, source.host_id, source.host, source.name));
+  std::unique_ptr<SourceBackup> backup(
+      new SourceBackup(session, source, options, std::move(progress), cancel, std::move(claimed),
+                       std::move(excludes), share));
+  store::Snapshot& snapshot = backup->snapshot_;
+  snapshot.kind = source.kind;
+  snapshot.name = source.name;
+  snapshot.host_id = source.host_id;
+  snapshot.host = source.host;
+  snapshot.zone = options.zone;
+  snapshot.tags = options.tags;
+  snapshot.image = source.image;
+  snapshot.image_id = source.image_id;
+  snapshot.program = std::string("bygone ") + BYGONE_VERSION;
+  snapshot.started = options.clock();
+  snapshot.instant = snapshot.started;
+  const bool may_change = source.kind == store::SourceKind::folder || backup->can_be_written();
+  snapshot.consistency = may_change ? Consistency::live : Consistency::idle;
+  backup->report_.skipped = source.skipped;
+  return backup;
+}
+
+bool SourceBackup::must_freeze() const { return can_be_written() && options_.wish != Wish::live; }
+
+void SourceBackup::enter_phase(const char* phase) {
+  const std::lock_guard lock(phase_mutex_);
+  phase_ = phase;
+}
+
+void SourceBackup::show(bool walk_finished) {
+  if (!progress_) return;
+  BackupProgress now{.files_done = context_.counts.files,
+                     .bytes_done = context_.counts.bytes,
+                     .files_seen = context_.files_seen,
+                     .bytes_seen = context_.bytes_seen,
+                     .walk_finished = walk_finished,
+                     .phase = {}};
+  {
+    const std::lock_guard lock(phase_mutex_);
+    now.phase = phase_;
+  }
+  progress_(now);
+}
+
+Result<void> SourceBackup::open_volumes() {
+  for (std::size_t i = 0; i < source_.volumes.size(); ++i) {
+    const VolumeSource& volume = source_.volumes[i];
+    auto pass = VolumePass::open(context_, volume.host_path, i,
+                                 session_.volume_tag(claimed_.id, volume.destination));
+    if (!pass) {
+      return std::move(pass).error().with(
+          "volume " + printable(volume.destination.empty() ? volume.origin : volume.destination));
+    }
+    passes_.push_back(std::move(*pass));
+  }
+  return {};
+}
+
+// Volumes match by destination: anonymous ones change their names.
+std::optional<Entry> SourceBackup::parent_root(const VolumeSource& volume) const {
+  if (!claimed_.parent) return std::nullopt;
+  for (const store::Volume& before : claimed_.parent->volumes) {
+    if (before.destination == volume.destination) return before.root;
+  }
+  return std::nullopt;
+}
+
+void SourceBackup::gather_notes(std::size_t number) {
+  const VolumeSource& volume = source_.volumes[number];
+  const WalkNotes& notes = passes_[number]->notes();
+  const auto path = [&](const std::string& below) {
+    return volume.name.empty() ? below : volume.name + "/" + below;
+  };
+  for (const auto& [below, reason] : notes.unreadable) {
+    report_.unreadable.push_back({path(below), reason});
+  }
+  for (const std::string& skipped : notes.skipped) report_.skipped.push_back(path(skipped));
+  snapshot_.folders += notes.folders;
+}
+
+// Once a day: what lies in pages that are mostly dead is written anew.
+Result<void> SourceBackup::count_live_pages() {
+  constexpr Nanoseconds kDay = 86'400 * kSecond;
+  if (!claimed_.parent || claimed_.parent->instant / kDay >= snapshot_.started / kDay) return {};
+  std::vector<Entry> roots;
+  for (const VolumeSource& volume : source_.volumes) {
+    if (auto root = parent_root(volume)) roots.push_back(std::move(*root));
+  }
+  liveness_ = TRY(store::PageLiveness::count(trees_, roots, context_.cancel));
+  if (liveness_->thin_pages() == 0) return {};
+  log::info("writing the live part of " + std::to_string(liveness_->thin_pages()) +
+            " thin pages anew");
+  context_.liveness = &*liveness_;
+  writer_.leave_thin_pages(&*liveness_);
+  return {};
+}
+
+// What the session stores from here to the end of a phase is this source's.
+class SourceBackup::Meter {
+ public:
+  explicit Meter(SourceBackup& backup) : backup_(backup), before_(backup.session_.added_bytes()) {}
+  ~Meter() { backup_.added_ += backup_.session_.added_bytes() - before_; }
+  Meter(const Meter&) = delete;
+  Meter& operator=(const Meter&) = delete;
+
+ private:
+  SourceBackup& backup_;
+  std::uint64_t before_;
+};
+
+Result<void> SourceBackup::read() {
+  const Meter meter(*this);
+  TRY(open_volumes());
+  if (progress_) ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
+  if (must_freeze()) context_.fingerprints = &fingerprints_;
+  TRY(count_live_pages());
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
+    roots_.push_back(TRY(passes_[i]->read(parent_root(source_.volumes[i]))));
+    report_.new_files += passes_[i]->notes().new_files;
+    report_.unmodified_files += passes_[i]->notes().unmodified_files;
+    if (!must_freeze()) gather_notes(i);
+  }
+  walk_finished_ = true;
+  return {};
+}
+
+Result<void> SourceBackup::sync() {
+  for (const auto& pass : passes_) TRY(pass->sync());
+  return {};
+}
+
+Result<void> SourceBackup::capture() {
+  enter_phase("frozen");
+  context_.spill = &spill_;
+  for (std::size_t i = 0; i < passes_.size(); ++i) TRY(passes_[i]->capture(roots_[i]));
+  return {};
+}
+
+Result<void> SourceBackup::judge(const Stillness& stillness) {
+  snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
+  if (stillness.held) {
+    snapshot_.consistency = Consistency::freeze;
+    snapshot_.window = stillness.window;
+    snapshot_.skew = stillness.skew;
+    return {};
+  }
+  snapshot_.consistency = Consistency::live;
+  if (options_.wish == Wish::automatic) {
+    warn(stillness.why_not + ": captured live");
+    return {};
+  }
+  return Error{Code::io, 0,
+               stillness.why_not +
+                   "; hint: allow more with --max-freeze, or accept it with --consistency live"};
+}
+
+Result<void> SourceBackup::store() {
+  const Meter meter(*this);
+  enter_phase("storing");
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
+    roots_[i] = TRY(passes_[i]->store_captured());
+    gather_notes(i);
+  }
+  return {};
+}
+
+void SourceBackup::set_group(GroupRun group, Nanoseconds instant) {
+  snapshot_.group = std::move(group.name);
+  snapshot_.run = group.run;
+  snapshot_.members = std::move(group.members);
+  snapshot_.instant = instant;
+}
+
+// What the container was, and what could not be read.
+Result<void> SourceBackup::write_extra() {
+  const Meter meter(*this);
+  const Nanoseconds time = snapshot_.instant;
+  if (!source_.container_json.empty()) {
+    TRY(extra_.add("container.json", source_.container_json, time));
+  }
+  if (!report_.unreadable.empty()) {
+    std::string text;
+    for (const Unreadable& each : report_.unreadable) {
+      text += printable(each.path) + ": " + each.reason + "\n";
+    }
+    TRY(extra_.add("errors", text, time));
+  }
+  snapshot_.extra = TRY(extra_.finish(time));
+  return {};
+}
+
+Result<BackupReport> SourceBackup::commit() {
+  TRY(write_extra());
+  ticker_.reset();
+  show(true);
+  for (std::size_t i = 0; i < roots_.size(); ++i) {
+    const VolumeSource& volume = source_.volumes[i];
+    snapshot_.volumes.push_back({.name = volume.name,
+                                 .destination = volume.destination,
+                                 .origin = volume.origin,
+                                 .kind = volume.kind,
+                                 .root = roots_[i]});
+    const Entry& root = roots_[i];
+    snapshot_.files += root.is_directory() ? root.subtree_files : 1;
+    snapshot_.bytes += root.is_directory() ? root.subtree_bytes : root.size;
+  }
+  snapshot_.errors = report_.unreadable.size();
+  snapshot_.partial = !report_.unreadable.empty();
+  snapshot_.finished = options_.clock();
+  if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
+  claimed_.added = added_;
+  report_.snapshot = TRY(session_.commit(claimed_, snapshot_));
+  report_.changed_files = context_.counts.changed_files;
+  report_.bytes_read = context_.bytes_read;
+  return std::move(report_);
+}
+
+}  // namespace bygone::ingest

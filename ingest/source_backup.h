@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The backup of one source as phases, so that those of a group can run side by side: open, hot
+// pass, sync, capture, store, commit. backup.h orders them and holds the writers still between
+// sync() and capture(). One thread at a time; progress comes from a thread of its own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ingest/backup.h"
+#include "ingest/exclude.h"
+#include "ingest/extra_tree.h"
+#include "ingest/volume_pass.h"
+#include "store/page_liveness.h"
+#include "store/session.h"
+
+namespace bygone::ingest {
+
+// How the writers stood still while a source was captured.
+struct Stillness {
+  bool held = false;      // all of them, from before the capture until its end
+  std::string why_not;    // when not, for people
+  Nanoseconds since = 0;  // when all stood still; 0 when they never did
+  Nanoseconds window = 0;
+  Nanoseconds skew = 0;
+};
+
+// The group that a snapshot belongs to.
+struct GroupRun {
+  std::string name;
+  store::RunId run;
+  std::vector<std::string> members;  // names of the sources
+};
+
+class SourceBackup {
+ public:
+  // Claims the source. `session`, `source`, `options` and `cancel` must outlive it; `share` is how
+  // many backups share this process's memory. Errors: that of the source itself; busy; invalid for
+  // an exclude pattern that is none.
+  static Result<std::unique_ptr<SourceBackup>> open(store::Session& session, const Source& source,
+                                                    const BackupOptions& options,
+                                                    ProgressCallback progress,
+                                                    const std::atomic<bool>& cancel,
+                                                    std::size_t share);
+  ~SourceBackup();
+  SourceBackup(const SourceBackup&) = delete;
+  SourceBackup& operator=(const SourceBackup&) = delete;
+
+  // Whether writers are to stand still between sync() and the end of capture(). Without it the hot
+  // pass is all there is: sync() and capture() are not called.
+  [[nodiscard]] bool must_freeze() const;
+
+  // The hot pass: walks and stores all volumes while their writers run.
+  Result<void> read();
+  // Makes what was written so far durable, so that later changes show.
+  Result<void> sync();
+  // Walks again and takes what changed since the hot pass.
+  Result<void> capture();
+  // After capture(): whether it was of one moment. Errors: io when the wish insists and it was not.
+  Result<void> judge(const Stillness& stillness);
+  // Stores what capture() took.
+  Result<void> store();
+  // Writes the extra tree and commits. Errors: cancelled; those of the store.
+  Result<BackupReport> commit();
+
+  void warn(std::string warning) { report_.warnings.push_back(std::move(warning)); }
+  void set_image_digests(std::vector<std::string> digests) {
+    snapshot_.image_digests = std::move(digests);
+  }
+  void set_group(GroupRun group, Nanoseconds instant);
+
+ private:
+  SourceBackup(store::Session& session, const Source& source, const BackupOptions& options,
+               ProgressCallback progress, const std::atomic<bool>& cancel,
+               store::ClaimedSource claimed, Excludes excludes, std::size_t share);
+  class Ticker;
+  class Meter;
+  // A container in a crash loop may run again at any moment.
+  [[nodiscard]] bool can_be_written() const {
+    return !source_.writers.empty() || !source_.restarting.empty();
+  }
+  Result<void> open_volumes();
+  [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
+  Result<void> count_live_pages();
+  void gather_notes(std::size_t number);
+  Result<void> write_extra();
+  void enter_phase(const char* phase);
+  void show(bool walk_finished);
+
+  store::Session& session_;
+  const Source& source_;
+  const BackupOptions& options_;
+  ProgressCallback progress_;
+  store::ClaimedSource claimed_;
+  Excludes excludes_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> off_limits_;
+  store::TreeReader trees_;
+  store::TreeWriter writer_;
+  ChunkJobs jobs_;
+  Fingerprints fingerprints_;
+  SealedSpill spill_;
+  std::optional<store::PageLiveness> liveness_;
+  PassContext context_;
+  ExtraTree extra_;
+  std::vector<std::unique_ptr<VolumePass>> passes_;
+  std::vector<store::Entry> roots_;
+  std::atomic<bool> walk_finished_{false};
+  std::mutex phase_mutex_;
+  std::string phase_ = "reading";
+  store::Snapshot snapshot_;
+  BackupReport report_;
+  std::uint64_t added_ = 0;  // bytes stored for this source
+  std::unique_ptr<Ticker> ticker_;
+};
+
+}  // namespace bygone::ingest
