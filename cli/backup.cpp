@@ -264,10 +264,9 @@ void add_lists(CLI::App& app, BackupArguments& arguments) {
 }
 
 void add_rest(CLI::App& app, BackupArguments& arguments) {
-  add_choice<ingest::Wish>(
-      app, "--consistency", arguments.options.wish,
-      {{"freeze", ingest::Wish::freeze}, {"live", ingest::Wish::live}},
-      "insist on freezing, or never freeze");
+  add_choice<ingest::Wish>(app, "--consistency", arguments.options.wish,
+                           {{"freeze", ingest::Wish::freeze}, {"live", ingest::Wish::live}},
+                           "insist on freezing, or never freeze");
   app.add_option_function<std::string>(
          "--max-freeze",
          [&](const std::string& text) { arguments.options.max_freeze = parse_max_freeze(text); },

@@ -2,7 +2,8 @@
 //
 // An HTTP server on a Unix socket of its own that gives recorded answers, good and bad: cut short,
 // late, too large, no HTTP at all. It speaks just enough HTTP/1.1 for a client of ours, and looks
-// at no bodies. One connection at a time, in a thread of its own; its methods are for the test's thread.
+// at no bodies. One connection at a time, in a thread of its own; its methods are for the test's
+// thread.
 #pragma once
 
 #include <chrono>
