@@ -216,7 +216,8 @@ bool Pipeline::push(Item&& item) {
     item.work->queued = true;
     readers_.push(item.work);
   }
-  to_stream_.push(std::move(item));
+  const bool awaited = item.kind == Item::Kind::file;
+  to_stream_.push(std::move(item), awaited);
   return !failed_.load();
 }
 
@@ -254,7 +255,8 @@ void Pipeline::run_stream() {
     } else {
       stream.pass(0);
     }
-    to_assembler_.push(std::move(*item));
+    const bool awaited = item->kind == Item::Kind::file;
+    to_assembler_.push(std::move(*item), awaited);
   }
   stream.flush();
   to_assembler_.close();
