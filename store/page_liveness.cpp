@@ -36,7 +36,7 @@ class Counter {
   [[nodiscard]] std::unordered_set<ChunkId, IdHash> thin() const {
     std::unordered_set<ChunkId, IdHash> thin;
     for (const auto& [page, tally] : tallies_) {
-      if (tally.live_bytes * 2 < tally.all_bytes) thin.insert(page);
+      if (tally.live_bytes * 3 < tally.all_bytes * 2) thin.insert(page);
     }
     return thin;
   }

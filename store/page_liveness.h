@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which pages of a snapshot have become thin: less than half of the bytes in them are nodes that
-// the snapshot still refers to. Increments leave dead nodes behind in old pages, and whoever reads
-// a tree decodes whole pages; a backup that writes the live nodes of thin pages anew once a day
-// keeps that cost bounded . Counts only; tree_writer.h writes. Immutable once
-// counted: callable from any thread.
+// Which pages of a snapshot have become thin: less than two thirds of the bytes in them are
+// nodes that the snapshot still refers to. Increments leave dead nodes behind in old pages, and
+// whoever reads a tree decodes whole pages; a backup that writes the live nodes of thin pages anew
+// once a day keeps that cost bounded. Counts only; tree_writer.h writes. Immutable once counted:
+// callable from any thread.
 #pragma once
 
 #include <atomic>
