@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "ingest/docker/engine.h"
+#include "ingest/dump.h"
+#include "ingest/hooks.h"
 #include "ingest/limiter.h"
 #include "ingest/source.h"
 #include "store/base/clock.h"
@@ -48,6 +50,10 @@ struct BackupOptions {
   std::vector<std::pair<std::string, std::string>> off_limits;
   // Paces the reads outside the freeze; shared by all backups of a process. nullptr: off.
   Limiter* limiter = nullptr;
+  // Commands in the source's container: before the freeze, and after the thaw whenever the first
+  // one was to run.
+  std::optional<Hook> pre, post;
+  DumpWish dump{.kind = DumpWish::Kind::none};
 };
 
 struct BackupProgress {
@@ -71,6 +77,7 @@ struct BackupReport {
   std::vector<Unreadable> unreadable;  // exit code 3 when there are any
   std::vector<std::string> skipped;    // not captured on purpose, each with its reason
   std::vector<std::string> warnings;   // "db: frozen longer than 10 s, captured live"
+  std::vector<std::string> failed;     // hooks and dumps, each with its reason; exit code 22
   std::uint64_t new_files = 0;         // not in the parent
   std::uint64_t changed_files = 0;     // content read again and different in times or bytes
   std::uint64_t unmodified_files = 0;  // kept without being opened
