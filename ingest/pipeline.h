@@ -49,7 +49,8 @@ class OrderedQueue {
     std::optional<T> value(std::move(values_.front()));
     values_.pop_front();
     if (values_.empty()) ready_ = false;
-    if (values_.size() == capacity_ / 2) room_.notify_one();
+    // At once: the value that is taken now may wait for what the other thread does next.
+    if (values_.size() + 1 == capacity_) room_.notify_one();
     return value;
   }
   void close() {
