@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/backup.h"
 
-#include <cmath>
 #include <cstdlib>
 #include <fstream>
 
@@ -15,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/text.h"
 #include "ingest/discover.h"
+#include "ingest/duration.h"
 #include "ingest/exclude.h"
 #include "ingest/freeze.h"
 #include "ingest/prepare.h"
@@ -54,25 +54,10 @@ std::pair<std::string, std::string> parse_folder(const std::string& text) {
 }
 
 std::chrono::milliseconds parse_max_freeze(const std::string& text) {
-  std::size_t used = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  const std::string unit = text.substr(used);
-  const double factor = unit == "ms"                  ? 1
-                        : unit.empty() || unit == "s" ? 1000
-                        : unit == "m"                 ? 60'000
-                                                      : 0;
-  const double milliseconds = value * factor;
-  if (used == 0 || !(milliseconds >= 1) || milliseconds > 3'600'000) {
-    throw CLI::ValidationError(
-        "--max-freeze takes a time such as 500ms, 10s or 1m, and not " + printable(text),
-        CLI::ExitCodes::ValidationError);
-  }
-  return std::chrono::milliseconds(std::lround(milliseconds));
+  if (const auto length = ingest::parse_short_duration(text)) return *length;
+  throw CLI::ValidationError(
+      "--max-freeze takes a time such as 500ms, 10s or 1m, and not " + printable(text),
+      CLI::ExitCodes::ValidationError);
 }
 
 // BYGONE_COMPRESSION counts where --compression is not given.

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lengths of time as they are typed, and what waits that long. Any thread.
+// Options that take a length of time (ingest/duration.h), and what waits that long. Any thread.
 #pragma once
 
 #include <atomic>
 #include <chrono>
-#include <optional>
-#include <string_view>
 #include <thread>
 
 #include "store/base/clock.h"
@@ -17,10 +15,6 @@ class App;
 }
 
 namespace bygone::cli {
-
-// "90s", "5m", "36h", "7d", "2w", "1y" (365 days), also joined: "1d12h". Nothing for anything else,
-// for a length of zero, and for more than 200 years.
-[[nodiscard]] std::optional<Nanoseconds> parse_duration(std::string_view text);
 
 // An option whose value is such a length; `target` must outlive the parsing.
 void add_duration(CLI::App& app, const char* option, Nanoseconds& target, const char* description);

@@ -8,7 +8,7 @@
 
 #include "cli/help.h"
 #include "cli/options.h"
-#include "cli/suggest.h"
+#include "ingest/suggest.h"
 #include "store/base/log.h"
 
 namespace bygone::cli {
@@ -145,11 +145,12 @@ std::string explain(const CLI::App& root, const CLI::ParseError& error) {
   const std::string& extra = extras.front();
   if (extra.starts_with("-")) {
     const std::string name = extra.substr(0, extra.find('='));
-    return with_help(app, "unknown option " + printable(name), nearest(name, option_names(app)));
+    return with_help(app, "unknown option " + printable(name),
+                     ingest::nearest(name, option_names(app)));
   }
   const std::vector<std::string> names = command_names(app);
   if (!names.empty()) {
-    return with_help(app, "unknown command " + printable(extra), nearest(extra, names));
+    return with_help(app, "unknown command " + printable(extra), ingest::nearest(extra, names));
   }
   return with_help(app, "unexpected argument " + printable(extra), "");
 }

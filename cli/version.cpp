@@ -4,7 +4,7 @@
 
 #include "cli/help.h"
 #include "cli/options.h"
-#include "cli/suggest.h"
+#include "ingest/suggest.h"
 
 namespace bygone::cli {
 namespace {
@@ -30,7 +30,7 @@ Exit help(Context& context, const CLI::App& root, const std::string& topic) {
     context.out.line(sub->help());
     return Exit::done;
   }
-  const std::string suggestion = nearest(topic, names);
+  const std::string suggestion = ingest::nearest(topic, names);
   return context.usage("there is no command " + printable(topic) + "; hint: " +
                        (suggestion.empty() ? "" : "did you mean " + suggestion + "? ") +
                        "bygone --help lists them");

@@ -34,8 +34,9 @@ bool ends_discovery(const Error& error) {
 
 class Discovery {
  public:
-  Discovery(docker::Engine& engine, const Survey& survey, const ParentNames& parent_names)
-      : engine_(engine), survey_(survey), parent_names_(parent_names) {}
+  Discovery(docker::Engine& engine, const Survey& survey, const ParentNames& parent_names,
+            const VolumeChooser& leave_out)
+      : engine_(engine), survey_(survey), parent_names_(parent_names), leave_out_(leave_out) {}
 
   Result<std::vector<Source>> run(const std::vector<Called>& called, const Selected& selected) {
     for (std::size_t i = 0; i < survey_.containers.size(); ++i) {
@@ -59,7 +60,7 @@ class Discovery {
     const Result<docker::Container> container = engine_.container(summary.id);
     if (container.ok()) {
       writers_.add(*container, survey_);
-      if (named != nullptr) add_container(*container, called);
+      if (named != nullptr) add_container(*container, called, *named);
       return {};
     }
     const Error& error = container.error();
@@ -68,21 +69,25 @@ class Discovery {
     if (named != nullptr && (error.code != Code::not_found || *named)) {
       Source source = new_source(store::SourceKind::container, called.name);
       source.error = error;
+      source.labels = summary.labels;
+      source.named = *named;
       sources_.push_back(std::move(source));
     }
     return {};
   }
 
-  void add_container(const docker::Container& container, const Called& called) {
+  void add_container(const docker::Container& container, const Called& called, bool named) {
     Source source = new_source(store::SourceKind::container, called.name);
     source.project = label(container.labels, "com.docker.compose.project");
+    source.labels = container.labels;
+    source.named = named;
     source.container_json = container.json;
     source.image = container.image;
     source.image_id = container.image_id;
     if (!called.warning.empty()) source.skipped.push_back(called.warning);
     source.error = called.error;
     add_mounts(source, container, survey_, engine_,
-               parent_names_(source.kind, source.host_id, source.name));
+               parent_names_(source.kind, source.host_id, source.name), leave_out_);
     sources_.push_back(std::move(source));
   }
 
@@ -90,6 +95,8 @@ class Discovery {
     const docker::Volume& volume = survey_.volumes.at(name);
     Source source = new_source(store::SourceKind::volume, name);
     source.project = label(volume.labels, "com.docker.compose.project");
+    source.labels = volume.labels;
+    source.named = named;
     Verdict verdict = judge_volume(survey_, volume, {});
     if (const auto* left_out = std::get_if<LeftOut>(&verdict)) {
       if (!named) return;
@@ -120,6 +127,7 @@ class Discovery {
   docker::Engine& engine_;
   const Survey& survey_;
   const ParentNames& parent_names_;
+  const VolumeChooser& leave_out_;
   WriterIndex writers_;
   std::vector<Source> sources_;
 };
@@ -131,7 +139,7 @@ Result<std::vector<Source>> discover(docker::Engine& engine, const Selection& se
   const Survey survey = TRY(take_survey(engine));
   const std::vector<Called> called = call_containers(survey);
   const Selected selected = TRY(select(survey, called, selection));
-  return Discovery(engine, survey, parent_names).run(called, selected);
+  return Discovery(engine, survey, parent_names, selection.leave_out).run(called, selected);
 }
 
 }  // namespace bygone::ingest

@@ -19,6 +19,11 @@
 
 namespace bygone::ingest {
 
+// Which volumes of a container are not captured, by their place in `volumes`, each with the reason
+// for people. They have their origins, destinations and labels, and no more yet; those that are
+// never captured are among them.
+using VolumeChooser = std::function<std::map<std::size_t, std::string>(const Source& container)>;
+
 struct Selection {
   // Every container and every volume that no container mounts, but those labelled
   // bygone.enable=false.
@@ -28,6 +33,10 @@ struct Selection {
   // project and its volumes that no container mounts, but those labelled bygone.enable=false.
   // Naming a thing itself overrides its label.
   std::vector<std::string> names;
+  // With those that are labelled bygone.enable=false.
+  bool disabled_too = false;
+  // Asked once for each container, before its volumes are looked at and its writers are found.
+  VolumeChooser leave_out = nullptr;
 };
 
 // Destination to folder name in the newest snapshot of the source (kind, host id, name); empty

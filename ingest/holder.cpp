@@ -161,7 +161,7 @@ Result<void> Holders::remove_image() {
 }
 
 Result<Source> held_source(docker::Engine& engine, const docker::Container& container,
-                           const ParentNames& parent_names) {
+                           const ParentNames& parent_names, const VolumeChooser& leave_out) {
   const Survey survey = TRY(take_survey(engine));
   Source source;
   source.kind = store::SourceKind::container;
@@ -176,11 +176,12 @@ Result<Source> held_source(docker::Engine& engine, const docker::Container& cont
   source.host_id = survey.host_id;
   source.host = survey.info.name;
   source.project = label(container.labels, "com.docker.compose.project");
+  source.labels = container.labels;
   source.container_json = container.json;
   source.image = container.image;
   source.image_id = container.image_id;
   add_mounts(source, container, survey, engine,
-             parent_names(source.kind, source.host_id, source.name));
+             parent_names(source.kind, source.host_id, source.name), leave_out);
   WriterIndex writers;
   for (const docker::ContainerSummary& summary : survey.containers) {
     if (summary.status != docker::Status::running && summary.status != docker::Status::paused &&

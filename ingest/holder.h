@@ -59,8 +59,10 @@ class Holders {
   docker::Engine& engine_;
 };
 
-// A container that is gone, or going, as a source: its volumes as they were mounted in it.
+// A container that is gone, or going, as a source: its volumes as they were mounted in it, but for
+// those that `leave_out` names.
 [[nodiscard]] Result<Source> held_source(docker::Engine& engine, const docker::Container& container,
-                                         const ParentNames& parent_names);
+                                         const ParentNames& parent_names,
+                                         const VolumeChooser& leave_out = nullptr);
 
 }  // namespace bygone::ingest

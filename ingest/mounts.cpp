@@ -203,6 +203,25 @@ void note_nested(const std::vector<docker::Mount>& mounts,
   }
 }
 
+docker::Labels labels_of(const Survey& survey, const docker::Mount& mount) {
+  const auto known = survey.volumes.find(mount.name);
+  return mount.type != MountType::volume || known == survey.volumes.end() ? docker::Labels()
+                                                                          : known->second.labels;
+}
+
+// The source with all that is mounted in its container, as a VolumeChooser is shown it.
+Source with_mounts(Source source, const std::vector<docker::Mount>& mounts, const Survey& survey) {
+  for (const docker::Mount& mount : mounts) {
+    VolumeSource volume;
+    volume.destination = mount.destination;
+    volume.origin = mount.type == MountType::volume ? mount.name : mount.source;
+    volume.kind = mount.type == MountType::volume ? VolumeKind::named : VolumeKind::bind;
+    volume.labels = labels_of(survey, mount);
+    source.volumes.push_back(std::move(volume));
+  }
+  return source;
+}
+
 std::string wanted_name(const VolumeSource& volume) {
   std::string name = volume.kind == VolumeKind::named ? volume.origin : volume.destination;
   name.erase(0, std::min(name.find_first_not_of('/'), name.size()));
@@ -256,12 +275,20 @@ void assign_names(std::vector<VolumeSource>& volumes,
 }
 
 void add_mounts(Source& source, const docker::Container& container, const Survey& survey,
-                docker::Engine& engine, const std::map<std::string, std::string>& parent_names) {
+                docker::Engine& engine, const std::map<std::string, std::string>& parent_names,
+                const VolumeChooser& leave_out) {
   const std::vector<docker::Mount> mounts = sorted_mounts(container);
+  const std::map<std::size_t, std::string> unwanted =
+      leave_out ? leave_out(with_mounts(source, mounts, survey))
+                : std::map<std::size_t, std::string>();
   std::vector<std::optional<std::size_t>> captured_as(mounts.size());
   std::map<std::string, std::size_t> places;  // of host paths in source.volumes
   for (std::size_t i = 0; i < mounts.size(); ++i) {
     const std::string& destination = mounts[i].destination;
+    if (const auto reason = unwanted.find(i); reason != unwanted.end()) {
+      source.skipped.push_back(printable(destination) + ": " + reason->second);
+      continue;
+    }
     Verdict verdict = judge_mount(survey, mounts[i], container, engine);
     if (auto* left_out = std::get_if<LeftOut>(&verdict)) {
       source.skipped.push_back(printable(destination) + ": " + left_out->reason);
@@ -276,6 +303,7 @@ void add_mounts(Source& source, const docker::Container& container, const Survey
       captured_as[i] = place->second;
       if (!is_new) continue;
       volume.destination = destination;
+      volume.labels = labels_of(survey, mounts[i]);
       source.volumes.push_back(std::move(volume));
     }
   }

@@ -10,6 +10,7 @@
 #include <string>
 #include <variant>
 
+#include "ingest/discover.h"
 #include "ingest/docker/engine.h"
 #include "ingest/source.h"
 #include "ingest/survey.h"
@@ -27,10 +28,12 @@ using Verdict = std::variant<VolumeSource, LeftOut, Error>;
 [[nodiscard]] Verdict judge_volume(const Survey& survey, const docker::Volume& volume,
                                    const std::vector<std::string>& declared);
 
-// Fills volumes, skipped and error of a container's source. `parent_names` as in discover.h. Asks
-// the engine only for volumes that the survey lacks.
+// Fills volumes, skipped and error of a container's source. `parent_names` and `leave_out` (which
+// may be empty) as in discover.h; what is left out is not looked at, so it cannot fail. Asks the
+// engine only for volumes that the survey lacks.
 void add_mounts(Source& source, const docker::Container& container, const Survey& survey,
-                docker::Engine& engine, const std::map<std::string, std::string>& parent_names);
+                docker::Engine& engine, const std::map<std::string, std::string>& parent_names,
+                const VolumeChooser& leave_out);
 
 // Gives each volume its folder name: the parent's for its destination; else a named volume's own
 // name, or the destination without its first slash and with '/' as '-'; "~2", "~3", ... where that

@@ -8,6 +8,7 @@
 
 #include <fmt/core.h>
 
+#include "ingest/suggest.h"
 #include "store/base/bytes.h"
 
 namespace bygone::ingest {
@@ -39,8 +40,8 @@ Called call(const docker::ContainerSummary& container) {
 // Selection by name, piece by piece.
 class Selector {
  public:
-  Selector(const Survey& survey, const std::vector<Called>& called)
-      : survey_(survey), called_(called) {}
+  Selector(const Survey& survey, const std::vector<Called>& called, bool disabled_too)
+      : survey_(survey), called_(called), disabled_too_(disabled_too) {}
 
   void take_all() {
     for (std::size_t i = 0; i < survey_.containers.size(); ++i) take_container(i);
@@ -55,16 +56,20 @@ class Selector {
     return take_named_container(text.rfind('/', 0) == 0 ? text.substr(1) : text);
   }
 
-  [[nodiscard]] std::string what_exists() const;
+  // Every name that selects something.
+  [[nodiscard]] std::vector<std::string> names() const;
   [[nodiscard]] Selected result() && { return std::move(selected_); }
 
  private:
   // Unless its label forbids; what was named itself stays so.
   void take_container(std::size_t i) {
-    if (!is_disabled(survey_.containers[i].labels)) selected_.containers.emplace(i, false);
+    if (disabled_too_ || !is_disabled(survey_.containers[i].labels)) {
+      selected_.containers.emplace(i, false);
+    }
   }
   void take_volume(const docker::Volume& volume) {
-    if (is_disabled(volume.labels) || survey_.used_volumes.count(volume.name) != 0) return;
+    if (is_disabled(volume.labels) && !disabled_too_) return;
+    if (survey_.used_volumes.count(volume.name) != 0) return;
     selected_.volumes.emplace(volume.name, false);
   }
 
@@ -104,10 +109,11 @@ class Selector {
 
   const Survey& survey_;
   const std::vector<Called>& called_;
+  const bool disabled_too_;
   Selected selected_;
 };
 
-std::string Selector::what_exists() const {
+std::vector<std::string> Selector::names() const {
   std::set<std::string> containers;
   std::set<std::string> others;
   for (std::size_t i = 0; i < called_.size(); ++i) {
@@ -116,17 +122,33 @@ std::string Selector::what_exists() const {
     if (!project.empty()) others.insert("@" + project);
   }
   for (const auto& [name, volume] : survey_.volumes) others.insert("volume:" + name);
-  constexpr std::size_t kMost = 100;
+  std::vector<std::string> all(containers.begin(), containers.end());
+  all.insert(all.end(), others.begin(), others.end());
+  return all;
+}
+
+// A dozen names are read, a hundred are not.
+std::string what_exists(const std::vector<std::string>& names) {
+  if (names.empty()) return "the engine has no containers and no volumes";
+  constexpr std::size_t kMost = 12;
   std::string text;
-  std::size_t listed = 0;
-  for (const std::set<std::string>* names : {&containers, &others}) {
-    for (const std::string& name : *names) {
-      if (++listed <= kMost) text += (text.empty() ? "" : ", ") + printable(name);
-    }
+  for (std::size_t i = 0; i < std::min(kMost, names.size()); ++i) {
+    text += (text.empty() ? "" : ", ") + printable(names[i]);
   }
-  if (text.empty()) return "the engine has no containers and no volumes";
-  if (listed > kMost) text += fmt::format(" and {} more", listed - kMost);
+  if (names.size() > kMost) text += fmt::format(" and {} more", names.size() - kMost);
   return "there are: " + text;
+}
+
+// The names that were meant, perhaps, for those that are `unknown`.
+std::string what_was_meant(const std::vector<std::string>& unknown,
+                           const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& typed : unknown) {
+    constexpr std::size_t kLongest = 255;  // of a name; the distance costs the product of lengths
+    const std::string near = typed.size() > kLongest ? "" : nearest(typed, names);
+    if (!near.empty()) text += (text.empty() ? "" : ", ") + printable(near);
+  }
+  return text.empty() ? text : "did you mean " + text + "? ";
 }
 
 }  // namespace
@@ -163,16 +185,19 @@ std::vector<Called> call_containers(const Survey& survey) {
 
 Result<Selected> select(const Survey& survey, const std::vector<Called>& called,
                         const Selection& selection) {
-  Selector selector(survey, called);
-  std::string unknown;
+  Selector selector(survey, called, selection.disabled_too);
+  std::vector<std::string> unknown;
+  std::string list;
   for (const std::string& name : selection.names) {
     if (selector.take(name)) continue;
-    unknown += fmt::format("{}'{}'", unknown.empty() ? "" : ", ", printable(name));
+    unknown.push_back(name);
+    list += fmt::format("{}'{}'", list.empty() ? "" : ", ", printable(name));
   }
   if (!unknown.empty()) {
+    const std::vector<std::string> names = selector.names();
     return Error{Code::not_found, 0,
-                 fmt::format("no container, volume or project {}; hint: {}", unknown,
-                             selector.what_exists())};
+                 fmt::format("no container, volume or project {}; hint: {}{}", list,
+                             what_was_meant(unknown, names), what_exists(names))};
   }
   if (selection.all) selector.take_all();
   return std::move(selector).result();

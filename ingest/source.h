@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ingest/docker/engine.h"
 #include "store/base/bytes.h"
 #include "store/base/result.h"
 #include "store/snapshot.h"
@@ -29,6 +30,8 @@ struct VolumeSource {
   // Paths below host_path (relative, no leading slash) at which another volume is mounted in the
   // container: captured from their own source, shown here as the empty folder that the host has.
   std::vector<std::string> nested;
+  docker::Labels labels;             // of a named or anonymous volume
+  std::vector<std::string> exclude;  // patterns for this volume alone, after those of the source
 };
 
 // A container that can write to a volume of the source and runs at present.
@@ -41,10 +44,12 @@ struct Writer {
 
 struct Source {
   store::SourceKind kind = store::SourceKind::folder;
-  std::string name;     // container name or bygone.name label, volume name, or NAME of NAME=DIR
-  std::string host_id;  // engine id for containers and volumes, machine-id for folders
-  std::string host;     // host name, for people
-  std::string project;  // Compose project, empty for none
+  std::string name;       // container name or bygone.name label, volume name, or NAME of NAME=DIR
+  std::string host_id;    // engine id for containers and volumes, machine-id for folders
+  std::string host;       // host name, for people
+  std::string project;    // Compose project, empty for none
+  docker::Labels labels;  // of the container or bare volume
+  bool named = false;     // selected by its own name, and not as one of many
   std::vector<VolumeSource> volumes;  // sorted by destination, then name
   // Everything that must be paused for a consistent capture: each running or paused container,
   // this one or another, that mounts one of these volumes, or binds a path at, above or below one

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/suggest.h"
+#include "ingest/suggest.h"
 
 #include <gtest/gtest.h>
 
-namespace bygone::cli {
+namespace bygone::ingest {
 namespace {
 
 TEST(Suggest, CountsEdits) {
@@ -28,4 +28,4 @@ TEST(Suggest, FindsTheWordThatWasMeant) {
 }
 
 }  // namespace
-}  // namespace bygone::cli
+}  // namespace bygone::ingest

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/suggest.h"
+#include "ingest/suggest.h"
 
 #include <algorithm>
 
-namespace bygone::cli {
+namespace bygone::ingest {
 
 // Optimal string alignment: three rows of the usual table.
 std::size_t distance(std::string_view a, std::string_view b) {
@@ -38,4 +38,4 @@ std::string nearest(std::string_view typed, const std::vector<std::string>& know
   return best;
 }
 
-}  // namespace bygone::cli
+}  // namespace bygone::ingest

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace bygone::cli {
+namespace bygone::ingest {
 
 // Insertions, deletions, replacements and swaps of neighbours between two words.
 [[nodiscard]] std::size_t distance(std::string_view a, std::string_view b);
@@ -15,4 +15,4 @@ namespace bygone::cli {
 // (at least one, and two from four letters on) away; empty when none is.
 [[nodiscard]] std::string nearest(std::string_view typed, const std::vector<std::string>& known);
 
-}  // namespace bygone::cli
+}  // namespace bygone::ingest
