@@ -250,8 +250,11 @@ void add_lists(CLI::App& app, BackupArguments& arguments) {
 
 void add_rest(CLI::App& app, BackupArguments& arguments) {
   add_choice<ingest::Wish>(app, "--consistency", arguments.options.wish,
-                           {{"freeze", ingest::Wish::freeze}, {"live", ingest::Wish::live}},
-                           "insist on freezing, or never freeze");
+                           {{"native", ingest::Wish::native},
+                            {"freeze", ingest::Wish::freeze},
+                            {"live", ingest::Wish::live}},
+                           "insist on the database's own backup mode or on freezing, or never "
+                           "touch what runs");
   app.add_option_function<std::string>(
          "--max-freeze",
          [&](const std::string& text) { arguments.options.max_freeze = parse_max_freeze(text); },

@@ -51,9 +51,13 @@ class Run {
  private:
   void record_image(Member& member);
   void read(Member& member);
-  [[nodiscard]] std::vector<Member*> frozen();
+  [[nodiscard]] std::vector<Member*> with(bool (SourceBackup::*phase)() const);
   void hold();
-  Stillness capture_frozen(const std::vector<Member*>& members, Freezer& freezer);
+  void hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen);
+  void spare_natives(const std::vector<Member*>& native);
+  static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
+  Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
+                           Freezer& freezer);
   void commit();
   [[nodiscard]] std::string missing() const;
 
@@ -82,32 +86,45 @@ void Run::read(Member& member) {
   if (!opened) return member.fail(std::move(opened).error());
   member.backup = std::move(*opened);
   record_image(member);
-  member.take(member.backup->read());
+  member.take(member.backup->read(engine_));
 }
 
-// Those whose writers are to stand still.
-std::vector<Member*> Run::frozen() {
+// Those that are to be held so.
+std::vector<Member*> Run::with(bool (SourceBackup::*phase)() const) {
   std::vector<Member*> found;
   for (Member& member : members_) {
-    if (!member.failure && member.backup->must_freeze()) found.push_back(&member);
+    if (!member.failure && (*member.backup.*phase)()) found.push_back(&member);
   }
   return found;
 }
 
-// Walks and captures all volumes while their writers stand still. When the deadline passes, the
-// writers run again, and the capture goes on beside them.
-Stillness Run::capture_frozen(const std::vector<Member*>& members, Freezer& freezer) {
+// Everything that can write to the members' volumes, each once.
+std::vector<Writer> writers_of(const std::vector<Member*>& members) {
   std::vector<Writer> writers;
   std::set<std::string> ids;
-  auto limit = members.front()->options->max_freeze;
   for (const Member* member : members) {
-    limit = std::min(limit, member->options->max_freeze);
     for (const auto* list : {&member->source->writers, &member->source->restarting}) {
       for (const Writer& writer : *list) {
         if (ids.insert(writer.id).second) writers.push_back(writer);
       }
     }
   }
+  return writers;
+}
+
+void Run::end_natives(const std::vector<Member*>& native, Nanoseconds since) {
+  for (Member* member : native) {
+    if (!member->failure) member->take(member->backup->end_native(since));
+  }
+}
+
+// Ends the backup modes, then walks and captures all volumes, while the writers of those stand
+// still. When the deadline passes, the writers run again, and the capture goes on beside them.
+Stillness Run::capture_frozen(const std::vector<Member*>& native,
+                              const std::vector<Member*>& members, Freezer& freezer) {
+  const std::vector<Writer> writers = writers_of(members);
+  auto limit = members.front()->options->max_freeze;
+  for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
   Stillness stillness;
   const auto deadline = std::chrono::steady_clock::now() + limit;
   auto frozen = freezer.freeze(writers, limit);
@@ -122,6 +139,7 @@ Stillness Run::capture_frozen(const std::vector<Member*>& members, Freezer& free
   std::condition_variable changed;
   bool done = false;
   std::thread worker([&] {
+    end_natives(native, freezer.frozen_at());
     for (Member* member : members) {
       if (!member->failure) member->take(member->backup->capture());
     }
@@ -153,19 +171,50 @@ Stillness Run::capture_frozen(const std::vector<Member*>& members, Freezer& free
   return stillness;
 }
 
-void Run::hold() {
-  for (Member* member : frozen()) member->take(member->backup->sync());
-  const std::vector<Member*> members = frozen();
-  if (members.empty()) return;
+// A database that is to stand still for somebody else cannot end its backup mode meanwhile.
+void Run::spare_natives(const std::vector<Member*>& native) {
+  const std::vector<Writer> writers = writers_of(with(&SourceBackup::must_freeze));
+  for (Member* member : native) {
+    const std::string& container = member->backup->native_container();
+    const auto same = [&](const Writer& writer) { return writer.id == container; };
+    if (std::none_of(writers.begin(), writers.end(), same)) continue;
+    member->take(member->backup->leave_native(
+        Error{Code::unsupported, 0, "its container is frozen for others of the group"}));
+  }
+}
+
+void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen) {
+  for (Member* member : frozen) member->take(member->backup->sync());
+  std::erase_if(frozen, [](const Member* member) { return member->failure.has_value(); });
+  if (frozen.empty()) {
+    if (!native.empty() && !group_.empty()) instant_ = native.front()->options->clock();
+    return end_natives(native, instant_);
+  }
   CHECK(engine_ != nullptr);
-  const BackupOptions& first = *members_.front().options;
+  const BackupOptions& first = *frozen.front()->options;
   Freezer freezer(*engine_, first.state_folder, first.clock);
-  const Stillness stillness = capture_frozen(members, freezer);
-  instant_ = stillness.since;
-  for (Member* member : members) {
+  const Nanoseconds begun = first.clock();
+  const Stillness stillness = capture_frozen(native, frozen, freezer);
+  if (instant_ == 0) instant_ = stillness.since;
+  if (instant_ == 0 && !native.empty()) instant_ = begun;  // what is later they do not have
+  for (Member* member : frozen) {
     if (!member->failure) member->take(member->backup->judge(stillness));
     if (!member->failure) member->take(member->backup->store());
   }
+}
+
+void Run::hold() {
+  spare_natives(with(&SourceBackup::is_native));
+  const std::vector<Member*> native = with(&SourceBackup::is_native);
+  hold_at_once(native, with(&SourceBackup::must_freeze));
+  std::vector<Member*> left;
+  for (Member* member : native) {
+    if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());
+    if (member->failure || !member->backup->must_freeze()) continue;
+    if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
+    left.push_back(member);
+  }
+  if (!left.empty()) hold_at_once({}, std::move(left));
 }
 
 // Names of the members that have failed; empty for none.

@@ -110,9 +110,9 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
     store::Session& session, const Source& source, const BackupOptions& options,
     ProgressCallback progress, const std::atomic<bool>& cancel, std::size_t share) {
   if (source.error) return *source.error;
-  if (options.wish == Wish::native || options.wish == Wish::snapshot) {
+  if (options.wish == Wish::snapshot) {
     return Error{Code::unsupported, 0,
-                 "this version captures neither natively nor by file system snapshots; hint: "
+                 "this version does not capture by file system snapshots; hint: "
                  "--consistency freeze"};
   }
   Excludes excludes = TRY(Excludes::parse(options.exclude));
@@ -138,7 +138,9 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
   return backup;
 }
 
-bool SourceBackup::must_freeze() const { return can_be_written() && options_.wish != Wish::live; }
+bool SourceBackup::must_freeze() const {
+  return can_be_written() && options_.wish != Wish::live && !native_ && !amended_;
+}
 
 void SourceBackup::enter_phase(const char* phase) {
   const std::lock_guard lock(phase_mutex_);
@@ -226,17 +228,55 @@ class SourceBackup::Meter {
   std::uint64_t before_;
 };
 
-Result<void> SourceBackup::read() {
+Result<void> SourceBackup::leave_native(const Error& why) {
+  if (native_) off_limits_.erase(native_->wal_folder());
+  native_.reset();  // ends the session, and with it the backup mode
+  if (why.code == Code::cancelled) return why;
+  if (options_.wish == Wish::native) {
+    return Error{Code::unsupported, 0, why.message + "; hint: --consistency freeze"};
+  }
+  snapshot_.consistency = Consistency::live;
+  warn("not captured natively: " + why.message);
+  return {};
+}
+
+Result<void> SourceBackup::begin_native(docker::Engine& engine) {
+  std::vector<const Fd*> roots;
+  roots.reserve(passes_.size());
+  for (const auto& pass : passes_) roots.push_back(&pass->fd());
+  auto native = NativeBackup::begin(engine, source_, std::move(roots), context_.cancel);
+  if (!native) return leave_native(native.error());
+  native_ = std::move(*native);
+  if (native_) {
+    // Most of the WAL there now is of no use at the end.
+    off_limits_.emplace(native_->wal_folder(), "");
+    return {};
+  }
+  if (options_.wish != Wish::native) return {};
+  return Error{Code::unsupported, 0,
+               "no PostgreSQL runs on its volumes; hint: --consistency freeze"};
+}
+
+Result<void> SourceBackup::read(docker::Engine* engine) {
   const Meter meter(*this);
   TRY(open_volumes());
   if (progress_) ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
-  if (must_freeze()) context_.fingerprints = &fingerprints_;
+  const bool defer = must_freeze();  // to a second look
+  if (defer) context_.fingerprints = &fingerprints_;
+  if (options_.wish == Wish::native && !can_be_written()) {
+    return Error{Code::unsupported, 0,
+                 "nothing runs on its volumes; hint: without --consistency native it is idle"};
+  }
+  if (defer && (options_.wish == Wish::native || options_.wish == Wish::automatic)) {
+    CHECK(engine != nullptr);
+    TRY(begin_native(*engine));
+  }
   TRY(count_live_pages());
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     roots_.push_back(TRY(passes_[i]->read(parent_root(source_.volumes[i]))));
     report_.new_files += passes_[i]->notes().new_files;
     report_.unmodified_files += passes_[i]->notes().unmodified_files;
-    if (!must_freeze()) gather_notes(i);
+    if (!defer) gather_notes(i);
   }
   walk_finished_ = true;
   return {};
@@ -279,6 +319,49 @@ Result<void> SourceBackup::store() {
     roots_[i] = TRY(passes_[i]->store_captured());
     gather_notes(i);
   }
+  return {};
+}
+
+Result<void> SourceBackup::end_native(Nanoseconds since) {
+  // What is committed from here on may be in the snapshot or not.
+  snapshot_.instant = since != 0 ? since : options_.clock();
+  auto ended = native_->end();
+  if (!ended) return leave_native(ended.error());
+  snapshot_.consistency = Consistency::native;
+  snapshot_.window = 0;
+  snapshot_.skew = since != 0 ? std::max<Nanoseconds>(0, options_.clock() - since) : 0;
+  return {};
+}
+
+// Beside the database's own volumes there may be others: nothing says that they are of its moment,
+// unless they are as they were.
+Result<void> SourceBackup::check_others() {
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
+    if (native_->owns(i) || TRY(passes_[i]->is_unchanged(roots_[i]))) continue;
+    const std::string text = "volume " + printable(source_.volumes[i].destination) +
+                             " is not PostgreSQL's and changed meanwhile";
+    if (options_.wish != Wish::native) return Error{Code::io, 0, text};
+    warn(text + ": it is captured live");
+  }
+  return {};
+}
+
+Result<void> SourceBackup::amend() {
+  const Meter meter(*this);
+  enter_phase("storing");
+  std::vector<Entry> roots = roots_;
+  auto others = check_others();
+  if (!others) return leave_native(others.error());
+  for (const auto& [volume, edit] : native_->edits()) {
+    auto root = passes_[volume]->amend(roots_[volume], edit);
+    if (auto failure = jobs_.failure()) return *failure;  // the store's: nothing else would help
+    if (!root) return leave_native(root.error());
+    roots[volume] = std::move(*root);
+  }
+  roots_ = std::move(roots);
+  native_.reset();
+  amended_ = true;
+  for (std::size_t i = 0; i < passes_.size(); ++i) gather_notes(i);
   return {};
 }
 

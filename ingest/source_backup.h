@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The backup of one source as phases, so that those of a group can run side by side: open, hot
-// pass, sync, capture, store, commit. backup.h orders them and holds the writers still between
-// sync() and capture(). One thread at a time; progress comes from a thread of its own.
+// pass, then either sync, capture and store, or end and amend, then commit. backup.h orders them
+// and holds the writers still between sync() and capture(). One thread at a time; progress comes
+// from a thread of its own.
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "ingest/backup.h"
 #include "ingest/exclude.h"
 #include "ingest/extra_tree.h"
+#include "ingest/native_backup.h"
 #include "ingest/volume_pass.h"
 #include "store/page_liveness.h"
 #include "store/session.h"
@@ -58,8 +60,15 @@ class SourceBackup {
   // pass is all there is: sync() and capture() are not called.
   [[nodiscard]] bool must_freeze() const;
 
-  // The hot pass: walks and stores all volumes while their writers run.
-  Result<void> read();
+  // Whether the database is in backup mode: end_native() and amend() are called, and not those
+  // above.
+  [[nodiscard]] bool is_native() const { return native_ != nullptr; }
+  // The container of that database, which must run until end_native() is done.
+  [[nodiscard]] const std::string& native_container() const { return native_->container(); }
+
+  // The hot pass: walks and stores all volumes while their writers run; what can be backed up
+  // natively is put into backup mode before. `engine` is needed when the source has writers.
+  Result<void> read(docker::Engine* engine);
   // Makes what was written so far durable, so that later changes show.
   Result<void> sync();
   // Walks again and takes what changed since the hot pass.
@@ -68,6 +77,15 @@ class SourceBackup {
   Result<void> judge(const Stillness& stillness);
   // Stores what capture() took.
   Result<void> store();
+
+  // Ends the database's backup mode: that moment is the snapshot's. `since`: of the group's
+  // instant, 0 for a source of its own. A failure that the wish can live with is a warning, and the
+  // writers are to stand still for another capture.
+  Result<void> end_native(Nanoseconds since);
+  // After end_native(): makes a base backup of the hot pass. Failures as there.
+  Result<void> amend();
+  // Goes on as if there were no native way. Errors: unsupported when the wish insists.
+  Result<void> leave_native(const Error& why);
   // Writes the extra tree and commits. Errors: cancelled; those of the store.
   Result<BackupReport> commit();
 
@@ -88,6 +106,8 @@ class SourceBackup {
     return !source_.writers.empty() || !source_.restarting.empty();
   }
   Result<void> open_volumes();
+  Result<void> begin_native(docker::Engine& engine);
+  Result<void> check_others();
   [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
   Result<void> count_live_pages();
   void gather_notes(std::size_t number);
@@ -112,6 +132,8 @@ class SourceBackup {
   ExtraTree extra_;
   std::vector<std::unique_ptr<VolumePass>> passes_;
   std::vector<store::Entry> roots_;
+  std::unique_ptr<NativeBackup> native_;
+  bool amended_ = false;  // by what native_ told; nothing is left to be captured
   std::atomic<bool> walk_finished_{false};
   std::mutex phase_mutex_;
   std::string phase_ = "reading";

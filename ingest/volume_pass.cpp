@@ -19,6 +19,19 @@ using store::FileType;
 constexpr unsigned kScanners = 2;
 constexpr unsigned kReaders = 4;
 
+bool same_times(const Entry& a, const Entry& b) {
+  return a.mtime == b.mtime && a.ctime == b.ctime && a.size == b.size && a.inode == b.inode;
+}
+
+// Whether an item of a walk beside `hot` says that something there is as it was. What is racy
+// comes as a file to be read, with the same times.
+bool is_as_before(const Item& item) {
+  if (item.kind == Item::Kind::leave) return true;
+  if (item.kind == Item::Kind::entry) return item.leaf >= 0;
+  return item.parent && (item.parent->flags & store::kChangedWhileRead) == 0 &&
+         same_times(item.entry, *item.parent);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const std::string& given,
@@ -81,7 +94,7 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
   const auto reason = [this](const Listed& listed) -> std::optional<std::string> {
     const auto found = context_.off_limits.find({listed.device, listed.entry.inode});
     if (found == context_.off_limits.end()) return std::nullopt;
-    return found->second + ", left out";
+    return found->second.empty() ? "" : found->second + ", left out";
   };
   Scanner scanner(
       context_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); },
@@ -187,6 +200,43 @@ Result<Entry> VolumePass::store_captured() {
   notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
                            pipeline.unreadable().end());
   if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
+  return root;
+}
+
+Result<bool> VolumePass::is_unchanged(const Entry& hot) {
+  if (!root_.entry.is_directory()) return same_times(TRY(look_at(fd_)).entry, hot);
+  bool unchanged = true;
+  const WalkNotes notes = notes_;
+  auto walked =
+      walk(hot, {.rescan = false, .collapse = true, .clock = {}, .is_stored = {}, .on_file = {}},
+           [&](Item&& item) { return unchanged = unchanged && is_as_before(item); });
+  notes_ = notes;
+  if (!walked && unchanged) return std::move(walked).error();
+  return unchanged;
+}
+
+Result<Entry> VolumePass::amend(const Entry& hot, const TreeEdit& edit) {
+  TreeEditor editor(context_.trees, fd_, edit, context_.clock());
+  std::vector<Item> items = TRY(editor.items(hot));
+  FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
+  PipelineCounts counts;  // the hot pass has shown its progress
+  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
+                    counts,
+                    {.mode = ReaderPool::Mode::read,
+                     .volume_tag = tag_,
+                     .readers = kReaders,
+                     .liveness = nullptr});
+  bool going = true;
+  for (Item& item : items) {
+    going = going && pipeline.push(std::move(item)) && !context_.cancel.load();
+  }
+  if (!going) pipeline.abandon();
+  Entry root = TRY(pipeline.finish());
+  context_.bytes_read += reader.bytes_read();
+  if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
+  TRY(editor.check());
+  notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
+                           pipeline.unreadable().end());
   return root;
 }
 

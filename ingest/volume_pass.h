@@ -2,7 +2,7 @@
 //
 // One pass over one volume: scanner, walk and pipeline put together. read() walks and stores;
 // capture() walks under a freeze, keeping what changed since a hot pass, and store_captured()
-// stores it after the thaw. One thread at a time.
+// stores it after the thaw; amend() changes what a hot pass stored, instead. One thread at a time.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,7 @@
 
 #include "ingest/backup.h"
 #include "ingest/pipeline.h"
+#include "ingest/tree_edit.h"
 
 namespace bygone::ingest {
 
@@ -24,7 +25,8 @@ struct PassContext {
   store::TreeReader& trees;
   ChunkJobs& jobs;
   const Excludes& excludes;
-  // (st_dev, inode) of folders that are never entered, with what they are.
+  // (st_dev, inode) of folders that are not entered, with what they are; empty: nobody needs to
+  // hear of it.
   const std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>& off_limits;
   const std::atomic<bool>& cancel;
   Clock clock;
@@ -59,6 +61,14 @@ class VolumePass {
   Result<void> capture(const store::Entry& hot);
   Result<store::Entry> store_captured();
 
+  // Whether nothing has changed since the hot pass, as far as times tell.
+  Result<bool> is_unchanged(const store::Entry& hot);
+  // Stores `hot` with changes (tree_edit.h). Errors: io and not_found when what the edit needs was
+  // not there; cancelled; those of the store.
+  Result<store::Entry> amend(const store::Entry& hot, const TreeEdit& edit);
+
+  // The open root, of which what stands below it can be opened.
+  [[nodiscard]] const Fd& fd() const { return fd_; }
   // Of the last pass.
   [[nodiscard]] const WalkNotes& notes() const { return notes_; }
 

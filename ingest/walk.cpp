@@ -221,7 +221,8 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
   Entry& entry = scanned.listed.entry;
   const std::string path = join(frame.folder->path, entry.name);
   if (entry.is_directory()) {
-    notes_.skipped.push_back(path + ": " + off_limits_(scanned.listed).value_or("left out"));
+    const std::string reason = off_limits_(scanned.listed).value_or("left out");
+    if (!reason.empty()) notes_.skipped.push_back(path + ": " + reason);
     Item item;
     item.kind = Item::Kind::enter;
     item.entry = entry;

@@ -6,13 +6,13 @@
 # was acknowledged before the snapshot's instant is there.
 #
 #   BYGONE_E2E_ROUNDS    snapshots in a row of each database and class, default 2
-#   BYGONE_E2E_CLASSES   of native, freeze, snapshot, stop, default freeze; with snapshot, the data is
-#                        on a btrfs
+#   BYGONE_E2E_CLASSES   of native, freeze, snapshot, stop, default native and freeze; with
+#                        snapshot, the data is on a btrfs
 #   BYGONE_E2E_SCALE     of pgbench, default 3: 16 MB each
 . "$(dirname "$0")/lib.sh"
 
 rounds=${BYGONE_E2E_ROUNDS:-2}
-classes=${BYGONE_E2E_CLASSES:-freeze}
+classes=${BYGONE_E2E_CLASSES:-native freeze}
 scale=${BYGONE_E2E_SCALE:-3}
 
 start_engine

@@ -38,7 +38,7 @@ wait_for 60 at_work 4 || fail "pgbench does not run"
 backup_under_load() {
   local before
   before=$(progress)
-  check "backup of the running database" "$BYGONE" backup db
+  check "backup of the running database" "$BYGONE" backup db --consistency freeze
   check_equal "it is running" "$(inspect '{{.State.Status}}' db)" running
   check_equal "the snapshot is consistent" "$(newest db consistency)" freeze
   wait_for 60 at_work $((before + 3)) || fail "pgbench went no further after the backup"
@@ -92,7 +92,7 @@ for round in 1 2 3 4 5 6 7 8; do
   sleep 1
   coproc events { exec docker events --filter container=db --filter event=pause --format '{{.Action}}'; }
   sleep 0.3
-  "$BYGONE" backup db >"$OUT" 2>"$ERR" &
+  "$BYGONE" backup db --consistency freeze >"$OUT" 2>"$ERR" &
   backup=$!
   # shellcheck disable=SC2154  # coproc sets it
   if read -r -t 60 -u "${events[0]}" _; then kill -9 "$backup" || true; fi
@@ -115,5 +115,5 @@ check "thaw again has nothing to do" "$BYGONE" thaw
 step "a paused container is backed up and stays paused"
 check "backup of the paused container" "$BYGONE" backup other
 check_equal "it is still paused" "$(inspect '{{.State.Status}}' other)" paused
-check "backup of the database after all that" "$BYGONE" backup db
+check "backup of the database after all that" "$BYGONE" backup db --consistency freeze
 check "verify --read-data" "$BYGONE" verify --read-data

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -55,6 +56,10 @@ class FakeEngine final : public test::BareEngine {
     const std::lock_guard lock(mutex_);
     failures_[call].insert(failures_[call].end(), times, error);
   }
+  // The command lines in a container, by its id; without any the engine cannot tell. Set it, and
+  // on_exec, before any call.
+  std::map<std::string, std::vector<std::string>> processes;
+  std::function<Result<std::unique_ptr<Exec>>(const ExecRequest&)> on_exec;
   // Runs before a call does anything, outside of the fake's lock; set it before any call.
   std::function<void(const std::string& call)> before;
 
@@ -83,6 +88,16 @@ class FakeEngine final : public test::BareEngine {
     if (state.status != Status::running) return Paused::not_running;
     set(state, Status::paused);
     return Paused::paused;
+  }
+
+  Result<std::vector<std::string>> top(const std::string& id) override {
+    const auto found = processes.find(id);
+    if (found == processes.end()) return BareEngine::top(id);
+    return found->second;
+  }
+
+  Result<std::unique_ptr<Exec>> exec(const ExecRequest& request) override {
+    return on_exec ? on_exec(request) : BareEngine::exec(request);
   }
 
   Result<Unpaused> unpause(const std::string& id) override {
