@@ -60,7 +60,7 @@ step "a database that does not stand still"
 start_postgres db -v "pgdata:$data" -- -c archive_mode=on -c 'archive_command=false'
 sql db "select pg_create_physical_replication_slot('standby', true)" >/dev/null
 load db
-for round in 1 2 3; do
+for round in 1 2; do
   sleep 1
   check "backup $round" "$BYGONE" backup db
   says "in the database's backup mode"
@@ -70,7 +70,28 @@ for round in 1 2 3; do
 done
 never_paused
 check_equal "no slot of ours is left" "$(sql db 'select slot_name from pg_replication_slots')" standby
+
+step "killed midway"
+session() { sql db "select 1 from pg_stat_activity where application_name = 'bygone'"; }
+in_backup() { [ -n "$(sql db "select 1 from pg_replication_slots where slot_name like 'bygone%'")" ]; }
+gone() { [ -z "$(session)" ] && ! in_backup; }
+killed=no
+for _ in 1 2 3 4 5; do
+  "$BYGONE" backup db --rescan >"$OUT" 2>"$ERR" &
+  backup=$!
+  while kill -0 "$backup" 2>/dev/null && ! in_backup; do :; done
+  kill -9 "$backup" 2>/dev/null && killed=yes
+  wait "$backup" || true
+  [ "$killed" = no ] || break
+done
+check_equal "bygone was killed in backup mode" "$killed" yes
+wait_for 30 gone || fail "its session goes on"
+ok "the database has left backup mode by itself"
+check "the next backup" "$BYGONE" backup db
+says "in the database's backup mode"
+printf '%s %s\n' "$(newest db id)" "$(newest db instant_ns)" >>"$WORK/taken"
 docker exec db cat /ack/ledger >"$WORK/ledger.db"
+docker rm -fv db >/dev/null
 
 step "every snapshot boots by itself"
 while read -r id instant; do
@@ -88,3 +109,36 @@ while read -r id instant; do
   says 'consistent recovery state reached'
   prove "copy-$id" db "$instant" </dev/null
 done <"$WORK/taken"
+
+step "WAL and a tablespace in volumes of their own, another user, below the root"
+mkdir -p "$WORK/"{wal,ts/fast,cluster}
+chown -R 999:999 "$WORK/"{wal,ts}
+DBUSER=owner
+volumes() { printf '%s\n' -v "$1/cluster:/var/lib/postgresql" -v "$1/wal:/wal" -v "$1/ts:/ts"; } # ROOT
+mapfile -t options < <(volumes "$WORK")
+options+=(-e POSTGRES_USER=owner -e PGDATA=/var/lib/postgresql/15/main)
+INITDB='--waldir=/wal/pg' start_postgres far "${options[@]}"
+sql far "create tablespace fast location '/ts/fast'"
+load far
+sql far 'alter table pgbench_history set tablespace fast'
+check "backup" "$BYGONE" backup far --consistency native
+instant=$(newest far instant_ns)
+docker exec far cat /ack/ledger >"$WORK/ledger.far"
+
+step "without psql it is frozen"
+docker exec far rm /usr/bin/psql
+check "backup" "$BYGONE" backup far
+says 'warning: not captured natively: psql cannot be run'
+check_equal "its class" "$(newest far consistency)" freeze
+expect 1 "$BYGONE" backup far --consistency native
+says 'psql cannot be run in it.*hint: --consistency freeze'
+docker rm -fv far >/dev/null
+
+quietly "$BYGONE" restore "far@latest~1" "$WORK/far"
+check_equal "it has a map of tablespaces" "$(cut -d' ' -f2 "$WORK/far/var-lib-postgresql/15/main/tablespace_map")" /ts/fast
+mv "$WORK/far/var-lib-postgresql" "$WORK/far/cluster"
+mapfile -t options < <(volumes "$WORK/far")
+options+=(-e POSTGRES_USER=owner -e PGDATA=/var/lib/postgresql/15/main)
+start_postgres copy-far "${options[@]}"
+prove copy-far far "$instant" -e PGDATA=/var/lib/postgresql/15/main
+check "verify --read-data" "$BYGONE" verify --read-data
