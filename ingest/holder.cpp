@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <utility>
 
 #include <fmt/core.h>
@@ -90,8 +91,12 @@ Result<void> Holders::hold(const docker::Container& container) {
                              printable(container.name))};
   }
   Result<std::string> id = create(container, by_name);
-  if (!id.ok() && id.error().code == Code::not_found && !engine_.image(image()).ok()) {
-    TRY(engine_.import_empty_image(kImageName, kImageTag));
+  if (!id.ok() && id.error().code == Code::not_found) {
+    // One at a time: a second import would take the name away from the first one's image, which
+    // then nobody would find to remove.
+    static std::mutex importing;
+    const std::lock_guard lock(importing);
+    if (!engine_.image(image()).ok()) TRY(engine_.import_empty_image(kImageName, kImageTag));
     id = create(container, by_name);
   }
   if (!id.ok() && id.error().code == Code::busy) return {};  // it has its holder

@@ -8,6 +8,7 @@
 
 #include <fmt/core.h>
 
+#include "ingest/holder.h"
 #include "ingest/suggest.h"
 #include "store/base/bytes.h"
 
@@ -63,6 +64,8 @@ class Selector {
  private:
   // Unless its label forbids; what was named itself stays so.
   void take_container(std::size_t i) {
+    // Our own, beside a container that vanishes; what it mounts is captured in that one's name.
+    if (survey_.containers[i].labels.count(kHolderLabel) != 0) return;
     if (disabled_too_ || !is_disabled(survey_.containers[i].labels)) {
       selected_.containers.emplace(i, false);
     }
