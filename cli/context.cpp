@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cli/options.h"
+#include "ingest/config.h"
 
 namespace bygone::cli {
 namespace {
@@ -30,8 +31,20 @@ Exit Context::usage(const std::string& text) {
 
 Result<std::string> Context::repository_path() const {
   if (!global_.repository.empty()) return absolute(global_.repository);
+  if (!configured_repository_.empty()) return absolute(configured_repository_);
   return Error{Code::invalid, 0,
                "no repository is named; hint: set BYGONE_REPOSITORY or give --repo FOLDER"};
+}
+
+void Context::take_from(const ingest::Config& config) {
+  configured_repository_ = config.repository;
+  if (sources_.password || sources_.password_file || sources_.password_command ||
+      sources_.key_file) {
+    return;
+  }
+  if (!config.password_file.empty()) sources_.password_file = config.password_file;
+  if (!config.password_command.empty()) sources_.password_command = config.password_command;
+  if (!config.key_file.empty()) sources_.key_file = config.key_file;
 }
 
 std::string Context::index_dir() {

@@ -20,6 +20,7 @@ enum class Exit {
   wrong_key = 12,
   damage = 20,
   no_docker = 23,
+  overdue = 24,
   interrupted = 130,
 };
 

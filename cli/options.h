@@ -19,6 +19,10 @@ namespace CLI {
 class App;
 }
 
+namespace bygone::ingest {
+struct Config;
+}
+
 namespace bygone::cli {
 
 struct Global {
@@ -51,6 +55,9 @@ class Context {
   // the message has been printed. `secret`, when given, receives what it was opened with.
   [[nodiscard]] std::unique_ptr<store::Repository> open(Exit& exit,
                                                         store::Secret* secret = nullptr);
+  // Lets the configuration name the repository and the way to its secret, where neither an option
+  // nor the environment does. Before open().
+  void take_from(const ingest::Config& config);
   // Where the index stands when BYGONE_INDEX_DIR moves it; else empty. Absolute.
   [[nodiscard]] static std::string index_dir();
 
@@ -58,6 +65,7 @@ class Context {
   Error explain_open_failure(Error error) const;
 
   const Global& global_;
+  std::string configured_repository_;
   SecretSources sources_;
 };
 
@@ -76,6 +84,7 @@ struct Command {
 Action add_backup(CLI::App& app);
 Action add_cat(CLI::App& app);
 Action add_completion(CLI::App& app);
+Action add_daemon(CLI::App& app);
 Action add_forget(CLI::App& app);
 Action add_help(CLI::App& app);
 Action add_init(CLI::App& app);
@@ -89,6 +98,7 @@ Action add_restore(CLI::App& app);
 Action add_restore_snapshot(CLI::App& app);
 Action add_snapshots(CLI::App& app);
 Action add_stats(CLI::App& app);
+Action add_status(CLI::App& app);
 Action add_tag(CLI::App& app);
 Action add_thaw(CLI::App& app);
 Action add_umount(CLI::App& app);

@@ -18,6 +18,8 @@ const std::vector<Command>& commands() {
       {"init", "Begin", "make a new repository", add_init},
       {"backup", "Save", "back up containers, volumes and folders", add_backup},
       {"thaw", "Save", "resume containers that a backup that died left frozen", add_thaw},
+      {"daemon", "Save", "back up by schedule, forget and prune by rule", add_daemon},
+      {"status", "Look", "say what the daemon did, will do, and what is overdue", add_status},
       {"snapshots", "Look", "list snapshots", add_snapshots},
       {"ls", "Look", "list sources, or the files of a snapshot", add_ls},
       {"cat", "Look", "print a file of a snapshot", add_cat},

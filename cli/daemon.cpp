@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/daemon/daemon.h"
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include "cli/options.h"
+#include "cli/text.h"
+#include "ingest/config.h"
+#include "store/base/log.h"
+
+namespace bygone::cli {
+namespace {
+
+// What a service manager allows before it kills: TimeoutStopSec of scripts/bygone.service is more.
+constexpr std::chrono::seconds kPatience{9};
+
+// Takes SIGTERM, SIGINT and SIGHUP for a daemon, in a thread of its own. Made before all other
+// threads, which do not see these signals then.
+class DaemonSignals {
+ public:
+  DaemonSignals() {
+    sigemptyset(&signals_);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals_, signal);
+    pthread_sigmask(SIG_BLOCK, &signals_, &old_);
+  }
+  ~DaemonSignals() {
+    ended_ = true;
+    if (thread_.joinable()) thread_.join();
+    pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+  }
+  DaemonSignals(const DaemonSignals&) = delete;
+  DaemonSignals& operator=(const DaemonSignals&) = delete;
+
+  void watch(ingest::Daemon& daemon) {
+    thread_ = std::thread([this, &daemon] { take_in_turn(daemon); });
+  }
+
+ private:
+  void take_in_turn(ingest::Daemon& daemon) {
+    const timespec glance{0, 200'000'000};
+    std::chrono::steady_clock::time_point asked;
+    bool stopping = false;
+    while (!ended_) {
+      const int signal = sigtimedwait(&signals_, nullptr, &glance);
+      if (signal == SIGHUP) daemon.reload();
+      if ((signal == SIGTERM || signal == SIGINT) && !stopping) {
+        stopping = true;
+        asked = std::chrono::steady_clock::now();
+        daemon.stop();
+      }
+      if (stopping && std::chrono::steady_clock::now() - asked > kPatience) {
+        log::error("a backup does not end; what it may have left frozen is resumed by bygone thaw");
+        _exit(static_cast<int>(Exit::failed));
+      }
+    }
+  }
+
+  sigset_t signals_{}, old_{};
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+Result<ingest::Config> read_config(const std::string& option) {
+  std::vector<ingest::Problem> problems;
+  auto config = ingest::load_config(ingest::config_path(option), problems);
+  for (const ingest::Problem& problem : problems) log::warning(problem.where + ": " + problem.what);
+  return config;
+}
+
+Exit daemon(Context& context, const std::string& config_option) {
+  if (!context.out.quiet())
+    log::set_level(context.out.verbose() > 1 ? log::Level::debug : log::Level::info);
+  auto config = read_config(config_option);
+  if (!config.ok()) {
+    return config.error().code == Code::invalid ? context.usage(config.error().message)
+                                                : context.fail(config.error());
+  }
+  context.take_from(*config);
+  Exit exit = Exit::done;
+  const auto repository = context.open(exit);
+  if (repository == nullptr) return exit;
+  DaemonSignals signals;
+  ingest::Daemon daemon(*repository, {.config = std::move(*config),
+                                      .read_config =
+                                          [&](auto& problems) {
+                                            return ingest::load_config(
+                                                ingest::config_path(config_option), problems);
+                                          },
+                                      .state_folder = ingest::default_state_folder(),
+                                      .index_dir = Context::index_dir()});
+  signals.watch(daemon);
+  const auto ended = daemon.run();
+  return ended.ok() ? Exit::done : context.fail(ended.error());
+}
+
+}  // namespace
+
+Action add_daemon(CLI::App& app) {
+  const auto config = std::make_shared<std::string>();
+  app.add_option("--config", *config, "the configuration (BYGONE_CONFIG, /etc/bygone/config.yaml)")
+      ->type_name("FILE");
+  app.footer(
+      "Runs in the foreground, for systemd or another service manager (scripts/bygone.service).\n"
+      "SIGHUP reads the configuration again, SIGTERM ends it within ten seconds. What it does,\n"
+      "and when it will, tells bygone status.\n\n"
+      "Examples:\n"
+      "  bygone daemon\n"
+      "  bygone daemon --config ./bygone.yaml -v");
+  return [config](Context& context) { return daemon(context, *config); };
+}
+
+}  // namespace bygone::cli

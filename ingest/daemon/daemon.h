@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The daemon: watches the engine, plans, backs up, forgets and prunes, and keeps the ledger. All
+// decisions are made in the thread that calls run(); what other threads have to say is handed to it
+// as a function. One Daemon a process.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ingest/config.h"
+#include "ingest/daemon/history.h"
+#include "ingest/daemon/inventory.h"
+#include "ingest/daemon/ledger.h"
+#include "ingest/daemon/planner.h"
+#include "ingest/daemon/service.h"
+#include "ingest/daemon/watch.h"
+#include "ingest/daemon/workers.h"
+#include "ingest/ephemeral.h"
+#include "store/repository.h"
+
+namespace bygone::ingest {
+
+struct DaemonOptions {
+  Config config;
+  // Again, when asked to; as load_config().
+  std::function<Result<Config>(std::vector<Problem>& problems)> read_config;
+  std::string state_folder;
+  std::string index_dir;  // where the repository's index stands elsewhere; empty
+  store::Compression compression = store::Compression::standard;
+  Clock clock = system_now;
+};
+
+class Daemon {
+ public:
+  // `repository` must outlive it.
+  Daemon(store::Repository& repository, DaemonOptions options);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Until stop(): then abandons what runs, thaws, and returns. An engine that is away is waited
+  // for. Errors: busy when another daemon runs with this state folder; io when that cannot be
+  // written.
+  Result<void> run();
+  // From any thread; return at once.
+  void stop();
+  void reload();
+
+ private:
+  void post(std::function<void()> message);
+  void wait_for_messages();
+  std::shared_ptr<const Config> config() const;
+  std::shared_ptr<Limiter> limiter() const;
+  std::unique_ptr<Watch> start_watch();
+  Result<void> look(docker::Engine& engine);
+
+  void engine_came(const std::shared_ptr<docker::Engine>& engine);
+  void engine_went(const Error& error);
+  void take_sources(std::vector<Planned> sources, bool with_engine);
+  void take_outcomes(const PlannedRun& run, const std::vector<SourceOutcome>& outcomes);
+  RunOutcome take_outcome(const SourceOutcome& outcome);
+  void begin_due();
+  EphemeralWork ephemeral_work();
+  Result<void> capture_held(docker::Engine& engine, const docker::Container& container);
+  void look_after_repository();
+  void reread_config();
+  SourceState& state_of(const Source& source);
+  void say_problems(const std::vector<std::string>& problems);
+  void look_for_overdue();
+  void keep_ledger();
+
+  store::Repository& repository_;
+  const DaemonOptions options_;
+  const Service service_;
+  History history_;
+  std::atomic<bool> cancel_{false};
+  BackupSetup setup_;
+
+  mutable std::mutex mutex_;  // guards all up to config_ and limiter_
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> inbox_;
+  bool stop_ = false;
+  std::shared_ptr<const Config> config_;
+  std::shared_ptr<Limiter> limiter_;
+
+  // Of the thread in run() alone.
+  Planner planner_;
+  Ledger ledger_;
+  std::map<std::string, std::size_t> places_;  // in the ledger, by key
+  std::map<std::string, Planned> known_;       // by key
+  std::shared_ptr<docker::Engine> engine_;     // nullptr: away
+  std::set<std::string> problems_said_, overdue_said_;
+  bool ledger_changed_ = true;
+  std::unique_ptr<Watch> watch_;
+  std::unique_ptr<Workers> workers_;
+  std::unique_ptr<Ephemeral> ephemeral_;
+  std::thread upkeep_;
+  bool upkeep_runs_ = false;
+};
+
+}  // namespace bygone::ingest

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/daemon/report.h"
+
+#include <fmt/core.h>
+
+#include "store/base/log.h"
+
+namespace bygone::ingest {
+namespace {
+
+// A source with a million of them shall not fill the journal.
+constexpr std::size_t kMostUnreadable = 20;
+
+double milliseconds(Nanoseconds time) { return static_cast<double>(time) / 1e6; }
+
+}  // namespace
+
+void log_report(const std::string& source, const BackupReport& report, Nanoseconds took) {
+  const store::Snapshot& snapshot = report.snapshot;
+  std::string how = store::to_text(snapshot.consistency);
+  if (snapshot.window > 0) how += fmt::format(" for {:.0f} ms", milliseconds(snapshot.window));
+  log::info(fmt::format("{}@{} is saved ({}): {} files, {} bytes, {} added, in {:.1f} s", source,
+                        snapshot.listed_name, how, snapshot.files, snapshot.bytes,
+                        snapshot.added_bytes, milliseconds(took) / 1e3));
+  for (const std::string& text : report.warnings) log::warning(text);
+  for (const std::string& text : report.failed) log::error(source + ": " + text);
+  for (std::size_t i = 0; i < report.unreadable.size() && i < kMostUnreadable; ++i) {
+    const Unreadable& one = report.unreadable[i];
+    log::warning(source + ":" + one.path + ": " + one.reason);
+  }
+  if (report.unreadable.size() > kMostUnreadable) {
+    log::warning(fmt::format("{}: and {} more names could not be read; bygone ls shows them",
+                             source, report.unreadable.size() - kMostUnreadable));
+  }
+}
+
+std::string failure_text(const BackupReport& report) {
+  std::string text;
+  for (const std::string& one : report.failed) text += (text.empty() ? "" : "; ") + one;
+  return text;
+}
+
+std::string overdue_text(const SourceState& state) {
+  std::string text = state.good_instant == 0 ? "it was never backed up"
+                                             : "its last good snapshot is of " + state.listed_name;
+  if (!state.last_error.empty()) text += "; the last attempt: " + state.last_error;
+  return text;
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the daemon says about a backup, for its log and its ledger. Pure but for the log; any
+// thread.
+#pragma once
+
+#include <string>
+
+#include "ingest/backup.h"
+#include "ingest/daemon/ledger.h"
+
+namespace bygone::ingest {
+
+// A line for the snapshot, and one for each warning, name that could not be read, and failure.
+void log_report(const std::string& source, const BackupReport& report, Nanoseconds took);
+// Why a snapshot that was made counts as failed all the same: a hook or a dump. Empty: it does not.
+[[nodiscard]] std::string failure_text(const BackupReport& report);
+// "the last good snapshot is of 2024-03-16T05:57", with the last error.
+[[nodiscard]] std::string overdue_text(const SourceState& state);
+
+}  // namespace bygone::ingest

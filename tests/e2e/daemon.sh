@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The daemon with a real engine: it takes up containers and changed labels while it runs, backs up
+# by schedule, tells its status, and ends when asked. Killed while a container is frozen, its next
+# start puts back what ran. An engine that restarts is found again.
+. "$(dirname "$0")/lib.sh"
+
+LOG=$WORK/daemon.log
+start_daemon() {
+  "$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
+  DAEMON=$!
+  PIDS+=("$DAEMON")
+}
+logged() { grep -qE -- "$1" "$LOG"; }
+awaits() { # SECONDS REGEX in the log
+  wait_for "$1" logged "$2" || { cat "$LOG" >&2; fail "the daemon does not say /$2/" 1; }
+  ok "says /$2/"
+}
+count() { "$BYGONE" snapshots "$1" --json 2>/dev/null | wc -l; }
+has_snapshots() { [ "$(count "$1")" -ge "$2" ]; } # SOURCE NUMBER
+status_has() { "$BYGONE" status 2>/dev/null | grep -qE -- "$1"; }
+status_lacks() { ! status_has "$1"; }
+frozen() { [ "$(inspect '{{.State.Paused}}' db)" = true ]; }
+thawed() { ! frozen; }
+run_db() { # NAME SCHEDULE [OPTION...]
+  local name=$1 schedule=$2
+  shift 2
+  docker run -d --name "$name" --label "bygone.schedule=$schedule" -v "$name-data:/data" "$@" tools \
+    bash -c 'while :; do date >/data/now; sleep 0.1; done' >/dev/null
+}
+
+start_engine
+new_repository
+run_db db 'every 2s'
+
+step "schedules"
+start_daemon
+wait_for 20 has_snapshots db 3 || { cat "$LOG"; fail "db is not backed up by its schedule"; }
+ok "a source is backed up by its schedule, more than once"
+expect 11 "$BYGONE" daemon
+says 'a daemon is running already'
+quietly "$BYGONE" status
+says '^db +ok +2'
+check_equal "one object a source and a summary" 2 "$("$BYGONE" status --json | wc -l)"
+"$BYGONE" status --json | check "the daemon runs, says the summary" grep -q '"daemon_running":true.*"overdue":0'
+
+step "containers that come, change and go"
+run_db app 'every 2s'
+wait_for 15 has_snapshots app 1 || { cat "$LOG"; fail "a new container is not taken up"; }
+ok "a new container is taken up"
+docker rm -f app >/dev/null
+run_db app '@yearly'
+awaits 10 'app is gone, or not wanted|app@.* is saved'
+wait_for 10 status_has '^app .*@yearly' || fail "a changed label is not taken up"
+ok "a changed label is taken up"
+docker rm -f app >/dev/null
+wait_for 10 status_lacks '^app ' || fail "a container that is gone stays in status"
+ok "a container that is gone leaves the status, and keeps its snapshots: $(count app)"
+
+step "beside the command line"
+quietly "$BYGONE" backup db --tag ci-1234 --retry-lock 1m
+check_equal "a backup by hand succeeds beside the daemon" 1 \
+  "$("$BYGONE" snapshots db --tag ci-1234 --json | wc -l)"
+
+step "SIGTERM"
+begun=$SECONDS
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"
+[ $((SECONDS - begun)) -le 10 ] || fail "it took over ten seconds"
+ok "ends with 0 within ten seconds"
+check_equal "nothing is left frozen" running "$(inspect '{{.State.Status}}' db)"
+quietly "$BYGONE" status
+says 'the daemon is not running'
+
+step "overdue"
+sed -E 's/"good_instant":[0-9]+/"good_instant":1700000000000000000/' -i "$WORK/state/daemon/ledger.json"
+expect 24 "$BYGONE" status
+says '^db +OVERDUE'
+says 'sources? overdue'
+
+step "kill -9 while a container is frozen"
+# Its journal stands from before the pause until after the resume: stop the daemon there, and look.
+start_daemon
+caught=
+end=$((SECONDS + 30))
+while [ -z "$caught" ] && [ "$SECONDS" -lt "$end" ]; do
+  compgen -G "$WORK/state/freeze/*" >/dev/null || continue
+  kill -STOP "$DAEMON"
+  if frozen; then caught=1; else kill -CONT "$DAEMON"; fi
+done
+[ -n "$caught" ] || fail "the daemon could not be caught in a freeze"
+kill -9 "$DAEMON"
+wait "$DAEMON" 2>/dev/null || true
+frozen || fail "db is not frozen any more"
+ok "the daemon is killed while db is frozen"
+start_daemon
+wait_for 5 thawed || fail "db stays frozen"
+awaits 5 'db was left frozen by a backup that died: it is resumed'
+
+step "an engine that restarts"
+stop_process "$WORK/e/dockerd.pid" "$WORK/e"
+awaits 10 'Docker cannot be reached'
+launch_dockerd "$WORK/e" overlay2 || launch_dockerd "$WORK/e" vfs || fail "the engine does not start again"
+docker start db >/dev/null
+before=$(count db)
+wait_for 20 has_snapshots db $((before + 2)) || { cat "$LOG"; fail "no backups after the engine's restart"; }
+ok "backups go on after the engine's restart"
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"

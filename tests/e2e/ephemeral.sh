@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Containers that write, finish and vanish (`docker run --rm`), with a daemon beside them: the last
+# bytes of each are in a snapshot, and nothing of its holders remains.
+#   BYGONE_E2E_EPHEMERAL   how many; 20 without it
+. "$(dirname "$0")/lib.sh"
+
+MANY=${BYGONE_E2E_EPHEMERAL:-20}
+LOG=$WORK/daemon.log
+
+start_engine
+new_repository
+"$BYGONE" daemon >"$LOG" 2>&1 </dev/null &
+PIDS+=("$!")
+wait_for 10 grep -q 'connected to' "$LOG" || fail "the daemon does not connect"
+
+step "$MANY containers that vanish"
+for i in $(seq "$MANY"); do
+  docker run --rm --name "once$i" -v /data tools \
+    bash -c "sleep 0.4; echo 'the last words of $i' >/data/words" >/dev/null 2>&1 || fail "container $i fails"
+done
+all_saved() { [ "$("$BYGONE" snapshots --json | grep -c '"once[0-9]*"')" -ge "$MANY" ]; }
+wait_for 60 all_saved || { cat "$LOG"; fail "only $("$BYGONE" snapshots --json | grep -c once) of $MANY are saved"; }
+good=0
+for i in $(seq "$MANY"); do
+  [ "$("$BYGONE" cat "once$i@latest:/data/words" 2>&1)" = "the last words of $i" ] && good=$((good + 1))
+done
+check_equal "all last words are in a snapshot" "$good" "$MANY"
+
+step "what remains"
+nothing_left() { [ -z "$(docker ps -aq)$(docker volume ls -q)" ]; }
+wait_for 30 nothing_left || { docker ps -a; docker volume ls; fail "something of a holder remains"; }
+ok "no container and no volume remains"
+no_image() { ! docker image ls --format '{{.Repository}}' | grep -qv '^tools$'; }
+wait_for 40 no_image || { docker image ls; fail "the holders' image remains"; }
+ok "the holders' image is gone"
