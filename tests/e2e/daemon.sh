@@ -7,8 +7,13 @@
 . "$(dirname "$0")/lib.sh"
 
 LOG=$WORK/daemon.log
+# With the capabilities of scripts/bygone.service, and no others.
+POWERS=$(sed -n 's/^CapabilityBoundingSet=//p' "$TOP/scripts/bygone.service" | tr '[:upper:]' '[:lower:]')
+POWERS=${POWERS//cap_/+}
+POWERS=-all,${POWERS// /,}
 start_daemon() {
-  "$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
+  setpriv --bounding-set "$POWERS" --inh-caps -all --no-new-privs \
+    "$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
   DAEMON=$!
   PIDS+=("$DAEMON")
 }
@@ -33,11 +38,16 @@ run_db() { # NAME SCHEDULE [OPTION...]
 start_engine
 new_repository
 run_db db 'every 2s'
+docker exec db bash -c 'echo mine >/data/private' # read by its owner alone
+private=$(docker volume inspect -f '{{.Mountpoint}}' db-data)/private
+chown 4711:4711 "$private"
+chmod 600 "$private"
 
 step "schedules"
 start_daemon
 wait_for 20 has_snapshots db 3 || { cat "$LOG"; fail "db is not backed up by its schedule"; }
 ok "a source is backed up by its schedule, more than once"
+check_equal "files of others are read" "$("$BYGONE" cat db@latest:/data/private)" mine
 expect 11 "$BYGONE" daemon
 says 'a daemon is running already'
 quietly "$BYGONE" status
