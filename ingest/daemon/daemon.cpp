@@ -6,8 +6,6 @@
 #include <utility>
 
 #include "ingest/daemon/report.h"
-#include "ingest/daemon/upkeep.h"
-#include "ingest/holder.h"
 #include "ingest/prepare.h"
 #include "store/base/log.h"
 #include "store/memory.h"
@@ -44,7 +42,8 @@ Daemon::Daemon(store::Repository& repository, DaemonOptions options)
              .clock = options_.clock},
       config_(std::make_shared<const Config>(options_.config)),
       limiter_(std::make_shared<Limiter>(config_->limit_read)),
-      planner_(jitter_seed(repository.id())) {}
+      seed_(jitter_seed(repository.id())),
+      planner_(seed_) {}
 
 Daemon::~Daemon() { cancel_ = true; }
 
@@ -246,6 +245,11 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
     state.failures = state.last_error.empty() ? 0 : state.failures + 1;
     note_good(state, report.snapshot);
     log_report(spelled(state), report, outcome.ended - outcome.begun);
+    if (state.last_error.empty()) {
+      tell(Notice::Event::success, state, "saved as " + spelled(state) + "@" + state.listed_name);
+    } else {
+      tell(Notice::Event::failure, state, state.last_error);
+    }
     return RunOutcome::done;
   }
   const Error& error = outcome.report.error();
@@ -262,79 +266,8 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   state.last_begun = outcome.begun;
   state.last_error = error.message;
   ++state.failures;
+  tell(Notice::Event::failure, state, error.message);
   return RunOutcome::failed;
-}
-
-EphemeralWork Daemon::ephemeral_work() {
-  return {.connect = [this] { return docker::connect(engine_options(*config())); },
-          .wanted =
-              [this](const docker::Container& container) {
-                Source source;
-                source.kind = store::SourceKind::container;
-                const auto called = container.labels.find("bygone.name");
-                source.name = called == container.labels.end() ? container.name : called->second;
-                source.labels = container.labels;
-                return judge(*config(), source).policy.enabled;
-              },
-          .capture = [this](docker::Engine& engine, const docker::Container& container,
-                            const std::atomic<bool>&) { return capture_held(engine, container); },
-          .warn = [](const std::string& line) { log::warning(line); }};
-}
-
-// In the thread of ephemeral_.
-Result<void> Daemon::capture_held(docker::Engine& engine, const docker::Container& container) {
-  const auto config = this->config();
-  Planned held;
-  held.source =
-      TRY(held_source(engine, container, history_.parent_names(),
-                      [&](const Source& source) { return volumes_left_out(*config, source); }));
-  held.policy = judge(*config, held.source).policy;
-  // It is gone: nothing can be frozen, asked or run any more, and nothing needs to be.
-  held.policy.wish = Wish::automatic;
-  held.policy.pre.reset();
-  held.policy.post.reset();
-  held.policy.dump.kind = DumpWish::Kind::none;
-  SessionKeeper keeper(setup_);
-  const SourceOutcome outcome =
-      back_up_one(setup_, held, &engine, limiter().get(), config->zone, keeper);
-  if (!outcome.report.ok()) return outcome.report.error();
-  log_report(held.source.name + ", which has ended,", *outcome.report,
-             outcome.ended - outcome.begun);
-  return {};
-}
-
-// Once a day, and with each prune.
-void Daemon::look_after_repository() {
-  if (upkeep_runs_) return;
-  const Nanoseconds now = options_.clock();
-  const auto config = this->config();
-  // Begins with what is to be the first day.
-  for (Nanoseconds* last : {&ledger_.last_forget, &ledger_.last_prune}) {
-    if (*last == 0 || *last > now) *last = now;
-  }
-  UpkeepWork work{.rules = {}, .prune = false, .now = now};
-  if (config->prune_schedule) {
-    const Nanoseconds later =
-        jitter_of(jitter_seed(repository_.id()), "prune", config->prune_jitter);
-    work.prune = config->prune_schedule->shifted(later).next_after(ledger_.last_prune) <= now;
-  }
-  if (!work.prune && now - ledger_.last_forget < kDay) return;
-  for (const auto& [key, known] : known_) {
-    const auto newest = history_.newest(key);
-    if (newest) work.rules.push_back({newest->source, known.policy.keep});
-  }
-  ledger_.last_forget = now;
-  if (work.prune) ledger_.last_prune = now;
-  ledger_changed_ = true;
-  if (upkeep_.joinable()) upkeep_.join();
-  upkeep_runs_ = true;
-  upkeep_ = std::thread([this, work = std::move(work)] {
-    const auto done = look_after(repository_, options_.state_folder, work, cancel_);
-    if (!done.ok() && done.error().code != Code::cancelled) {
-      log::error("forgetting and pruning: " + done.error().message);
-    }
-    post([this] { upkeep_runs_ = false; });
-  });
 }
 
 void Daemon::reread_config() {
@@ -352,6 +285,7 @@ void Daemon::reread_config() {
     if (new_limit) limiter_ = std::make_shared<Limiter>(config_->limit_read);
   }
   problems_said_.clear();
+  serve_metrics();
   log::info("the configuration is read again");
   watch_->look_again();
 }
@@ -365,6 +299,7 @@ void Daemon::look_for_overdue() {
     overdue.insert(key);
     if (overdue_said_.count(key) != 0) continue;
     log::error(spelled(state) + " is overdue: " + overdue_text(state));
+    tell(Notice::Event::overdue, state, overdue_text(state));
   }
   overdue_said_ = std::move(overdue);
 }
@@ -419,6 +354,7 @@ Result<void> Daemon::run() {
   });
   watch_ = start_watch();
   ephemeral_ = std::make_unique<Ephemeral>(ephemeral_work());
+  serve_metrics();
   service_.tell("READY=1");
   for (;;) {
     wait_for_messages();
@@ -430,6 +366,11 @@ Result<void> Daemon::run() {
     begin_due();
     look_after_repository();
     look_for_overdue();
+    if (metrics_ != nullptr) {
+      std::string page = to_metrics(ledger_, options_.clock());
+      const std::lock_guard guard(mutex_);
+      metrics_page_ = std::move(page);
+    }
     if (ledger_changed_) keep_ledger();
   }
   service_.tell("STOPPING=1");

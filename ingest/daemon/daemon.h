@@ -22,6 +22,8 @@
 #include "ingest/daemon/history.h"
 #include "ingest/daemon/inventory.h"
 #include "ingest/daemon/ledger.h"
+#include "ingest/daemon/metrics.h"
+#include "ingest/daemon/notify.h"
 #include "ingest/daemon/planner.h"
 #include "ingest/daemon/service.h"
 #include "ingest/daemon/watch.h"
@@ -72,12 +74,14 @@ class Daemon {
   RunOutcome take_outcome(const SourceOutcome& outcome);
   void begin_due();
   EphemeralWork ephemeral_work();
+  void serve_metrics();
   Result<void> capture_held(docker::Engine& engine, const docker::Container& container);
   void look_after_repository();
   void reread_config();
   SourceState& state_of(const Source& source);
   void say_problems(const std::vector<std::string>& problems);
   void look_for_overdue();
+  void tell(Notice::Event event, const SourceState& state, const std::string& message);
   void keep_ledger();
 
   store::Repository& repository_;
@@ -87,24 +91,29 @@ class Daemon {
   std::atomic<bool> cancel_{false};
   BackupSetup setup_;
 
-  mutable std::mutex mutex_;  // guards all up to config_ and limiter_
+  mutable std::mutex mutex_;  // guards all up to metrics_page_
   std::condition_variable changed_;
   std::deque<std::function<void()>> inbox_;
   bool stop_ = false;
   std::shared_ptr<const Config> config_;
   std::shared_ptr<Limiter> limiter_;
+  std::string metrics_page_;
 
   // Of the thread in run() alone.
+  const std::uint64_t seed_;  // of jitter
   Planner planner_;
   Ledger ledger_;
   std::map<std::string, std::size_t> places_;  // in the ledger, by key
   std::map<std::string, Planned> known_;       // by key
   std::shared_ptr<docker::Engine> engine_;     // nullptr: away
+  Notify notify_;
   std::set<std::string> problems_said_, overdue_said_;
   bool ledger_changed_ = true;
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Workers> workers_;
   std::unique_ptr<Ephemeral> ephemeral_;
+  std::unique_ptr<MetricsServer> metrics_;
+  std::string metrics_place_;  // where it serves
   std::thread upkeep_;
   bool upkeep_runs_ = false;
 };

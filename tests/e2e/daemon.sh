@@ -37,6 +37,8 @@ run_db() { # NAME SCHEDULE [OPTION...]
 
 start_engine
 new_repository
+export BYGONE_CONFIG=$WORK/config.yaml
+: >"$BYGONE_CONFIG"
 run_db db 'every 2s'
 docker exec db bash -c 'echo mine >/data/private' # read by its owner alone
 private=$(docker volume inspect -f '{{.Mountpoint}}' db-data)/private
@@ -67,6 +69,29 @@ ok "a changed label is taken up"
 docker rm -f app >/dev/null
 wait_for 10 status_lacks '^app ' || fail "a container that is gone stays in status"
 ok "a container that is gone leaves the status, and keeps its snapshots: $(count app)"
+
+step "a configuration that changes"
+kill -HUP "$DAEMON"
+awaits 5 'the configuration is read again'
+cat >"$BYGONE_CONFIG" <<END
+metrics: unix:$WORK/metrics.sock
+notify:
+  - command: [bash, -c, 'echo "\$BYGONE_EVENT \$BYGONE_SOURCE" >>$WORK/told']
+    on: [success]
+END
+kill -HUP "$DAEMON"
+awaits 5 'metrics are served at unix:'
+wait_for 10 grep -q '^success db$' "$WORK/told" || { cat "$LOG"; fail "nobody is told of a success"; }
+ok "a command of this host is told of a success"
+check "metrics at the socket" curl -sS --unix-socket "$WORK/metrics.sock" http://x/metrics
+says 'bygone_source_overdue\{source="db",host=".*"\} 0'
+echo 'metrics: [' >"$BYGONE_CONFIG"
+kill -HUP "$DAEMON"
+awaits 5 'the configuration is not read again, the old one stays: .*line'
+before=$(count db)
+wait_for 10 has_snapshots db $((before + 2)) || fail "no backups after a wrong configuration"
+ok "a wrong configuration changes nothing"
+: >"$BYGONE_CONFIG"
 
 step "beside the command line"
 quietly "$BYGONE" backup db --tag ci-1234 --retry-lock 1m

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the daemon does beside backups by schedule: containers that vanish, forgetting and pruning,
+// metrics, notices.
+#include <unistd.h>
+
+#include "ingest/daemon/daemon.h"
+#include "ingest/daemon/report.h"
+#include "ingest/daemon/upkeep.h"
+#include "ingest/holder.h"
+#include "store/base/log.h"
+
+namespace bygone::ingest {
+namespace {
+
+constexpr Nanoseconds kDay = Nanoseconds{86'400} * kSecond;
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+}  // namespace
+
+EphemeralWork Daemon::ephemeral_work() {
+  return {.connect = [this] { return docker::connect(engine_options(*config())); },
+          .wanted =
+              [this](const docker::Container& container) {
+                Source source;
+                source.kind = store::SourceKind::container;
+                const auto called = container.labels.find("bygone.name");
+                source.name = called == container.labels.end() ? container.name : called->second;
+                source.labels = container.labels;
+                return judge(*config(), source).policy.enabled;
+              },
+          .capture = [this](docker::Engine& engine, const docker::Container& container,
+                            const std::atomic<bool>&) { return capture_held(engine, container); },
+          .warn = [](const std::string& line) { log::warning(line); }};
+}
+
+// In the thread of ephemeral_.
+Result<void> Daemon::capture_held(docker::Engine& engine, const docker::Container& container) {
+  const auto config = this->config();
+  Planned held;
+  held.source =
+      TRY(held_source(engine, container, history_.parent_names(),
+                      [&](const Source& source) { return volumes_left_out(*config, source); }));
+  held.policy = judge(*config, held.source).policy;
+  // It is gone: nothing can be frozen, asked or run any more, and nothing needs to be.
+  held.policy.wish = Wish::automatic;
+  held.policy.pre.reset();
+  held.policy.post.reset();
+  held.policy.dump.kind = DumpWish::Kind::none;
+  SessionKeeper keeper(setup_);
+  const SourceOutcome outcome =
+      back_up_one(setup_, held, &engine, limiter().get(), config->zone, keeper);
+  if (!outcome.report.ok()) return outcome.report.error();
+  log_report(held.source.name + ", which has ended,", *outcome.report,
+             outcome.ended - outcome.begun);
+  return {};
+}
+
+// Where the configuration says so now.
+void Daemon::serve_metrics() {
+  const std::string place = config()->metrics;
+  if (place == metrics_place_) return;
+  metrics_.reset();
+  metrics_place_ = place;
+  if (place.empty()) return;
+  auto server = MetricsServer::start(place, [this] {
+    const std::lock_guard lock(mutex_);
+    return metrics_page_;
+  });
+  if (server.ok()) {
+    metrics_ = std::move(*server);
+    log::info("metrics are served at " + place);
+  } else {
+    log::error(server.error().message);
+  }
+}
+
+// Once a day, and with each prune.
+void Daemon::look_after_repository() {
+  if (upkeep_runs_) return;
+  const Nanoseconds now = options_.clock();
+  const auto config = this->config();
+  // Begins with what is to be the first day.
+  for (Nanoseconds* last : {&ledger_.last_forget, &ledger_.last_prune}) {
+    if (*last == 0 || *last > now) *last = now;
+  }
+  UpkeepWork work{.rules = {}, .prune = false, .now = now};
+  if (config->prune_schedule) {
+    const Nanoseconds later = jitter_of(seed_, "prune", config->prune_jitter);
+    work.prune = config->prune_schedule->shifted(later).next_after(ledger_.last_prune) <= now;
+  }
+  if (!work.prune && now - ledger_.last_forget < kDay) return;
+  for (const auto& [key, known] : known_) {
+    const auto newest = history_.newest(key);
+    if (newest) work.rules.push_back({newest->source, known.policy.keep});
+  }
+  ledger_.last_forget = now;
+  if (work.prune) ledger_.last_prune = now;
+  ledger_changed_ = true;
+  if (upkeep_.joinable()) upkeep_.join();
+  upkeep_runs_ = true;
+  upkeep_ = std::thread([this, work = std::move(work)] {
+    const auto done = look_after(repository_, options_.state_folder, work, cancel_);
+    if (!done.ok() && done.error().code != Code::cancelled) {
+      log::error("forgetting and pruning: " + done.error().message);
+    }
+    post([this] { upkeep_runs_ = false; });
+  });
+}
+
+void Daemon::tell(Notice::Event event, const SourceState& state, const std::string& message) {
+  const auto config = this->config();
+  if (config->notify.empty()) return;
+  notify_.tell(config->notify,
+               {.event = event,
+                .source = spelled(state),
+                .host = host_name(),
+                .message = message,
+                .snapshot = event == Notice::Event::success ? state.snapshot_id : "",
+                .time = options_.clock()});
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/daemon/notify.h"
+
+#include <cerrno>
+#include <csignal>
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ingest/docker/json.h"
+#include "store/base/log.h"
+#include "store/zone.h"
+
+namespace bygone::ingest {
+namespace {
+
+constexpr std::size_t kMostWaiting = 1000;
+constexpr std::chrono::seconds kDeadline{5};
+constexpr std::chrono::seconds kCommandDeadline{30};
+constexpr std::chrono::seconds kFarewell{2};
+
+const char* to_text(Notice::Event event) {
+  return event == Notice::Event::success   ? "success"
+         : event == Notice::Event::failure ? "failure"
+                                           : "overdue";
+}
+
+bool wants(const Notifier& notifier, Notice::Event event) {
+  return event == Notice::Event::success   ? notifier.on_success
+         : event == Notice::Event::failure ? notifier.on_failure
+                                           : notifier.on_overdue;
+}
+
+const char* to_text(Notifier::Kind kind) {
+  return kind == Notifier::Kind::ping      ? "ping"
+         : kind == Notifier::Kind::webhook ? "webhook"
+                                           : "command";
+}
+
+std::string ping_url(const std::string& url, Notice::Event event) {
+  if (event == Notice::Event::success) return url;
+  // What comes after the path, such as ?create=1, stays there.
+  const std::size_t query = std::min(url.find('?'), url.size());
+  const bool has_slash = query > 0 && url[query - 1] == '/';
+  return url.substr(0, query) + (has_slash ? "fail" : "/fail") + url.substr(query);
+}
+
+// The environment of this process, and what the notice says; owns what `pointers` points to.
+struct Environment {
+  explicit Environment(const Notice& notice) {
+    for (char** one = environ; *one != nullptr; ++one) {
+      const std::string_view text = *one;
+      // The service manager is not the command's to talk to.
+      if (!text.starts_with("NOTIFY_SOCKET=") && !text.starts_with("WATCHDOG_")) {
+        texts.emplace_back(text);
+      }
+    }
+    texts.push_back(std::string("BYGONE_EVENT=") + to_text(notice.event));
+    texts.push_back("BYGONE_SOURCE=" + notice.source);
+    texts.push_back("BYGONE_MESSAGE=" + printable(notice.message));
+    texts.push_back("BYGONE_SNAPSHOT=" + notice.snapshot);
+    pointers.reserve(texts.size() + 1);
+    for (std::string& text : texts) pointers.push_back(text.data());
+    pointers.push_back(nullptr);
+  }
+  std::vector<std::string> texts;
+  std::vector<char*> pointers;
+};
+
+Result<pid_t> spawn(std::vector<std::string> command, const Notice& notice) {
+  Environment environment(notice);
+  std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
+  for (std::string& word : command) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, usual;
+  sigemptyset(&none);
+  sigemptyset(&usual);
+  sigaddset(&usual, SIGPIPE);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &usual);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  pid_t child = -1;
+  const int failed = posix_spawnp(&child, arguments[0], &actions, &attributes, arguments.data(),
+                                  environment.pointers.data());
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed != 0) return os_error(failed, "starting " + printable(command[0]));
+  return child;
+}
+
+}  // namespace
+
+std::string to_json(const Notice& notice) {
+  const auto quoted = [](const std::string& text) {
+    auto json = docker::json_text(printable(text));
+    return json.ok() ? std::move(*json) : std::string("\"\"");  // printable() text is UTF-8
+  };
+  return fmt::format(
+      "{{\"event\":\"{}\",\"source\":{},\"host\":{},\"time\":\"{}\",\"message\":{},"
+      "\"snapshot_id\":{}}}",
+      to_text(notice.event), quoted(notice.source), quoted(notice.host),
+      store::to_rfc3339("UTC", notice.time), quoted(notice.message), quoted(notice.snapshot));
+}
+
+Result<void> run_command(const std::vector<std::string>& command, const Notice& notice,
+                         std::chrono::milliseconds deadline, const std::atomic<bool>& cancel) {
+  if (command.empty()) return Error{Code::invalid, 0, "there is no command"};
+  const pid_t child = TRY(spawn(command, notice));
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  int status = 0;
+  pid_t ended = 0;
+  while ((ended = waitpid(child, &status, WNOHANG)) == 0) {
+    if (cancel || std::chrono::steady_clock::now() > until) {
+      kill(-child, SIGKILL);
+      waitpid(child, &status, 0);
+      return Error{
+          Code::unavailable, 0,
+          cancel ? std::string("it was killed, for the daemon ends")
+                 : fmt::format("it did not end within {} ms and was killed", deadline.count())};
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  if (ended < 0) return os_error(errno, "waiting for the command");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return Error{Code::io, 0,
+               WIFEXITED(status) ? fmt::format("it ended with exit code {}", WEXITSTATUS(status))
+                                 : fmt::format("it was killed by signal {}", WTERMSIG(status))};
+}
+
+Notify::Notify(Visitor visitor)
+    : visitor_(std::move(visitor)), thread_([this] { tell_in_turn(); }) {}
+
+Notify::~Notify() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kFarewell, [&] { return queue_.empty() && !telling_; });
+    stop_ = true;
+    hurry_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Notify::tell(const std::vector<Notifier>& notifiers, const Notice& notice) {
+  const std::lock_guard lock(mutex_);
+  for (const Notifier& notifier : notifiers) {
+    if (!wants(notifier, notice.event)) continue;
+    if (queue_.size() == kMostWaiting) {
+      log::warning("nobody was told of " + queue_.front().second.source + ": too much is waiting");
+      queue_.pop_front();
+    }
+    queue_.emplace_back(notifier, notice);
+  }
+  changed_.notify_all();
+}
+
+void Notify::tell_in_turn() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+    if (stop_) return;
+    const auto [notifier, notice] = std::move(queue_.front());
+    queue_.pop_front();
+    telling_ = true;
+    lock.unlock();
+    tell_one(notifier, notice);
+    lock.lock();
+    telling_ = false;
+    changed_.notify_all();
+  }
+}
+
+void Notify::tell_one(const Notifier& notifier, const Notice& notice) const {
+  Visit visit{.url = notifier.url, .json = {}, .socket_path = {}, .deadline = kDeadline};
+  Result<void> told;
+  switch (notifier.kind) {
+    case Notifier::Kind::ping:
+      visit.url = ping_url(notifier.url, notice.event);
+      told = visitor_(visit);
+      break;
+    case Notifier::Kind::webhook:
+      visit.json = to_json(notice);
+      told = visitor_(visit);
+      break;
+    case Notifier::Kind::command:
+      told = run_command(notifier.command, notice, kCommandDeadline, hurry_);
+      break;
+  }
+  if (told.ok()) return;
+  log::warning(fmt::format("the {} for {} of {} was not told: {}", to_text(notifier.kind),
+                           to_text(notice.event), notice.source, told.error().message));
+}
+
+}  // namespace bygone::ingest

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tells those whom the configuration names how backups ended: by a ping (as healthchecks.io wants
+// it: the URL for success, URL/fail otherwise), a webhook with JSON, or a command of this host. In
+// a thread of its own with deadlines, so that nobody who does not answer delays a backup; what
+// cannot be told is logged. The methods may be called from any thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ingest/config.h"
+#include "ingest/daemon/url.h"
+#include "store/base/clock.h"
+#include "store/base/result.h"
+
+namespace bygone::ingest {
+
+struct Notice {
+  enum class Event { success, failure, overdue };
+  Event event = Event::success;
+  std::string source;    // as on the command line
+  std::string host;      // name of this one
+  std::string message;   // for people: what was saved, or why not
+  std::string snapshot;  // hex id; empty: none
+  Nanoseconds time = 0;
+};
+
+// The body of a webhook: one object, with texts made printable().
+[[nodiscard]] std::string to_json(const Notice& notice);
+
+// Runs `command` (argv, looked up in PATH) on this host with BYGONE_EVENT, BYGONE_SOURCE,
+// BYGONE_MESSAGE and BYGONE_SNAPSHOT in its environment and nothing on its standard input, and
+// kills it, and what it started, after the deadline or when `cancel` becomes true. Errors:
+// not_found, denied; io when it ends badly; unavailable when it is killed.
+[[nodiscard]] Result<void> run_command(const std::vector<std::string>& command,
+                                       const Notice& notice, std::chrono::milliseconds deadline,
+                                       const std::atomic<bool>& cancel);
+
+class Notify {
+ public:
+  using Visitor = std::function<Result<void>(const Visit&)>;
+  explicit Notify(Visitor visitor = visit);
+  // Gives what is waiting two seconds, and ends within seven.
+  ~Notify();
+  Notify(const Notify&) = delete;
+  Notify& operator=(const Notify&) = delete;
+
+  // Returns at once. Of more than a thousand that wait the oldest are dropped, and that is logged.
+  void tell(const std::vector<Notifier>& notifiers, const Notice& notice);
+
+ private:
+  void tell_in_turn();
+  void tell_one(const Notifier& notifier, const Notice& notice) const;
+
+  const Visitor visitor_;
+  std::mutex mutex_;  // guards all below
+  std::condition_variable changed_;
+  std::deque<std::pair<Notifier, Notice>> queue_;
+  bool telling_ = false;
+  bool stop_ = false;
+  std::atomic<bool> hurry_{false};
+  std::thread thread_;
+};
+
+}  // namespace bygone::ingest

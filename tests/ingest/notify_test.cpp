@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/daemon/notify.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/fake_server.h"
+
+namespace bygone::ingest {
+namespace {
+
+using std::chrono::milliseconds;
+
+const std::atomic<bool> kGoOn{false};
+
+Notice notice(Notice::Event event) {
+  return {.event = event,
+          .source = "db",
+          .host = "here",
+          .message = "a \"reason\"\nwith \xff",
+          .snapshot = "abcd",
+          .time = Nanoseconds{1'710'547'200} * kSecond};
+}
+
+std::string content(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+Notifier ping(const std::string& url) {
+  return {.kind = Notifier::Kind::ping, .url = url, .command = {}};
+}
+
+TEST(Notify, PingsTheUrlForSuccessAndItsFailElse) {
+  const struct {
+    const char* url;
+    Notice::Event event;
+    const char* visited;
+  } cases[] = {
+      {"https://hc/uuid", Notice::Event::success, "https://hc/uuid"},
+      {"https://hc/uuid", Notice::Event::failure, "https://hc/uuid/fail"},
+      {"https://hc/uuid/", Notice::Event::overdue, "https://hc/uuid/fail"},
+      {"https://hc/uuid?create=1", Notice::Event::failure, "https://hc/uuid/fail?create=1"},
+  };
+  for (const auto& one : cases) {
+    std::vector<std::string> urls;
+    {
+      Notify notify([&](const Visit& visit) -> Result<void> {
+        urls.push_back(visit.url + visit.json);
+        return {};
+      });
+      notify.tell({ping(one.url)}, notice(one.event));
+    }
+    EXPECT_EQ(urls, std::vector<std::string>{one.visited});
+  }
+}
+
+TEST(Notify, TellsOnlyWhatSomebodyWantsToKnow) {
+  Notifier one = ping("http://x");
+  one.on_success = false;
+  std::size_t told = 0;
+  {
+    Notify notify([&](const Visit&) -> Result<void> {
+      ++told;
+      return {};
+    });
+    notify.tell({one}, notice(Notice::Event::success));
+    notify.tell({one}, notice(Notice::Event::failure));
+  }
+  EXPECT_EQ(told, 1U);
+}
+
+TEST(Notify, DelaysNobodyWhoTells) {
+  Notify notify([&](const Visit&) -> Result<void> {
+    std::this_thread::sleep_for(milliseconds(300));
+    return Error{Code::unavailable, 0, "nobody"};
+  });
+  const auto begun = std::chrono::steady_clock::now();
+  for (int i = 0; i < 3; ++i) notify.tell({ping("http://x")}, notice(Notice::Event::failure));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(250));
+}
+
+TEST(Notify, WritesJsonThatIsJson) {
+  EXPECT_EQ(to_json(notice(Notice::Event::overdue)),
+            "{\"event\":\"overdue\",\"source\":\"db\",\"host\":\"here\","
+            "\"time\":\"2024-03-16T00:00:00+00:00\",\"message\":\"a \\\"reason\\\"\\\\nwith \\\\xff\","
+            "\"snapshot_id\":\"abcd\"}");
+}
+
+TEST(Notify, RunsACommandWithTheNoticeInItsEnvironment) {
+  test::TempFolder folder;
+  const std::string out = folder / "out";
+  const auto done = run_command(
+      {"sh", "-c", "echo \"$BYGONE_EVENT $BYGONE_SOURCE $BYGONE_SNAPSHOT\" >\"$0\"", out},
+      notice(Notice::Event::failure), milliseconds(5000), kGoOn);
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  EXPECT_EQ(content(out), "failure db abcd\n");
+}
+
+TEST(Notify, SaysHowACommandFailed) {
+  const Notice one = notice(Notice::Event::failure);
+  EXPECT_EQ(run_command({"sh", "-c", "exit 3"}, one, milliseconds(5000), kGoOn).error().code,
+            Code::io);
+  EXPECT_EQ(run_command({"/no/such/program"}, one, milliseconds(5000), kGoOn).error().code,
+            Code::not_found);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(run_command({"sleep", "60"}, one, milliseconds(50), kGoOn).error().code,
+            Code::unavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(5000));
+}
+
+TEST(Visit, AsksAndJudgesTheAnswer) {
+  test::FakeServer server;
+  server.answer("GET /good", {.body = "OK"});
+  server.answer("POST /hook", {.status = 204});
+  server.answer("GET /bad", {.status = 500});
+  server.answer("GET /slow", {.delay = milliseconds(2000)});
+  Visit one{.url = "http://x/good", .json = {}, .socket_path = server.socket_path()};
+  EXPECT_TRUE(visit(one).ok());
+  one.url = "http://x/bad";
+  EXPECT_EQ(visit(one).error().code, Code::unavailable);
+  one.url = "http://x/hook";
+  one.json = "{}";
+  EXPECT_TRUE(visit(one).ok());
+  one.json.clear();
+  one.url = "http://x/slow";
+  one.deadline = milliseconds(100);
+  EXPECT_EQ(visit(one).error().code, Code::unavailable);
+  one.url = "file:///etc/passwd";
+  EXPECT_EQ(visit(one).error().code, Code::invalid);
+}
+
+}  // namespace
+}  // namespace bygone::ingest
