@@ -23,6 +23,8 @@
 namespace bygone::cli {
 namespace {
 
+constexpr Nanoseconds kLongWait = Nanoseconds{86'400} * kSecond;
+
 struct BackupArguments {
   std::vector<std::string> sources;
   bool all = false;
@@ -264,6 +266,9 @@ void add_rest(CLI::App& app, BackupArguments& arguments) {
                "read every file again, also those that look unchanged");
   add_duration(app, "--retry-lock", arguments.retry_lock,
                "wait this long for another backup of the same source to end: 5m");
+  app.add_flag_callback(
+      "--wait", [&] { arguments.retry_lock = kLongWait; },
+      "wait for it as long as it takes, up to a day");
   app.add_option("--host", arguments.host, "count as this host, and not as the one this is")
       ->type_name("ID");
   app.add_option_function<std::string>(

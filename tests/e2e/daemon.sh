@@ -94,7 +94,7 @@ ok "a wrong configuration changes nothing"
 : >"$BYGONE_CONFIG"
 
 step "beside the command line"
-quietly "$BYGONE" backup db --tag ci-1234 --retry-lock 1m
+quietly "$BYGONE" backup db --tag ci-1234 --wait
 check_equal "a backup by hand succeeds beside the daemon" 1 \
   "$("$BYGONE" snapshots db --tag ci-1234 --json | wc -l)"
 
