@@ -254,9 +254,10 @@ void add_rest(CLI::App& app, BackupArguments& arguments) {
   add_choice<ingest::Wish>(app, "--consistency", arguments.options.wish,
                            {{"native", ingest::Wish::native},
                             {"freeze", ingest::Wish::freeze},
+                            {"stop", ingest::Wish::stop},
                             {"live", ingest::Wish::live}},
-                           "insist on the database's own backup mode or on freezing, or never "
-                           "touch what runs");
+                           "insist on the database's own backup mode, on freezing, on stopping and "
+                           "starting again, or never touch what runs");
   app.add_option_function<std::string>(
          "--max-freeze",
          [&](const std::string& text) { arguments.options.max_freeze = parse_max_freeze(text); },

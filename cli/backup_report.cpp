@@ -16,6 +16,8 @@ std::string capture_text(const store::Snapshot& snapshot) {
   switch (snapshot.consistency) {
     case store::Consistency::freeze:
       return ", frozen for " + duration_text(static_cast<double>(snapshot.window) / 1e9);
+    case store::Consistency::stop:
+      return ", stopped for " + duration_text(static_cast<double>(snapshot.window) / 1e9);
     case store::Consistency::native:
       return ", in the database's backup mode";
     case store::Consistency::live:

@@ -23,14 +23,16 @@ Exit thaw(Context& context) {
   }
   std::uint64_t resumed = 0;
   for (const ingest::Thawed& one : thawed) {
-    if (one.was_paused) ++resumed;
+    if (one.was_paused || one.was_stopped) ++resumed;
     if (context.out.json()) {
       context.out.object(Json{{"message_type", "thawed"},
                               {"container", lossy_utf8(one.container)},
-                              {"was_paused", one.was_paused}});
+                              {"was_paused", one.was_paused},
+                              {"was_stopped", one.was_stopped}});
     } else {
-      context.out.info(printable(one.container) +
-                       (one.was_paused ? " is resumed" : " was not frozen any more"));
+      context.out.info(printable(one.container) + (one.was_paused    ? " is resumed"
+                                                   : one.was_stopped ? " is started"
+                                                                     : " was not frozen any more"));
     }
   }
   if (thawed.empty()) context.out.info("nothing was left frozen");
@@ -45,8 +47,9 @@ Exit thaw(Context& context) {
 Action add_thaw(CLI::App& app) {
   app.footer(
       "A backup freezes containers for a moment. One that is killed in that moment leaves them\n"
-      "frozen; this resumes exactly those, and the next backup does so as well. Containers that\n"
-      "somebody else has paused stay paused. Needs no repository.");
+      "frozen, or stopped; this puts back exactly those, and the next backup does so as well. "
+      "What\n"
+      "somebody else has paused or stopped stays so. Needs no repository.");
   return thaw;
 }
 

@@ -125,9 +125,14 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
   const std::vector<Writer> writers = writers_of(members);
   auto limit = members.front()->options->max_freeze;
   for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
+  std::set<std::string> to_stop;
+  for (Member* member : members) {
+    if (member->options->wish != Wish::stop) continue;
+    for (const Writer& writer : writers_of({member})) to_stop.insert(writer.id);
+  }
   Stillness stillness;
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  auto frozen = freezer.freeze(writers, limit);
+  auto frozen = freezer.freeze(writers, limit, to_stop);
+  const auto deadline = freezer.deadline();
   if (!frozen) {
     stillness.why_not = frozen.error().message;
     // Whoever insists learns at once, and with the engine's own error.

@@ -8,22 +8,20 @@
 
 #include <fmt/core.h>
 
+#include "ingest/put_back.h"
 #include "store/base/log.h"
 
 namespace bygone::ingest {
 namespace {
 
-using docker::ContainerState;
 using docker::Engine;
 using docker::Paused;
 using docker::Status;
-using docker::Unpaused;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Engines refuse a pause ("unable to freeze") and fail at an unpause now and then under heavy I/O.
+// Engines refuse a pause now and then under heavy I/O ("unable to freeze").
 constexpr int kPauseAttempts = 4;
-constexpr int kUnpauseAttempts = 5;
 constexpr milliseconds kFirstWait{50};  // doubles with every attempt
 // How long a pause that nobody waits for any more may take to show: an engine that works on one
 // answers no other question about the container, so this covers only what it has yet to read.
@@ -44,23 +42,6 @@ void for_each_at_once(std::vector<Item>& items, const Work& work) {
   for (std::thread& thread : threads) thread.join();
 }
 
-bool is_paused(const ContainerState& state) {
-  return state.paused || state.status == Status::paused;
-}
-
-// True when it was paused until now, as far as can be told: when the engine failed at first, a
-// false may also mean that it obeyed all the same.
-Result<bool> unpause(Engine& engine, const std::string& id) {
-  milliseconds wait = kFirstWait;
-  for (int attempt = 1;; ++attempt, wait *= 2) {
-    auto done = engine.unpause(id);
-    if (done) return *done == Unpaused::unpaused;
-    if (done.error().code == Code::not_found) return false;
-    if (attempt == kUnpauseAttempts) return std::move(done).error();
-    std::this_thread::sleep_for(wait);
-  }
-}
-
 std::string quoted(const FreezeRecord::Container& container) {
   return "container '" + printable(container.name) + "'";
 }
@@ -75,19 +56,28 @@ Freezer::~Freezer() {
   if (!resumed) log::error(resumed.error().message);
 }
 
-Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds deadline) {
+Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds deadline,
+                             const std::set<std::string>& to_stop) {
+  deadline_ = steady_clock::now() + deadline;
   if (!members_.empty() || journal_.is_open()) {
     return Error{Code::busy, 0, "freezing containers: those of an earlier freeze are not thawed"};
   }
-  auto prepared = prepare(writers);
+  auto prepared = prepare(writers, to_stop);
   if (!prepared) {
     members_.clear();
     return prepared;
   }
-  const Deadline end = steady_clock::now() + deadline;
-  std::atomic<bool> give_up{false};
+  const bool stops = !to_stop.empty();
+  if (stops) begun_ = clock_();
+  for_each_at_once(members_, [&](Member& member) { stop(member); });
+  deadline_ = steady_clock::now() + deadline;
+  const bool stopped = std::none_of(members_.begin(), members_.end(), [](const Member& member) {
+    return member.failure.has_value();
+  });
+  std::atomic<bool> give_up{!stopped};
   first_pause_ = clock_();
-  for_each_at_once(members_, [&](Member& member) { pause(member, end, give_up); });
+  if (!stops) begun_ = first_pause_;
+  for_each_at_once(members_, [&](Member& member) { pause(member, deadline_, give_up); });
   frozen_at_ = clock_();
   skew_ = journal_.is_open() ? std::max<Nanoseconds>(0, frozen_at_ - first_pause_) : 0;
   window_ = 0;
@@ -101,12 +91,17 @@ Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds de
 }
 
 // All that can be done before anything stands still.
-Result<void> Freezer::prepare(const std::vector<Writer>& writers) {
+Result<void> Freezer::prepare(const std::vector<Writer>& writers,
+                              const std::set<std::string>& to_stop) {
   for (const Writer& writer : writers) {
     Member& member = members_.emplace_back();
-    member.container = {writer.id, writer.name, writer.started_at};
+    const bool stopped = to_stop.count(writer.id) > 0;
+    member.container = {writer.id, writer.name, writer.started_at, stopped};
   }
-  for_each_at_once(members_, [&](Member& member) { look(member); });
+  for_each_at_once(members_, [&](Member& member) {
+    look(member);
+    refuse_if_removed(member);
+  });
   for (const Member& member : members_) {
     if (member.failure) return *member.failure;
   }
@@ -132,8 +127,29 @@ void Freezer::look(Member& member) {
   }
 }
 
+void Freezer::refuse_if_removed(Member& member) {
+  if (!member.container.stopped || member.failure || member.hold != Member::Hold::none) return;
+  const auto container = engine_.container(member.container.id);
+  if (container && !container->auto_remove) return;
+  member.failure = container ? Error{Code::unsupported, 0, "it would be removed at its end (--rm)"}
+                             : container.error();
+  member.failure = std::move(*member.failure).with("stopping " + quoted(member.container));
+}
+
+void Freezer::stop(Member& member) {
+  if (!member.container.stopped || member.hold != Member::Hold::none) return;
+  auto done = engine_.stop(member.container.id, kStopGrace);
+  if (done || done.error().code == Code::not_found) {
+    const bool ours = done && *done == docker::Stopped::stopped;
+    member.hold = ours ? Member::Hold::ours : Member::Hold::ended;
+    return;
+  }
+  member.hold = Member::Hold::unsure;
+  member.failure = std::move(done).error().with("stopping " + quoted(member.container));
+}
+
 void Freezer::pause(Member& member, Deadline deadline, std::atomic<bool>& give_up) {
-  if (member.hold != Member::Hold::none) return;
+  if (member.hold != Member::Hold::none || member.container.stopped) return;
   milliseconds wait = kFirstWait;
   for (int attempt = 1; attempt <= kPauseAttempts && !give_up; ++attempt, wait *= 2) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
@@ -180,10 +196,12 @@ Result<void> Freezer::open_journal() {
   return {};
 }
 
-// Somebody may have paused one between our look and our pause: it leaves the journal at once.
+// Somebody may have paused one between our look and our pause, or one may have ended before our
+// stop: it leaves the journal at once.
 Result<void> Freezer::settle_journal() {
   const bool as_written = std::none_of(members_.begin(), members_.end(), [](const Member& member) {
-    return member.listed && member.hold == Member::Hold::foreign;
+    const bool ended = member.container.stopped && member.hold == Member::Hold::ended;
+    return member.listed && (member.hold == Member::Hold::foreign || ended);
   });
   if (as_written) return {};
   const FreezeRecord ours = record(Member::Hold::ours);
@@ -195,6 +213,7 @@ Result<void> Freezer::settle_journal() {
 void Freezer::resume(Member& member) {
   if (member.hold != Member::Hold::ours && member.hold != Member::Hold::unsure) return;
   member.failure.reset();
+  if (member.container.stopped) return start_again(member);
   auto was_paused = unpause(engine_, member.container.id);
   if (was_paused && !*was_paused && member.hold == Member::Hold::unsure) {
     std::this_thread::sleep_for(kLatePause);
@@ -208,18 +227,31 @@ void Freezer::resume(Member& member) {
   member.hold = Member::Hold::none;
 }
 
+void Freezer::start_again(Member& member) {
+  const bool unsure = member.hold == Member::Hold::unsure;
+  auto started = start_stopped(engine_, member.container, unsure ? kLateStop : milliseconds(0));
+  if (!started) {
+    member.failure = std::move(started).error();
+    return;
+  }
+  member.lasted = *started;
+  member.hold = Member::Hold::none;
+}
+
 // Resumes first and removes the journal last: a crash in between finds a journal about containers
 // that run, which does no harm.
 Result<void> Freezer::resume_all() {
   const bool any = journal_.is_open();
   for_each_at_once(members_, [&](Member& member) { resume(member); });
-  if (any) window_ = std::max<Nanoseconds>(0, clock_() - first_pause_);
+  if (any) window_ = std::max<Nanoseconds>(0, clock_() - begun_);
   for (Member& member : members_) {
     const bool held = member.hold == Member::Hold::ours || member.hold == Member::Hold::unsure;
     if (!held || !member.failure) continue;
     Error error = *member.failure;
     error.message += "; hint: run `bygone thaw`";
-    return std::move(error).with(quoted(member.container) + " may be frozen still");
+    return std::move(error).with(quoted(member.container) + (member.container.stopped
+                                                                 ? " may be stopped still"
+                                                                 : " may be frozen still"));
   }
   if (any) {
     auto removed = journal_.remove();
@@ -265,12 +297,22 @@ namespace {
 struct Found {
   FreezeRecord::Container container;
   bool was_paused = false;
+  bool was_stopped = false;
   std::optional<Error> failure;
 };
 
 // Looks twice: what was asked for just before the process died may take hold late. A container
 // that was started anew has lost our pause; if it is paused now, somebody else did that.
 void put_back(Engine& engine, Found& found) {
+  if (found.container.stopped) {
+    auto started = start_stopped(engine, found.container, kLateStop);
+    if (!started) {
+      found.failure = std::move(started).error();
+    } else {
+      found.was_stopped = *started;
+    }
+    return;
+  }
   for (const bool again : {false, true}) {
     if (again) std::this_thread::sleep_for(kLatePause);
     auto state = engine.state(found.container.id);
@@ -320,7 +362,7 @@ Result<void> thaw_journal(Engine& engine, const std::string& path, std::vector<T
   std::optional<Error> failure;
   for (Found& found : all) {
     if (!found.failure) {
-      thawed.push_back({found.container.name, found.was_paused});
+      thawed.push_back({found.container.name, found.was_paused, found.was_stopped});
     } else if (!failure) {
       failure = std::move(*found.failure).with("resuming " + quoted(found.container));
     }
@@ -352,7 +394,8 @@ Result<std::vector<Thawed>> thaw_dead_journals(Engine& engine, const std::string
   if (!failure) return thawed;
   std::string names;
   for (const Thawed& one : thawed) {
-    if (one.was_paused) names += (names.empty() ? "resumed " : ", ") + printable(one.container);
+    if (one.was_paused || one.was_stopped)
+      names += (names.empty() ? "resumed " : ", ") + printable(one.container);
   }
   return names.empty() ? *failure : std::move(*failure).with(names + ", but");
 }

@@ -2,13 +2,15 @@
 //
 // Freezing and thawing containers so that a crash at any point leaves none of them frozen for
 // good: an intent journal (freeze_journal.h) is durable before the first pause, and whoever finds
-// the journal of a dead process puts back what ran before. One Freezer, one thread; it starts
+// the journal of a dead process puts back what ran before. Those that are wanted so are stopped
+// instead, and started again. One Freezer, one thread; it starts
 // threads of its own, one a container, and they end before its calls return.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,9 +38,14 @@ class Freezer {
   // changed. Once for each thaw(). Errors: unavailable, io, or the engine's refusal; if then a
   // container could not be resumed either, the message says so, the journal stays and thaw() (or
   // `bygone thaw`) may be tried.
+  // Writers whose id is in `to_stop` are stopped first, with ten seconds of grace each, which do
+  // not count for the deadline; unsupported for one that its engine would remove then (--rm).
   Result<void> freeze(const std::vector<Writer>& writers,
-                      std::chrono::milliseconds deadline = std::chrono::seconds(10));
-  // Resumes all and removes the journal. True when every member was paused throughout: nobody
+                      std::chrono::milliseconds deadline = std::chrono::seconds(10),
+                      const std::set<std::string>& to_stop = {});
+  // When the time for it is over that freeze() was given.
+  [[nodiscard]] std::chrono::steady_clock::time_point deadline() const { return deadline_; }
+  // Resumes and starts all and removes the journal. True when every member stood still: nobody
   // killed, resumed or started one from outside, those that somebody else paused included.
   // Errors: when one could not be resumed (may be tried again); the journal stays.
   Result<bool> thaw();
@@ -65,9 +72,12 @@ class Freezer {
 
   void look(Member& member);
   void pause(Member& member, Deadline deadline, std::atomic<bool>& give_up);
+  void stop(Member& member);
+  void refuse_if_removed(Member& member);
   void resume(Member& member);
+  void start_again(Member& member);
   void check_stayed(Member& member);
-  Result<void> prepare(const std::vector<Writer>& writers);
+  Result<void> prepare(const std::vector<Writer>& writers, const std::set<std::string>& to_stop);
   Result<void> open_journal();
   Result<void> settle_journal();
   Result<void> resume_all();
@@ -79,6 +89,8 @@ class Freezer {
   Clock clock_;
   FreezeJournal journal_;
   std::vector<Member> members_;
+  Deadline deadline_{};
+  Nanoseconds begun_ = 0;
   Nanoseconds first_pause_ = 0;
   Nanoseconds frozen_at_ = 0;
   Nanoseconds window_ = 0;
@@ -88,15 +100,17 @@ class Freezer {
 struct Thawed {
   std::string container;  // name
   bool was_paused = false;
+  bool was_stopped = false;
 };
 
 // Whether a process that died left a journal behind, be it one that cannot be read. Cheap: needs
 // no engine.
 [[nodiscard]] bool has_dead_journals(const std::string& state_folder);
-// Resumes what processes that died had frozen, and removes their journals. Those of living
-// processes are left alone, and so is a container that was started anew since. Returns what was
-// found. Errors: unavailable when the engine is needed and cannot be reached, or when a journal is
-// about another engine; corrupt or unsupported for a journal that cannot be read; io. Each names
+// Resumes and starts what processes that died had frozen or stopped, and removes their journals. A
+// container that was about to be stopped, and still runs, is waited for: it may yet end. Those of
+// living processes are left alone, and so is a container that was started anew since. Returns what
+// was found. Errors: unavailable when the engine is needed and cannot be reached, or when a journal
+// is about another engine; corrupt or unsupported for a journal that cannot be read; io. Each names
 // the journal, which stays; all other journals are seen to first.
 Result<std::vector<Thawed>> thaw_dead_journals(docker::Engine& engine,
                                                const std::string& state_folder);

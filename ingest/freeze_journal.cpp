@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::string_view kMagic = "bygone freeze journal ";
 constexpr std::string_view kVersion = "1";
+constexpr std::string_view kVersionWithStops = "2";
 constexpr std::string_view kSuffix = ".journal";
 constexpr std::string_view kUnfinished = ".tmp";
 constexpr std::uint64_t kMaxBytes = 4 << 20;
@@ -78,7 +79,7 @@ std::optional<std::string_view> take_line(std::string_view& text, std::string_vi
   return line->substr(word.size() + 1);
 }
 
-std::optional<FreezeRecord::Container> container_of(std::string_view line) {
+std::optional<FreezeRecord::Container> container_of(std::string_view line, bool stopped) {
   const auto id = take(line, ' ');
   const auto name = take(line, ' ');
   if (!id || id->empty() || !name) return std::nullopt;
@@ -87,7 +88,14 @@ std::optional<FreezeRecord::Container> container_of(std::string_view line) {
   auto started_at = unescape(line);
   if (!plain_id || !plain_name || !started_at) return std::nullopt;
   return FreezeRecord::Container{std::move(*plain_id), std::move(*plain_name),
-                                 std::move(*started_at)};
+                                 std::move(*started_at), stopped};
+}
+
+// The next line about a container.
+std::optional<std::string_view> take_container(std::string_view& text, bool& stopped) {
+  auto line = take_line(text, "container");
+  stopped = !line;
+  return line ? line : take_line(text, "stopped");
 }
 
 std::optional<FreezeRecord> body_of(std::string_view text) {
@@ -100,8 +108,9 @@ std::optional<FreezeRecord> body_of(std::string_view text) {
   if (!address || !nanoseconds) return std::nullopt;
   record.engine = *address;
   record.time = *nanoseconds;
-  while (const auto line = take_line(text, "container")) {
-    auto container = container_of(*line);
+  bool stopped = false;
+  while (const auto line = take_container(text, stopped)) {
+    auto container = container_of(*line, stopped);
     if (!container) return std::nullopt;
     record.containers.push_back(std::move(*container));
   }
@@ -162,10 +171,14 @@ Result<Fd> open_journal(const std::string& path) {
 }  // namespace
 
 std::string encode(const FreezeRecord& record) {
-  std::string text = fmt::format("{}{}\nengine {}\ntime {}\n", kMagic, kVersion,
-                                 escape(record.engine), record.time);
-  for (const auto& c : record.containers) {
-    text += fmt::format("container {} {} {}\n", escape(c.id), escape(c.name), escape(c.started_at));
+  const auto& all = record.containers;
+  const bool stops = std::any_of(all.begin(), all.end(), [](const auto& c) { return c.stopped; });
+  std::string text =
+      fmt::format("{}{}\nengine {}\ntime {}\n", kMagic, stops ? kVersionWithStops : kVersion,
+                  escape(record.engine), record.time);
+  for (const auto& c : all) {
+    text += fmt::format("{} {} {} {}\n", c.stopped ? "stopped" : "container", escape(c.id),
+                        escape(c.name), escape(c.started_at));
   }
   return text + fmt::format("end {}\n", record.containers.size());
 }
@@ -175,7 +188,7 @@ Result<FreezeRecord> decode_freeze_record(std::string_view text) {
   if (ours) text.remove_prefix(kMagic.size());
   const auto version = take(text, '\n');
   if (!ours || !version) return Error{Code::corrupt, 0, "it is no freeze journal"};
-  if (*version != kVersion) {
+  if (*version != kVersion && *version != kVersionWithStops) {
     return Error{Code::unsupported, 0,
                  fmt::format("it has version '{}'; hint: thaw with the bygone that wrote it",
                              printable(*version))};

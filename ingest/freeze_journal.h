@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The intent journal of a freeze: a small text file that names the containers about to be paused.
+// The intent journal of a freeze: a small text file that names the containers about to be paused
+// or stopped.
 // Its writer holds a flock on it for life, so that a journal whose lock is free is that of a dead
 // process. Knows no engine; freeze.h decides what is written and what a dead one means.
 // A FreezeJournal is used by one thread at a time; several processes may use one folder.
 //
-//   bygone freeze journal 1
+//   bygone freeze journal 1                 2 when there are lines `stopped`
 //   engine <address>
 //   time <nanoseconds since 1970>
-//   container <id> <name> <started at>      one line each
+//   container <id> <name> <started at>      one line each; `stopped` for one that is to be stopped
 //   end <number of containers>
 //
 // Spaces, control bytes, bytes above 0x7e and '%' in a field are written as %XX.
@@ -28,7 +29,8 @@ struct FreezeRecord {
   struct Container {
     std::string id;
     std::string name;
-    std::string started_at;  // of the run that is to be paused; empty when unknown
+    std::string started_at;  // of the run that is to be held; empty when unknown
+    bool stopped = false;    // it is to be stopped, not paused
   };
   std::string engine;  // address
   Nanoseconds time = 0;

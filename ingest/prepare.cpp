@@ -50,9 +50,13 @@ std::vector<std::string> thaw_leftovers(docker::Engine& engine, const std::strin
   }
   std::vector<std::string> lines;
   for (const Thawed& one : *thawed) {
-    if (!one.was_paused) continue;
-    lines.push_back(printable(one.container) +
-                    " was left frozen by a backup that died: it is resumed");
+    if (one.was_paused) {
+      lines.push_back(printable(one.container) +
+                      " was left frozen by a backup that died: it is resumed");
+    } else if (one.was_stopped) {
+      lines.push_back(printable(one.container) +
+                      " was left stopped by a backup that died: it is started");
+    }
   }
   return lines;
 }

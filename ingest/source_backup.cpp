@@ -297,7 +297,7 @@ Result<void> SourceBackup::capture() {
 Result<void> SourceBackup::judge(const Stillness& stillness) {
   snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
   if (stillness.held) {
-    snapshot_.consistency = Consistency::freeze;
+    snapshot_.consistency = options_.wish == Wish::stop ? Consistency::stop : Consistency::freeze;
     snapshot_.window = stillness.window;
     snapshot_.skew = stillness.skew;
     return {};

@@ -59,7 +59,7 @@ TEST_F(CommandLine, RefusesWhatMakesNoSenseAndHelps) {
       {{"restore", "db", "/tmp/x", "--overwrite", "perhaps"}, "if-newer"},
       {{"backup"}, "--all"},
       {{"backup", "--path", "/etc"}, "NAME=DIR"},
-      {{"backup", "db", "--consistency", "sometimes"}, "freeze, live"},
+      {{"backup", "db", "--consistency", "sometimes"}, "freeze, stop, live"},
       {{"backup", "db", "--compression", "zip"}, "fastest"},
       {{"backup", "db", "--max-freeze", "soon"}, "10s"},
       {{"backup", "db", "--exclude", "[a"}, "[a"},

@@ -133,7 +133,7 @@ TEST_F(Thaw, LeavesAJournalThatItCannotRead) {
   const std::vector<std::pair<std::string, Code>> cases = {
       {"", Code::corrupt},
       {"something else\n", Code::corrupt},
-      {"bygone freeze journal 2\nanything\n", Code::unsupported}};
+      {"bygone freeze journal 3\nanything\n", Code::unsupported}};
   for (const auto& [text, code] : cases) {
     leave_journal({"db"});
     const std::string path = journals().at(0);

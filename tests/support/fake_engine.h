@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +61,7 @@ class FakeEngine final : public test::BareEngine {
   // on_exec, before any call.
   std::map<std::string, std::vector<std::string>> processes;
   std::function<Result<std::unique_ptr<Exec>>(const ExecRequest&)> on_exec;
+  std::set<std::string> auto_remove;  // ids of containers that are gone at their end
   // Runs before a call does anything, outside of the fake's lock; set it before any call.
   std::function<void(const std::string& call)> before;
 
@@ -67,7 +69,15 @@ class FakeEngine final : public test::BareEngine {
   [[nodiscard]] std::string socket_path() const override { return address_.substr(7); }
   Result<EngineInfo> info() override { return EngineInfo{}; }
   Result<std::vector<ContainerSummary>> containers() override { return none(); }
-  Result<Container> container(const std::string&) override { return none(); }
+  // Only what a stop wants to know.
+  Result<Container> container(const std::string& id) override {
+    const std::lock_guard lock(mutex_);
+    if (states_.count(id) == 0) return none();
+    Container container;
+    container.id = id;
+    container.auto_remove = auto_remove.count(id) > 0;
+    return container;
+  }
   Result<std::vector<Volume>> volumes() override { return none(); }
   Result<Volume> volume(const std::string&) override { return none(); }
 
@@ -88,6 +98,25 @@ class FakeEngine final : public test::BareEngine {
     if (state.status != Status::running) return Paused::not_running;
     set(state, Status::paused);
     return Paused::paused;
+  }
+
+  Result<Stopped> stop(const std::string& id, std::chrono::seconds) override {
+    TRY(begin("stop " + id));
+    const std::lock_guard lock(mutex_);
+    if (states_.count(id) == 0) return none();
+    if (!states_[id].running) return Stopped::was_not_running;
+    set(states_[id], Status::exited);
+    return Stopped::stopped;
+  }
+
+  Result<Started> start(const std::string& id) override {
+    TRY(begin("start " + id));
+    const std::lock_guard lock(mutex_);
+    if (states_.count(id) == 0) return none();
+    if (states_[id].running) return Started::was_running;
+    states_[id].started_at += "+";
+    set(states_[id], Status::running);
+    return Started::started;
   }
 
   Result<std::vector<std::string>> top(const std::string& id) override {

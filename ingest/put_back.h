@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Putting back one container that was held still: resuming it, or starting it. Any thread.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "ingest/docker/engine.h"
+#include "ingest/freeze_journal.h"
+#include "store/base/result.h"
+
+namespace bygone::ingest {
+
+// How long a container that is stopped has for its end.
+constexpr std::chrono::seconds kStopGrace{10};
+// An engine goes on with a stop whose caller has died: how long that can take to show.
+constexpr std::chrono::milliseconds kLateStop = kStopGrace + std::chrono::seconds(2);
+
+[[nodiscard]] inline bool is_paused(const docker::ContainerState& state) {
+  return state.paused || state.status == docker::Status::paused;
+}
+
+// Tries a few times. True when it was paused until now, as far as can be told: when the engine
+// failed at first, a false may also mean that it obeyed all the same. Errors: those of
+// Engine::unpause().
+Result<bool> unpause(docker::Engine& engine, const std::string& id);
+
+// Starts what was stopped by us, waiting for up to `patience` for a stop that is under way. True
+// when it was started here; one that has run since, is gone, or does not end is left as it is. One
+// that ended by itself between our intent and our stop cannot be told from one that we stopped.
+// Errors: those of Engine::state() and Engine::start(), which is tried a few times.
+Result<bool> start_stopped(docker::Engine& engine, const FreezeRecord::Container& container,
+                           std::chrono::milliseconds patience);
+
+}  // namespace bygone::ingest
