@@ -91,7 +91,21 @@ awaits 5 'the configuration is not read again, the old one stays: .*line'
 before=$(count db)
 wait_for 10 has_snapshots db $((before + 2)) || fail "no backups after a wrong configuration"
 ok "a wrong configuration changes nothing"
+
+step "forgetting and pruning"
+cat >"$BYGONE_CONFIG" <<END
+prune: every 3s
+defaults:
+  keep-within: 1s
+END
+kill -HUP "$DAEMON"
+awaits 15 'forgot [0-9]+ snapshots: moved to the trash'
+awaits 15 'pruned: [0-9]+ bytes freed'
 : >"$BYGONE_CONFIG"
+kill -HUP "$DAEMON"
+[ "$("$BYGONE" snapshots db --trash --json | wc -l)" -ge 1 ] || fail "nothing of db is in the trash"
+ok "what the rules do not keep is in the trash"
+check "the repository is whole" "$BYGONE" verify
 
 step "beside the command line"
 quietly "$BYGONE" backup db --tag ci-1234 --wait
