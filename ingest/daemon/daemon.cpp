@@ -197,6 +197,7 @@ void Daemon::take_sources(std::vector<Planned> sources, bool with_engine) {
     log::info(spelled(state) + " is gone, or not wanted any more");
   }
   planner_.set_sources(planned, now);
+  has_looked_ = true;
   ledger_changed_ = true;
 }
 
@@ -339,6 +340,7 @@ Result<void> Daemon::run() {
     log::warning(ledger.error().message + "; it is begun anew");
   }
   ledger_.repository = repository_.path();
+  ledger_.engine_error.clear();  // of an earlier run; this one has not asked yet
   keep_ledger();
   const auto alarms = store::check_memory(repository_, options_.state_folder);
   if (!alarms.ok()) {
@@ -365,7 +367,8 @@ Result<void> Daemon::run() {
     service_.tell("WATCHDOG=1");
     begin_due();
     look_after_repository();
-    look_for_overdue();
+    // Not before the snapshots that others made meanwhile are known.
+    if (has_looked_) look_for_overdue();
     if (metrics_ != nullptr) {
       std::string page = to_metrics(ledger_, options_.clock());
       const std::lock_guard guard(mutex_);

@@ -109,6 +109,7 @@ class Daemon {
   Notify notify_;
   std::set<std::string> problems_said_, overdue_said_;
   bool ledger_changed_ = true;
+  bool has_looked_ = false;  // at the sources, once
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Workers> workers_;
   std::unique_ptr<Ephemeral> ephemeral_;

@@ -150,6 +150,14 @@ awaits 5 'db was left frozen by a backup that died: it is resumed'
 step "an engine that restarts"
 stop_process "$WORK/e/dockerd.pid" "$WORK/e"
 awaits 10 'Docker cannot be reached'
+# A daemon that starts meanwhile waits for it, too, and does what it can.
+mkdir "$WORK/folder"
+printf 'folders:\n  plain:\n    path: %s\n' "$WORK/folder" >"$BYGONE_CONFIG"
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $? without an engine"
+start_daemon
+wait_for 15 has_snapshots plain 1 || { cat "$LOG"; fail "a folder waits for the engine"; }
+ok "a folder is backed up while the engine is away"
 launch_dockerd "$WORK/e" overlay2 || launch_dockerd "$WORK/e" vfs || fail "the engine does not start again"
 docker start db >/dev/null
 before=$(count db)
