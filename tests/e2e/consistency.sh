@@ -31,6 +31,7 @@ if [[ $classes = *snapshot* ]]; then
 fi
 
 databases=(pg maria aof rdb lite)
+[ "$classes" != native ] || databases=(pg) # nobody else has it
 declare -A image_of=([pg]=postgres:15 [maria]=mariadb:10.11 [aof]=redis:7 [rdb]=redis:7 [lite]=sqlite:3)
 declare -A folder_of=([pg]=/var/lib/postgresql/data [maria]=/var/lib/mysql [aof]=/data [rdb]=/data [lite]=/data)
 
