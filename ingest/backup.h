@@ -85,9 +85,10 @@ struct BackupReport {
 };
 
 // Effect: a new committed snapshot of `source`, or none at all. `engine` is needed only when the
-// source has writers. Errors: busy when another backup of the source runs; cancelled when `cancel`
-// became true (writers are resumed, nothing is committed); unavailable when the engine is gone;
-// what failed otherwise. An error of `source` itself is returned as it is.
+// source has writers, or volumes that are read through it. Errors: busy when another backup of the
+// source runs; cancelled when `cancel` became true (writers are resumed, nothing is committed);
+// unavailable when the engine is gone; what failed otherwise. An error of `source` itself is
+// returned as it is.
 Result<BackupReport> backup(store::Session& session, const Source& source, docker::Engine* engine,
                             const BackupOptions& options, const ProgressCallback& progress,
                             const std::atomic<bool>& cancel);

@@ -83,6 +83,8 @@ class FileReader {
   void read(FileWork& work);
   void capture(FileWork& work);
   void resolve(FileWork& work);
+  // As read(), of a small file whose content somebody else has read: all of it.
+  void take_content(FileWork& work, Bytes content);
   // Bytes read from sources so far.
   [[nodiscard]] std::uint64_t bytes_read() const { return bytes_read_.load(); }
 
@@ -104,7 +106,6 @@ class FileReader {
                            std::uint64_t end);
   Result<Bytes> base_bytes(const store::Entry& base, std::uint64_t begin, std::uint64_t end);
   Result<bool> equals_parent(const FileWork& work);
-  void take_content(FileWork& work, Bytes content);
   static void fail(FileWork& work, Error error);
   [[nodiscard]] Result<void> check_cancel() const;
 

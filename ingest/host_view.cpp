@@ -123,6 +123,10 @@ Result<HostView> HostView::look(const docker::Engine& engine, const docker::Engi
   return view;
 }
 
+std::string HostView::place(const std::string& path) const {
+  return blind_ ? path : canonical(path);
+}
+
 bool HostView::is_mounted(const std::string& path) const {
   return table_.mount_points.count(path) != 0;
 }

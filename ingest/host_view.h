@@ -33,8 +33,11 @@ class HostView {
                                              const docker::EngineInfo& info);
 
   // Why the engine's paths cannot be read here: it is remote, its socket is forwarded, or this
-  // process lives in a container that does not share them. Nothing when they can.
+  // process lives in a container that does not share them. Nothing when they can. Its volumes are
+  // read through the engine then.
   [[nodiscard]] const std::optional<Error>& blind() const { return blind_; }
+  // canonical(), but for paths that are not of this host.
+  [[nodiscard]] std::string place(const std::string& path) const;
   [[nodiscard]] bool is_mounted(const std::string& path) const;
   // Whether `id` is the container that this process runs in.
   [[nodiscard]] bool is_own_container(const std::string& id) const;

@@ -38,7 +38,6 @@ bool needs_mount(const docker::Volume& volume) {
 
 std::optional<Error> unseen(const Survey& survey, const docker::Volume& volume,
                             const std::string& path) {
-  if (survey.host.blind()) return survey.host.blind();
   const FileKind kind = kind_of(path);
   if (kind == FileKind::denied) {
     return Error{Code::denied, 0,
@@ -57,8 +56,10 @@ std::optional<Error> unseen(const Survey& survey, const docker::Volume& volume,
   return std::nullopt;
 }
 
-Verdict capture(VolumeKind kind, std::string origin, std::string host_path) {
+Verdict capture(VolumeKind kind, std::string origin, std::string host_path,
+                Access access = Access::host) {
   VolumeSource volume;
+  volume.access = access;
   volume.kind = kind;
   volume.origin = std::move(origin);
   volume.host_path = std::move(host_path);
@@ -100,13 +101,24 @@ std::optional<std::string> steered_from(const Survey& survey, const std::string&
   return std::nullopt;
 }
 
+// What cannot be looked at is judged by its name.
+Verdict judge_bind_elsewhere(const Survey& survey, const docker::Mount& mount) {
+  if (is_kernel_place(mount.source)) {
+    return LeftOut{fmt::format("'{}' belongs to the kernel", printable(mount.source))};
+  }
+  if (is_engine_socket(survey, mount.source)) return LeftOut{"the engine's socket"};
+  if (mount.source.ends_with(".sock")) return LeftOut{"a socket, by its name"};
+  if (is_engine_data(survey, mount.source)) return LeftOut{"the engine's own data"};
+  return capture(VolumeKind::bind, mount.source, mount.source, Access::engine);
+}
+
 Verdict judge_bind(const Survey& survey, const docker::Mount& mount) {
+  if (survey.host.blind()) return judge_bind_elsewhere(survey, mount);
   const std::string real = canonical(mount.source);
   if (is_kernel_place(mount.source) || is_kernel_place(real)) {
     return LeftOut{fmt::format("'{}' belongs to the kernel", printable(mount.source))};
   }
   if (is_engine_socket(survey, real)) return LeftOut{"the engine's socket"};
-  if (survey.host.blind()) return *survey.host.blind();
   if (const std::optional<std::string> place = steered_from(survey, mount.source, real)) {
     return Error{Code::denied, 0,
                  fmt::format("'{}' passes through a symbolic link below '{}', where a container "
@@ -242,6 +254,13 @@ bool is_folder_name(const std::string& name) {
 
 Verdict judge_volume(const Survey& survey, const docker::Volume& volume,
                      const std::vector<std::string>& declared) {
+  const VolumeKind kind =
+      is_anonymous(volume, declared) ? VolumeKind::anonymous : VolumeKind::named;
+  if (survey.host.blind() && option(volume, "type") != "tmpfs") {
+    // Drivers elsewhere may not say where; the name tells one from another as well.
+    const std::string place = volume.mountpoint.empty() ? "/" + volume.name : volume.mountpoint;
+    return capture(kind, volume.name, place, Access::engine);
+  }
   if (volume.driver != "local") {
     return Error{Code::unsupported, 0,
                  fmt::format("its driver is '{}', and only data of the driver 'local' can be read "
@@ -251,8 +270,6 @@ Verdict judge_volume(const Survey& survey, const docker::Volume& volume,
   if (option(volume, "type") == "tmpfs") return LeftOut{"tmpfs, gone with its containers"};
   const std::string path = canonical(volume.mountpoint);
   if (std::optional<Error> error = unseen(survey, volume, path)) return *std::move(error);
-  const VolumeKind kind =
-      is_anonymous(volume, declared) ? VolumeKind::anonymous : VolumeKind::named;
   return capture(kind, volume.name, path);
 }
 

@@ -16,6 +16,12 @@
 
 namespace bygone::ingest {
 
+// How the data of a volume is read.
+enum class Access {
+  host,    // as files of this host
+  engine,  // through the engine's archive endpoint: only the engine's host can see it
+};
+
 // One mounted storage of a container, or the one tree of a folder or a bare volume.
 struct VolumeSource {
   // Folder under the instant; empty for a folder source and a bare volume, whose tree stands
@@ -24,8 +30,10 @@ struct VolumeSource {
   std::string destination;  // path in the container; empty for folders and bare volumes
   std::string origin;       // Docker's volume name, or the path on the host
   store::VolumeKind kind = store::VolumeKind::folder;
+  Access access = Access::host;
   // Where the data is read on this host: a folder, or a file for a bind of a file. Absolute, with
-  // all symbolic links resolved, so a reader may (and should) refuse links when it opens it.
+  // all symbolic links resolved, so a reader may (and should) refuse links when it opens it. With
+  // Access::engine a path of the engine's host, which only tells one place from another.
   std::string host_path;
   // Paths below host_path (relative, no leading slash) at which another volume is mounted in the
   // container: captured from their own source, shown here as the empty folder that the host has.

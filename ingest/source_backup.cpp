@@ -2,11 +2,11 @@
 #include "ingest/source_backup.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <thread>
 
 #include <sys/stat.h>
 
+#include "ingest/tar_pass.h"
+#include "ingest/volume_pass.h"
 #include "store/base/log.h"
 #include "store/format.h"
 
@@ -20,7 +20,6 @@ using store::Entry;
 constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
 constexpr std::size_t kSpillMemory = 64u << 20;
-constexpr auto kTick = std::chrono::milliseconds(200);
 
 using OffLimits = std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>;
 
@@ -35,40 +34,11 @@ OffLimits find_off_limits(const store::Repository& repository, const BackupOptio
   return found;
 }
 
+std::string called(const VolumeSource& volume) {
+  return "volume " + printable(volume.destination.empty() ? volume.origin : volume.destination);
+}
+
 }  // namespace
-
-// Reports progress now and then from a thread of its own, until it is destroyed.
-class SourceBackup::Ticker {
- public:
-  explicit Ticker(std::function<void()> tick) : tick_(std::move(tick)) {
-    if (tick_) thread_ = std::thread([this] { run(); });
-  }
-  ~Ticker() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    if (thread_.joinable()) thread_.join();
-  }
-  Ticker(const Ticker&) = delete;
-  Ticker& operator=(const Ticker&) = delete;
-
- private:
-  void run() {
-    std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, kTick, [&] { return stopping_; })) {
-      lock.unlock();
-      tick_();
-      lock.lock();
-    }
-  }
-  std::function<void()> tick_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stopping_ = false;
-  std::thread thread_;
-};
 
 SourceBackup::SourceBackup(store::Session& session, const Source& source,
                            const BackupOptions& options, ProgressCallback progress,
@@ -139,7 +109,7 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
 }
 
 bool SourceBackup::must_freeze() const {
-  return can_be_written() && options_.wish != Wish::live && !native_ && !amended_;
+  return can_be_written() && options_.wish != Wish::live && !native_ && !amended_ && !too_far_;
 }
 
 void SourceBackup::enter_phase(const char* phase) {
@@ -162,15 +132,20 @@ void SourceBackup::show(bool walk_finished) {
   progress_(now);
 }
 
-Result<void> SourceBackup::open_volumes() {
+Result<void> SourceBackup::open_volumes(docker::Engine* engine) {
   for (std::size_t i = 0; i < source_.volumes.size(); ++i) {
     const VolumeSource& volume = source_.volumes[i];
-    auto pass = VolumePass::open(context_, volume.host_path, i,
-                                 session_.volume_tag(claimed_.id, volume.destination));
-    if (!pass) {
-      return std::move(pass).error().with(
-          "volume " + printable(volume.destination.empty() ? volume.origin : volume.destination));
+    const std::uint64_t tag = session_.volume_tag(claimed_.id, volume.destination);
+    if (volume.access == Access::engine) {
+      CHECK(engine != nullptr);
+      if (!reader_) reader_ = TRY(ReaderContainer::make(*engine, source_.volumes));
+      passes_.push_back(std::make_unique<TarPass>(context_, *reader_, i, tag));
+      here_.push_back(nullptr);
+      continue;
     }
+    auto pass = VolumePass::open(context_, volume.host_path, i, tag);
+    if (!pass) return std::move(pass).error().with(called(volume));
+    here_.push_back(pass->get());
     passes_.push_back(std::move(*pass));
   }
   return {};
@@ -242,8 +217,17 @@ Result<void> SourceBackup::leave_native(const Error& why) {
 
 Result<void> SourceBackup::begin_native(docker::Engine& engine) {
   std::vector<const Fd*> roots;
-  roots.reserve(passes_.size());
-  for (const auto& pass : passes_) roots.push_back(&pass->fd());
+  roots.reserve(here_.size());
+  for (const VolumePass* pass : here_) {
+    if (pass != nullptr) {
+      roots.push_back(&pass->fd());
+    } else if (options_.wish == Wish::native) {
+      return Error{Code::unsupported, 0,
+                   "its volumes are not on this host; hint: --consistency freeze"};
+    } else {
+      return {};
+    }
+  }
   auto native = NativeBackup::begin(engine, source_, std::move(roots), context_.cancel);
   if (!native) return leave_native(native.error());
   native_ = std::move(*native);
@@ -259,7 +243,7 @@ Result<void> SourceBackup::begin_native(docker::Engine& engine) {
 
 Result<void> SourceBackup::read(docker::Engine* engine) {
   const Meter meter(*this);
-  TRY(open_volumes());
+  TRY(open_volumes(engine));
   if (progress_) ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
   const bool defer = must_freeze();  // to a second look
   if (defer) context_.fingerprints = &fingerprints_;
@@ -273,12 +257,38 @@ Result<void> SourceBackup::read(docker::Engine* engine) {
   }
   TRY(count_live_pages());
   for (std::size_t i = 0; i < passes_.size(); ++i) {
-    roots_.push_back(TRY(passes_[i]->read(parent_root(source_.volumes[i]))));
+    auto root = passes_[i]->read(parent_root(source_.volumes[i]));
+    if (!root && root.error().code != Code::cancelled) {
+      return std::move(root).error().with(called(source_.volumes[i]));
+    }
+    if (!root) return std::move(root).error();
+    roots_.push_back(std::move(*root));
     report_.new_files += passes_[i]->notes().new_files;
     report_.unmodified_files += passes_[i]->notes().unmodified_files;
     if (!defer) gather_notes(i);
   }
+  if (must_freeze()) TRY(judge_transfer());
   walk_finished_ = true;
+  return {};
+}
+
+// What is read through the engine is transferred whole a second time under the freeze. Nobody is
+// made to stand still for a transfer that cannot end in time.
+Result<void> SourceBackup::judge_transfer() {
+  std::chrono::nanoseconds least{0};
+  for (const auto& pass : passes_) least += pass->least_capture_time();
+  if (least <= options_.max_freeze) return {};
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(least);
+  std::string why = "the engine needs " + std::to_string(ms.count()) +
+                    " ms to send its volumes, longer than a freeze may be";
+  if (options_.wish != Wish::automatic) {
+    return Error{
+        Code::io, 0,
+        why + "; hint: allow more with --max-freeze, or accept it with --consistency live"};
+  }
+  warn(why + ": captured live");
+  too_far_ = true;
+  for (std::size_t i = 0; i < passes_.size(); ++i) gather_notes(i);
   return {};
 }
 
@@ -290,11 +300,26 @@ Result<void> SourceBackup::sync() {
 Result<void> SourceBackup::capture() {
   enter_phase("frozen");
   context_.spill = &spill_;
-  for (std::size_t i = 0; i < passes_.size(); ++i) TRY(passes_[i]->capture(roots_[i]));
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
+    auto captured = passes_[i]->capture(roots_[i]);
+    if (captured) continue;
+    // A transfer that fails under the freeze, or beside the writers after its deadline, is no
+    // reason to lose what the hot pass has.
+    const bool optional = source_.volumes[i].access == Access::engine &&
+                          options_.wish == Wish::automatic &&
+                          captured.error().code != Code::cancelled;
+    if (!optional) return captured;
+    failed_capture_ = called(source_.volumes[i]) + ": " + captured.error().message;
+    return {};
+  }
   return {};
 }
 
 Result<void> SourceBackup::judge(const Stillness& stillness) {
+  if (failed_capture_) {
+    warn(*failed_capture_ + ": captured live");
+    return {};
+  }
   snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
   if (stillness.held) {
     snapshot_.consistency = options_.wish == Wish::stop ? Consistency::stop : Consistency::freeze;
@@ -316,7 +341,7 @@ Result<void> SourceBackup::store() {
   const Meter meter(*this);
   enter_phase("storing");
   for (std::size_t i = 0; i < passes_.size(); ++i) {
-    roots_[i] = TRY(passes_[i]->store_captured());
+    if (!failed_capture_) roots_[i] = TRY(passes_[i]->store_captured());
     gather_notes(i);
   }
   return {};
@@ -337,7 +362,7 @@ Result<void> SourceBackup::end_native(Nanoseconds since) {
 // unless they are as they were.
 Result<void> SourceBackup::check_others() {
   for (std::size_t i = 0; i < passes_.size(); ++i) {
-    if (native_->owns(i) || TRY(passes_[i]->is_unchanged(roots_[i]))) continue;
+    if (native_->owns(i) || TRY(here_[i]->is_unchanged(roots_[i]))) continue;
     const std::string text = "volume " + printable(source_.volumes[i].destination) +
                              " is not PostgreSQL's and changed meanwhile";
     if (options_.wish != Wish::native) return Error{Code::io, 0, text};
@@ -353,7 +378,7 @@ Result<void> SourceBackup::amend() {
   auto others = check_others();
   if (!others) return leave_native(others.error());
   for (const auto& [volume, edit] : native_->edits()) {
-    auto root = passes_[volume]->amend(roots_[volume], edit);
+    auto root = here_[volume]->amend(roots_[volume], edit);
     if (auto failure = jobs_.failure()) return *failure;  // the store's: nothing else would help
     if (!root) return leave_native(root.error());
     roots[volume] = std::move(*root);

@@ -20,6 +20,9 @@
 #include "ingest/exclude.h"
 #include "ingest/extra_tree.h"
 #include "ingest/native_backup.h"
+#include "ingest/pass.h"
+#include "ingest/reader_container.h"
+#include "ingest/ticker.h"
 #include "ingest/volume_pass.h"
 #include "store/page_liveness.h"
 #include "store/session.h"
@@ -67,7 +70,8 @@ class SourceBackup {
   [[nodiscard]] const std::string& native_container() const { return native_->container(); }
 
   // The hot pass: walks and stores all volumes while their writers run; what can be backed up
-  // natively is put into backup mode before. `engine` is needed when the source has writers.
+  // natively is put into backup mode before. `engine` is needed when the source has
+  // writers, or volumes that are read through it, and outlives the backup then.
   Result<void> read(docker::Engine* engine);
   // Makes what was written so far durable, so that later changes show.
   Result<void> sync();
@@ -99,16 +103,16 @@ class SourceBackup {
   SourceBackup(store::Session& session, const Source& source, const BackupOptions& options,
                ProgressCallback progress, const std::atomic<bool>& cancel,
                store::ClaimedSource claimed, Excludes excludes, std::size_t share);
-  class Ticker;
   class Meter;
   // A container in a crash loop may run again at any moment.
   [[nodiscard]] bool can_be_written() const {
     return !source_.writers.empty() || !source_.restarting.empty();
   }
-  Result<void> open_volumes();
+  Result<void> open_volumes(docker::Engine* engine);
   Result<void> begin_native(docker::Engine& engine);
   Result<void> check_others();
   [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
+  Result<void> judge_transfer();
   Result<void> count_live_pages();
   void gather_notes(std::size_t number);
   Result<void> write_extra();
@@ -130,7 +134,11 @@ class SourceBackup {
   std::optional<store::PageLiveness> liveness_;
   PassContext context_;
   ExtraTree extra_;
-  std::vector<std::unique_ptr<VolumePass>> passes_;
+  std::unique_ptr<ReaderContainer> reader_;
+  std::vector<std::unique_ptr<Pass>> passes_;
+  std::vector<VolumePass*> here_;              // those of passes_ on this host; null for the others
+  bool too_far_ = false;                       // to be read again under a freeze
+  std::optional<std::string> failed_capture_;  // why the hot pass has to do
   std::vector<store::Entry> roots_;
   std::unique_ptr<NativeBackup> native_;
   bool amended_ = false;  // by what native_ told; nothing is left to be captured

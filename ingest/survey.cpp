@@ -7,7 +7,9 @@
 #include <fmt/core.h>
 
 #include "ingest/discover.h"
+#include "ingest/reader_container.h"
 #include "store/base/bytes.h"
+#include "store/base/log.h"
 
 namespace bygone::ingest {
 namespace {
@@ -36,7 +38,10 @@ Result<Survey> take_survey(docker::Engine& engine) {
   survey.info = std::move(info);
   survey.host_id = TRY(host_id_of(engine, survey.info));
   survey.socket = engine.is_local() ? canonical(engine.socket_path()) : std::string();
-  survey.root_dir = canonical(survey.info.root_dir);
+  survey.root_dir = survey.host.place(survey.info.root_dir);
+  if (const auto& blind = survey.host.blind()) {
+    log::info(blind->message + ": its volumes are read through it");
+  }
   // Volumes first: one that is made after this, together with its container, is then not taken
   // for a volume that nobody uses.
   for (docker::Volume& volume : TRY(engine.volumes())) {
@@ -44,6 +49,10 @@ Result<Survey> take_survey(docker::Engine& engine) {
     survey.volumes.emplace(std::move(name), std::move(volume));
   }
   survey.containers = TRY(engine.containers());
+  // Those of a backup that runs now use no volume, and are nobody's source.
+  std::erase_if(survey.containers, [](const docker::ContainerSummary& container) {
+    return container.labels.count(kReaderLabel) != 0 && container.status == docker::Status::created;
+  });
   for (const docker::ContainerSummary& container : survey.containers) {
     for (const docker::Mount& mount : container.mounts) {
       if (mount.type == docker::MountType::volume) survey.used_volumes.insert(mount.name);

@@ -17,13 +17,13 @@ std::vector<std::string> paths_of(const docker::Mount& mount, const Survey& surv
   const auto volume = mount.type == docker::MountType::volume ? survey.volumes.find(mount.name)
                                                               : survey.volumes.end();
   if (volume != survey.volumes.end()) {
-    paths.push_back(canonical(volume->second.mountpoint));
+    paths.push_back(survey.host.place(volume->second.mountpoint));
     const auto device = volume->second.options.find("device");
     if (device != volume->second.options.end() && device->second.rfind('/', 0) == 0) {
-      paths.push_back(canonical(device->second));
+      paths.push_back(survey.host.place(device->second));
     }
   }
-  if (!mount.source.empty()) paths.push_back(canonical(mount.source));
+  if (!mount.source.empty()) paths.push_back(survey.host.place(mount.source));
   return paths;
 }
 

@@ -69,11 +69,13 @@ stop_process() { # PIDFILE DIR
   wait_for 30 test ! -d "/proc/$pid" || kill -9 "$pid"
 }
 
+ENGINE_OPTIONS=() # of dockerd, beside ours
+
 launch_dockerd() { # DIR STORAGE_DRIVER
   setsid nohup dockerd --host "unix://$1/docker.sock" --containerd "$1/containerd.sock" \
     --data-root "$1/data" --exec-root "$1/run" --pidfile "$1/dockerd.pid" \
     --bridge none --iptables=false --ip6tables=false --ip-forward=false \
-    --storage-driver "$2" </dev/null >"$1/dockerd.log" 2>&1 &
+    --storage-driver "$2" "${ENGINE_OPTIONS[@]}" </dev/null >"$1/dockerd.log" 2>&1 &
   local pid=$!
   for _ in $(seq 300); do
     if docker -H "unix://$1/docker.sock" version >/dev/null 2>&1; then return 0; fi

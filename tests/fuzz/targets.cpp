@@ -3,6 +3,7 @@
 
 #include "fs/instant.h"
 #include "ingest/docker/parse.h"
+#include "ingest/tar.h"
 #include "store/condemned.h"
 #include "store/config.h"
 #include "store/format.h"
@@ -143,6 +144,29 @@ void instants(ByteView input) {
   }
 }
 
+void tar(ByteView input) {
+  ingest::TarReader reader([&]() -> Result<ByteView> {
+    const ByteView piece = input.first(std::min<std::size_t>(input.size(), 1000));
+    input = input.subspan(piece.size());
+    return piece;
+  });
+  bool first = true;
+  for (auto entry = reader.next(); entry.ok() && *entry; entry = reader.next(), first = false) {
+    const ingest::TarEntry& read = **entry;
+    CHECK(first == read.path.empty() || !first);
+    CHECK(("/" + read.path + "/").find("/../") == std::string::npos);
+    CHECK(read.path.empty() || read.path.front() != '/');
+    CHECK(read.entry.name.size() <= kMaxNameBytes && read.entry.mtime.nanoseconds < kSecond);
+    if (read.same_as || read.entry.type != FileType::regular) continue;
+    std::uint64_t done = 0;
+    for (auto block = reader.read(); block.ok() && *block; block = reader.read()) {
+      CHECK((*block)->offset >= done);
+      done = (*block)->offset + (*block)->data.size();
+      CHECK(done <= read.entry.size);
+    }
+  }
+}
+
 }  // namespace
 
 const std::vector<FuzzTarget>& fuzz_targets() {
@@ -159,6 +183,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
       {"docker-json", docker_json},
       {"instants", instants},
       {"condemned", condemned},
+      {"tar", tar},
   };
   return targets;
 }

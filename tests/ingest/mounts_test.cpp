@@ -210,22 +210,44 @@ TEST_F(Mounts, AsksForAVolumeThatTheListLacked) {
   EXPECT_EQ(folders_of(one("web")), Names{"/x=late"});
 }
 
-TEST_F(Mounts, FailsWhatAnEngineElsewhereHolds) {
+TEST_F(Mounts, ReadsThroughTheEngineWhatItHoldsElsewhere) {
   docker::Volume& volume = add_volume("v");
-  add("data").mounts = {volume_at(volume, "/x")};
+  docker::Volume& plugin = add_volume("p");
+  plugin.driver = "plugin";
+  plugin.mountpoint = "";
+  add("data").mounts = {volume_at(volume, "/x"),         volume_at(volume, "/x2"),
+                        volume_at(plugin, "/y"),         bind_at("/srv/there", "/z"),
+                        bind_at("/run/some.sock", "/s"), bind_at("/proc", "/p")};
   add("none").mounts = {bind_at("/var/run/docker.sock", "/s")};
+  add("writer").mounts = {bind_at("/srv/there/below", "/w")};
+  docker::Container& reader = add("bygone-reader-1", docker::Status::created);
+  reader.labels = {{"bygone.reader", "1"}};
+  reader.mounts = {volume_at(add_volume("bare"), "/v0", false)};
   const auto expect_blind = [&](const char* part) {
-    EXPECT_TRUE(fails(one("data"), Code::unsupported, part)) << part;
-    EXPECT_TRUE(fails(one("volume:v"), Code::unsupported, part)) << part;
-    EXPECT_FALSE(one("none").error) << part;
+    SCOPED_TRACE(part);
+    const Source data = one("data");
+    EXPECT_FALSE(data.error);
+    EXPECT_EQ(folders_of(data), (Names{"/x=v", "/y=p", "/z=z"}));
+    for (const VolumeSource& each : data.volumes) EXPECT_EQ(each.access, Access::engine);
+    EXPECT_EQ(data.skipped.size(), 2u);
+    ASSERT_EQ(data.writers.size(), 2u);
+    EXPECT_EQ(data.writers[1].name, "writer");
+    EXPECT_FALSE(one("volume:v").error);
+    EXPECT_EQ(one("volume:v").volumes[0].access, Access::engine);
+    EXPECT_FALSE(one("none").error);
   };
+  const auto all = discover(engine_, {.all = true},
+                            [](auto&&...) { return std::map<std::string, std::string>(); });
+  ASSERT_TRUE(all.ok());
+  EXPECT_TRUE(std::any_of(all->begin(), all->end(),
+                          [](const Source& source) { return source.name == "bare"; }));
   engine_.socket = "";
   expect_blind("remote");
   engine_.socket = "/run/engine.sock";
   std::ofstream(root_ + "/docker/engine-id") << "ANOTHER\n";
   expect_blind("belongs to another engine");
   std::ofstream(root_ + "/docker/engine-id") << "ENGINE\n";
-  EXPECT_FALSE(one("data").error);
+  EXPECT_EQ(one("volume:v").volumes[0].access, Access::host);
   engine_.identity.root_dir = root_ + "/nowhere";
   expect_blind("is not on this host");
 }

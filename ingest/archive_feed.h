@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine's archive of a path as a stream to read from: a thread of its own takes it from the
+// engine, a little ahead of who reads. Bounded: an engine that is faster waits. One reader.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "ingest/docker/engine.h"
+#include "ingest/limiter.h"
+#include "store/base/bytes.h"
+#include "store/base/result.h"
+
+namespace bygone::ingest {
+
+class ArchiveFeed {
+ public:
+  // Begins to read `path` of a container. `limiter` may be null; the references must outlive the
+  // feed.
+  ArchiveFeed(docker::Engine& engine, std::string container, std::string path, Limiter* limiter,
+              const std::atomic<bool>& cancel);
+  // Ends the transfer, wherever it is; within some 100 ms.
+  ~ArchiveFeed();
+  ArchiveFeed(const ArchiveFeed&) = delete;
+  ArchiveFeed& operator=(const ArchiveFeed&) = delete;
+
+  // The next bytes; empty at the end, which proves nothing. Valid until the next call. Errors: the
+  // engine's; cancelled.
+  Result<ByteView> next();
+  // How long the transfer takes by itself: without the time in which it waited for the reader and
+  // the limiter.
+  [[nodiscard]] std::chrono::nanoseconds transfer_time();
+
+ private:
+  void run(const std::string& container, const std::string& path);
+  Result<void> take(ByteView bytes);
+  void put(Bytes block);
+
+  docker::Engine& engine_;
+  Limiter* limiter_;
+  const std::atomic<bool>& cancel_;
+  std::atomic<bool> stop_{false};
+  Bytes filling_;  // of the thread alone
+  Bytes given_;    // what next() gave last
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Bytes> blocks_;  // guarded by mutex_, as all below
+  bool ended_ = false;
+  std::optional<Error> failure_;
+  std::chrono::nanoseconds waited_{0};
+  std::chrono::nanoseconds took_{0};
+  std::thread thread_;
+};
+
+}  // namespace bygone::ingest

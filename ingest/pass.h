@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The passes of a backup over one volume, wherever it is read: read() walks and stores; capture()
+// walks under a freeze, keeping what changed since a hot pass, and store_captured() stores it after
+// the thaw. Implementations say which threads they start; the caller is one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "ingest/chunk_jobs.h"
+#include "ingest/exclude.h"
+#include "ingest/fingerprints.h"
+#include "ingest/limiter.h"
+#include "ingest/pipeline.h"
+#include "ingest/sealed_spill.h"
+#include "ingest/walk.h"
+#include "store/base/clock.h"
+#include "store/page_liveness.h"
+#include "store/session.h"
+#include "store/tree_reader.h"
+#include "store/tree_writer.h"
+
+namespace bygone::ingest {
+
+// What all passes of a backup share.
+struct PassContext {
+  store::Session& session;
+  store::TreeWriter& writer;
+  store::TreeReader& trees;
+  ChunkJobs& jobs;
+  const Excludes& excludes;
+  // (st_dev, inode) of folders that are not entered, with what they are; empty: nobody needs to
+  // hear of it.
+  const std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>& off_limits;
+  const std::atomic<bool>& cancel;
+  Clock clock;
+  bool rescan = false;
+  Fingerprints* fingerprints = nullptr;
+  SealedSpill* spill = nullptr;
+  Limiter* limiter = nullptr;                     // read() alone
+  const store::PageLiveness* liveness = nullptr;  // read(): what to write anew
+
+  // Progress and outcome, gathered over all passes.
+  PipelineCounts counts;
+  std::atomic<std::uint64_t> files_seen{0};
+  std::atomic<std::uint64_t> bytes_seen{0};
+  std::atomic<std::uint64_t> bytes_read{0};
+};
+
+class Pass {
+ public:
+  virtual ~Pass() = default;
+
+  // Walks and stores. The root entry with its content; the reports are in notes().
+  virtual Result<store::Entry> read(const std::optional<store::Entry>& parent) = 0;
+  // Makes everything that was written so far durable and visible to capture().
+  virtual Result<void> sync() = 0;
+  // Walks beside `hot`, what read() returned, and captures what differs. After an error the notes
+  // are still those of read().
+  virtual Result<void> capture(const store::Entry& hot) = 0;
+  virtual Result<store::Entry> store_captured() = 0;
+
+  // Of the last pass.
+  [[nodiscard]] virtual const WalkNotes& notes() const = 0;
+  // After read(): how long capture() takes at least, as far as that can be known.
+  [[nodiscard]] virtual std::chrono::nanoseconds least_capture_time() const {
+    return std::chrono::nanoseconds(0);
+  }
+};
+
+}  // namespace bygone::ingest

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The passes over a volume that only its engine can see: each is one transfer of all of it through
+// the archive endpoint, and what is stored is what differs. Times are never believed: the content
+// comes anyway, and is compared. One thread at a time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ingest/archive_feed.h"
+#include "ingest/pass.h"
+#include "ingest/reader_container.h"
+#include "ingest/tar_walk.h"
+
+namespace bygone::ingest {
+
+class TarPass final : public Pass {
+ public:
+  // `context` and `reader` must outlive the pass. `number` and `tag` as in FileReaderOptions.
+  TarPass(PassContext& context, const ReaderContainer& reader, std::size_t number,
+          std::uint64_t tag)
+      : context_(context), reader_(reader), number_(number), tag_(tag) {}
+
+  // A transfer that ends too early, which a file that shrinks meanwhile is enough for, is tried
+  // again.
+  Result<store::Entry> read(const std::optional<store::Entry>& parent) override;
+  Result<void> sync() override { return {}; }
+  Result<void> capture(const store::Entry& hot) override;
+  Result<store::Entry> store_captured() override;
+  [[nodiscard]] const WalkNotes& notes() const override { return notes_; }
+  [[nodiscard]] std::chrono::nanoseconds least_capture_time() const override {
+    return transfer_time_;
+  }
+
+ private:
+  Result<store::Entry> read_once(const std::optional<store::Entry>& parent, bool& ended_early);
+  Result<void> take(FileReader& reader, FileWork& work, TarReader& tar);
+  Result<void> take_small(FileReader& reader, FileWork& work, TarReader& tar);
+  Result<void> take_large(FileWork& work, TarReader& tar);
+  Result<void> compare(FileWork& work, TarReader& tar);
+  Result<void> capture_all(const store::Entry& hot);
+  Result<store::Entry> patch(store::Entry root);
+  [[nodiscard]] FileReaderOptions reader_options() const;
+
+  PassContext& context_;
+  const ReaderContainer& reader_;
+  std::size_t number_;
+  std::uint64_t tag_;
+  WalkNotes notes_;
+  std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);
+  std::vector<Item> captured_;
+  LinkChanges links_;
+  std::chrono::nanoseconds transfer_time_{0};
+};
+
+}  // namespace bygone::ingest
