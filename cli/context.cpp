@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include "cli/options.h"
-#include "ingest/config.h"
 
 namespace bygone::cli {
 namespace {
@@ -29,22 +28,50 @@ Exit Context::usage(const std::string& text) {
   return Exit::usage;
 }
 
-Result<std::string> Context::repository_path() const {
-  if (!global_.repository.empty()) return absolute(global_.repository);
-  if (!configured_repository_.empty()) return absolute(configured_repository_);
-  return Error{Code::invalid, 0,
-               "no repository is named; hint: set BYGONE_REPOSITORY or give --repo FOLDER"};
+Result<const Context::Configuration*> Context::configuration() {
+  if (!configuration_) {
+    Configuration read;
+    auto config = ingest::load_config(config_path(), read.problems);
+    if (config.ok()) {
+      read.config = std::move(*config);
+      configuration_ = std::move(read);
+    } else {
+      configuration_ = std::move(config).error();
+    }
+  }
+  if (!configuration_->ok()) return configuration_->error();
+  return &**configuration_;
 }
 
-void Context::take_from(const ingest::Config& config) {
-  configured_repository_ = config.repository;
-  if (sources_.password || sources_.password_file || sources_.password_command ||
-      sources_.key_file) {
-    return;
+Result<docker::ConnectOptions> Context::engine_options() {
+  return ingest::engine_options(TRY(configuration())->config);
+}
+
+Result<std::string> Context::repository_path() {
+  if (!global_.repository.empty()) return absolute(global_.repository);
+  const Configuration& read = *TRY(configuration());
+  if (!read.config.repository.empty()) return absolute(read.config.repository);
+  // It may stand there with a mistake.
+  std::string why = "no repository is named; ";
+  for (const ingest::Problem& problem : read.problems) {
+    why += problem.where + ": " + problem.what + "; ";
   }
+  return Error{Code::invalid, 0,
+               why + "hint: set BYGONE_REPOSITORY, give --repo FOLDER, or name it in " +
+                   printable(config_path())};
+}
+
+// The file's secret is for the file's repository, and for no other that happens to be named.
+void Context::take_configured_secret(const std::string& path) {
+  if (!sources_.none()) return;
+  const auto read = configuration();
+  if (!read.ok()) return;  // whoever needs the file learns of it; here somebody may type it
+  const ingest::Config& config = (*read)->config;
+  if (config.repository.empty() || absolute(config.repository) != path) return;
   if (!config.password_file.empty()) sources_.password_file = config.password_file;
-  if (!config.password_command.empty()) sources_.password_command = config.password_command;
   if (!config.key_file.empty()) sources_.key_file = config.key_file;
+  if (!config.password_command.empty()) sources_.password_command = config.password_command;
+  if (!sources_.none()) sources_.config = config.path;
 }
 
 std::string Context::index_dir() {
@@ -52,11 +79,13 @@ std::string Context::index_dir() {
   return folder == nullptr || *folder == '\0' ? "" : absolute(folder);
 }
 
-Result<store::Secret> Context::new_secret(const std::string& path) const {
+Result<store::Secret> Context::new_secret(const std::string& path) {
+  take_configured_secret(path);
   return read_secret(sources_, Ask::twice, path);
 }
 
-Result<store::Secret> Context::secret(const std::string& path) const {
+Result<store::Secret> Context::secret(const std::string& path) {
+  take_configured_secret(path);
   return read_secret(sources_, Ask::once, path);
 }
 
@@ -82,7 +111,7 @@ std::unique_ptr<store::Repository> Context::open(Exit& exit, store::Secret* used
                 Stage::opening);
     return nullptr;
   }
-  Result<store::Secret> secret = read_secret(sources_, Ask::once, *path);
+  Result<store::Secret> secret = this->secret(*path);
   if (!secret.ok()) {
     exit =
         secret.error().code == Code::invalid ? usage(secret.error().message) : fail(secret.error());

@@ -65,31 +65,25 @@ class DaemonSignals {
   std::thread thread_;
 };
 
-Result<ingest::Config> read_config(const std::string& option) {
-  std::vector<ingest::Problem> problems;
-  auto config = ingest::load_config(ingest::config_path(option), problems);
-  for (const ingest::Problem& problem : problems) log::warning(problem.where + ": " + problem.what);
-  return config;
-}
-
-Exit daemon(Context& context, const std::string& config_option) {
+Exit daemon(Context& context) {
   if (!context.out.quiet())
     log::set_level(context.out.verbose() > 1 ? log::Level::debug : log::Level::info);
-  auto config = read_config(config_option);
-  if (!config.ok()) {
-    return config.error().code == Code::invalid ? context.usage(config.error().message)
-                                                : context.fail(config.error());
+  const auto read = context.configuration();
+  if (!read.ok()) {
+    return read.error().code == Code::invalid ? context.usage(read.error().message)
+                                              : context.fail(read.error());
   }
-  context.take_from(*config);
+  for (const ingest::Problem& problem : (*read)->problems) {
+    log::warning(problem.where + ": " + problem.what);
+  }
   Exit exit = Exit::done;
   const auto repository = context.open(exit);
   if (repository == nullptr) return exit;
   DaemonSignals signals;
-  ingest::Daemon daemon(*repository, {.config = std::move(*config),
+  ingest::Daemon daemon(*repository, {.config = (*read)->config,
                                       .read_config =
-                                          [&](auto& problems) {
-                                            return ingest::load_config(
-                                                ingest::config_path(config_option), problems);
+                                          [path = context.config_path()](auto& problems) {
+                                            return ingest::load_config(path, problems);
                                           },
                                       .state_folder = ingest::default_state_folder(),
                                       .index_dir = Context::index_dir()});
@@ -101,9 +95,6 @@ Exit daemon(Context& context, const std::string& config_option) {
 }  // namespace
 
 Action add_daemon(CLI::App& app) {
-  const auto config = std::make_shared<std::string>();
-  app.add_option("--config", *config, "the configuration (BYGONE_CONFIG, /etc/bygone/config.yaml)")
-      ->type_name("FILE");
   app.footer(
       "Runs in the foreground, for systemd or another service manager (scripts/bygone.service).\n"
       "SIGHUP reads the configuration again, SIGTERM ends it within ten seconds. What it does,\n"
@@ -111,7 +102,7 @@ Action add_daemon(CLI::App& app) {
       "Examples:\n"
       "  bygone daemon\n"
       "  bygone daemon --config ./bygone.yaml -v");
-  return [config](Context& context) { return daemon(context, *config); };
+  return daemon;
 }
 
 }  // namespace bygone::cli

@@ -41,6 +41,7 @@ Examples:
 Options of every command:
   -r, --repo FOLDER   the repository
   --key-file FILE     unlock with a key file instead of a passphrase
+  --config FILE       the configuration, not /etc/bygone/config.yaml
   -q, --quiet         print only errors and what was asked for
   -v, --verbose       say more; twice: even more
   --json              print one JSON object a line
@@ -54,6 +55,7 @@ Environment:
   BYGONE_PASSWORD          the passphrase itself
   BYGONE_KEY_FILE          a key file
                            Set one of these four; with none, the terminal is asked.
+  BYGONE_CONFIG            the configuration file; what it names these override
   BYGONE_COMPRESSION       off, fastest, auto, better or max
   BYGONE_INDEX_DIR         keep the index here, not in the repository
   BYGONE_STATE_DIR         keep the journal of frozen containers here

@@ -7,20 +7,18 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 #include "cli/secret.h"
+#include "ingest/config.h"
 #include "store/repository.h"
 
 namespace CLI {
 class App;
-}
-
-namespace bygone::ingest {
-struct Config;
 }
 
 namespace bygone::cli {
@@ -28,6 +26,7 @@ namespace bygone::cli {
 struct Global {
   std::string repository;  // -r, --repo, BYGONE_REPOSITORY
   std::string key_file;    // --key-file
+  std::string config;      // --config
   bool quiet = false;
   bool json = false;
   int verbose = 0;
@@ -45,28 +44,37 @@ class Context {
   // For a command line that makes no sense: message with the way to help, exit code 2.
   Exit usage(const std::string& text);
 
-  // Absolute path of the repository. Errors: invalid when none is named.
-  [[nodiscard]] Result<std::string> repository_path() const;
+  // The configuration file and what is wrong in it, read once. Errors: those of load_config().
+  struct Configuration {
+    ingest::Config config;
+    std::vector<ingest::Problem> problems;
+  };
+  [[nodiscard]] Result<const Configuration*> configuration();
+  [[nodiscard]] std::string config_path() const { return ingest::config_path(global_.config); }
+  // How to reach the engine. Errors: those of configuration().
+  [[nodiscard]] Result<docker::ConnectOptions> engine_options();
+
+  // Absolute path of the repository: --repo, BYGONE_REPOSITORY, or what the configuration says.
+  // Errors: invalid when none is named; those of configuration().
+  [[nodiscard]] Result<std::string> repository_path();
   // A secret for a new repository at `path`. Errors: those of read_secret().
-  [[nodiscard]] Result<store::Secret> new_secret(const std::string& path) const;
+  [[nodiscard]] Result<store::Secret> new_secret(const std::string& path);
   // The secret of the repository at `path`. Errors: those of read_secret().
-  [[nodiscard]] Result<store::Secret> secret(const std::string& path) const;
+  [[nodiscard]] Result<store::Secret> secret(const std::string& path);
   // The repository, opened with the secret. On failure `exit` says how the program is to end, and
   // the message has been printed. `secret`, when given, receives what it was opened with.
   [[nodiscard]] std::unique_ptr<store::Repository> open(Exit& exit,
                                                         store::Secret* secret = nullptr);
-  // Lets the configuration name the repository and the way to its secret, where neither an option
-  // nor the environment does. Before open().
-  void take_from(const ingest::Config& config);
   // Where the index stands when BYGONE_INDEX_DIR moves it; else empty. Absolute.
   [[nodiscard]] static std::string index_dir();
 
  private:
   Error explain_open_failure(Error error) const;
+  void take_configured_secret(const std::string& path);
 
   const Global& global_;
-  std::string configured_repository_;
   SecretSources sources_;
+  std::optional<Result<Configuration>> configuration_;
 };
 
 // What a command does once the command line is understood.
@@ -84,6 +92,7 @@ struct Command {
 Action add_backup(CLI::App& app);
 Action add_cat(CLI::App& app);
 Action add_completion(CLI::App& app);
+Action add_config(CLI::App& app);
 Action add_daemon(CLI::App& app);
 Action add_forget(CLI::App& app);
 Action add_help(CLI::App& app);

@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
       {"init", "Begin", "make a new repository", add_init},
       {"backup", "Save", "back up containers, volumes and folders", add_backup},
+      {"config", "Save", "check the configuration, and show what applies", add_config},
       {"thaw", "Save", "resume containers that a backup that died left frozen", add_thaw},
       {"daemon", "Save", "back up by schedule, forget and prune by rule", add_daemon},
       {"status", "Look", "say what the daemon did, will do, and what is overdue", add_status},
@@ -60,6 +61,10 @@ void add_global_options(CLI::App& app, Global& global) {
       ->type_name("FOLDER")
       ->group(group);
   app.add_option("--key-file", global.key_file, "unlock with this key file (BYGONE_KEY_FILE)")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--config", global.config,
+                 "the configuration, not /etc/bygone/config.yaml (BYGONE_CONFIG)")
       ->type_name("FILE")
       ->group(group);
   app.add_flag("-q,--quiet", global.quiet, "print only errors and what was asked for")

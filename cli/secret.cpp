@@ -175,6 +175,15 @@ Result<void> check_sources(const SecretSources& sources) {
                names + " are set, and only one can be meant; hint: unset the others"};
 }
 
+namespace {
+
+std::string command_name(const SecretSources& sources) {
+  return sources.config.empty() ? "BYGONE_PASSWORD_COMMAND"
+                                : "the password-command of " + printable(sources.config);
+}
+
+}  // namespace
+
 Result<Secret> read_secret(const SecretSources& sources, Ask ask, const std::string& repository) {
   TRY(check_sources(sources));
   Secret secret;
@@ -193,7 +202,7 @@ Result<Secret> read_secret(const SecretSources& sources, Ask ask, const std::str
     secret.bytes = without_line_end(std::move(*read));
   } else if (sources.password_command) {
     auto read = run_command(*sources.password_command);
-    if (!read.ok()) return std::move(read).error().with("running BYGONE_PASSWORD_COMMAND");
+    if (!read.ok()) return std::move(read).error().with("running " + command_name(sources));
     secret.bytes = without_line_end(std::move(*read));
   } else {
     secret.bytes = TRY(ask_person(ask, repository));
@@ -205,6 +214,12 @@ Result<Secret> read_secret(const SecretSources& sources, Ask ask, const std::str
 }
 
 std::string describe_source(const SecretSources& sources) {
+  if (!sources.config.empty()) {
+    const std::string says = printable(sources.config) + " names ";
+    if (sources.key_file) return says + "the key file " + printable(*sources.key_file);
+    if (sources.password_file) return says + "the file " + printable(*sources.password_file);
+    return says + "the command that prints it";
+  }
   if (sources.key_file) {
     return fmt::format("{} is {}", sources.key_file_is_option ? "--key-file" : "BYGONE_KEY_FILE",
                        printable(*sources.key_file));

@@ -2,8 +2,9 @@
 //
 // Where the passphrase or key file comes from: BYGONE_PASSWORD, BYGONE_PASSWORD_FILE,
 // BYGONE_PASSWORD_COMMAND, BYGONE_KEY_FILE or --key-file, of which at most one may be set; else the
-// terminal is asked. Never the command line. Secrets go straight into guarded memory. Call from
-// one thread, before others exist: it changes the environment and runs a command.
+// configuration file, which the caller has read; else the terminal is asked. Never the command
+// line. Secrets go straight into guarded memory. Call from one thread, before others exist: it
+// changes the environment and runs a command.
 #pragma once
 
 #include <optional>
@@ -21,6 +22,11 @@ struct SecretSources {
   std::optional<std::string> password_command;
   std::optional<std::string> key_file;
   bool key_file_is_option = false;  // --key-file, and not BYGONE_KEY_FILE
+  std::string config;               // the configuration file that says so; empty: none does
+
+  [[nodiscard]] bool none() const {
+    return !password && !password_file && !password_command && !key_file;
+  }
 };
 
 // Reads the variables and takes BYGONE_PASSWORD out of the environment, wiping what stood there,

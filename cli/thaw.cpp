@@ -15,7 +15,10 @@ Exit thaw(Context& context) {
   const std::string state = ingest::default_state_folder();
   std::vector<ingest::Thawed> thawed;
   if (ingest::has_dead_journals(state)) {
-    const auto engine = docker::connect(docker::options_from_environment());
+    const auto options = context.engine_options();
+    // A mistake in the file keeps no container frozen.
+    const auto engine =
+        docker::connect(options.ok() ? *options : docker::options_from_environment());
     if (!engine.ok()) return context.fail(engine.error(), Stage::docker);
     auto result = ingest::thaw_dead_journals(**engine, state);
     if (!result.ok()) return context.fail(result.error(), Stage::docker);

@@ -162,6 +162,7 @@ Policy apply(const Config& config, Values merged, unsigned place) {
   for (std::optional<Hook>* hook : {&policy.pre, &policy.post}) {
     if (*hook && (*hook)->command.empty()) hook->reset();
   }
+  if (place != kContainer) policy.dump.kind = DumpWish::Kind::none;
   return policy;
 }
 
@@ -337,6 +338,9 @@ BackupOptions options_of(const Policy& policy, BackupOptions base) {
   base.exclude.insert(base.exclude.begin(), policy.exclude.begin(), policy.exclude.end());
   base.wish = policy.wish;
   base.max_freeze = policy.max_freeze;
+  base.pre = policy.pre;
+  base.post = policy.post;
+  base.dump = policy.dump;
   return base;
 }
 

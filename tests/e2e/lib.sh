@@ -38,7 +38,10 @@ unset DOCKER_HOST DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_CONTEXT
 export TZ=UTC LC_ALL=C.UTF-8 HOME=$WORK/home NO_COLOR=1 BYGONE_STATE_DIR=$WORK/state
 export ASAN_OPTIONS=log_path=$WORK/sanitizer UBSAN_OPTIONS=log_path=$WORK/sanitizer
 export TSAN_OPTIONS=log_path=$WORK/sanitizer:die_after_fork=0
+export BYGONE_CONFIG=$WORK/config.yaml # and not the one of this machine
 mkdir -p "$WORK/home" "$MNT"
+: >"$BYGONE_CONFIG"
+chmod 644 "$BYGONE_CONFIG"
 chmod 755 "$WORK"
 
 # --- checks -------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fuzz/targets.h"
 
+#include <algorithm>
+
 #include "fs/instant.h"
 #include "ingest/docker/parse.h"
+#include "ingest/judge.h"
 #include "ingest/tar.h"
 #include "store/condemned.h"
 #include "store/config.h"
@@ -167,6 +170,53 @@ void tar(ByteView input) {
   }
 }
 
+void check_problems(const std::vector<ingest::Problem>& problems) {
+  for (const ingest::Problem& problem : problems) {
+    CHECK(!problem.where.empty() && !problem.what.empty());
+    CHECK(problem.where.size() < 2000 && problem.what.size() < 8000);
+  }
+}
+
+// Whatever the file says, there is an answer for every source.
+void config_file(ByteView input) {
+  std::vector<ingest::Problem> problems;
+  const auto config = ingest::parse_config(as_text(input), "f", "UTC", problems);
+  if (!config.ok()) return;
+  check_problems(problems);
+  ingest::Source source;
+  source.kind = SourceKind::container;
+  source.name = "db";
+  const ingest::Judged judged = ingest::judge(*config, source);
+  CHECK(judged.problems.empty() && config->tiers.count(judged.policy.tier) == 1);
+}
+
+// Lines of KEY=VALUE, each a label.
+void labels(ByteView input) {
+  static const ingest::Config config = [] {
+    std::vector<ingest::Problem> problems;
+    return *ingest::parse_config("tiers: {mine: {keep-last: 1}}", "f", "UTC", problems);
+  }();
+  ingest::Source source;
+  source.name = "db";
+  std::string_view text = as_text(input);
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const std::size_t equals = std::min(line.find('='), line.size());
+    std::string value(line.substr(std::min(line.size(), equals + 1)));
+    std::replace(value.begin(), value.end(), '\x01', '\n');
+    source.labels["bygone." + std::string(line.substr(0, equals))] = value;
+  }
+  for (const SourceKind kind : {SourceKind::container, SourceKind::volume}) {
+    source.kind = kind;
+    const ingest::Judged judged = ingest::judge(config, source);
+    check_problems(judged.problems);
+    CHECK(judged.problems.size() <= source.labels.size());
+    CHECK(config.tiers.count(judged.policy.tier) == 1);
+    CHECK(!judged.policy.pre || !judged.policy.pre->command.empty());
+  }
+}
+
 }  // namespace
 
 const std::vector<FuzzTarget>& fuzz_targets() {
@@ -184,6 +234,8 @@ const std::vector<FuzzTarget>& fuzz_targets() {
       {"instants", instants},
       {"condemned", condemned},
       {"tar", tar},
+      {"config-file", config_file},
+      {"labels", labels},
   };
   return targets;
 }
