@@ -24,7 +24,8 @@ std::string consistency_text(const store::Snapshot& snapshot) {
   if (snapshot.window > 0) {
     text += " " + duration_text(static_cast<double>(snapshot.window) / 1e9);
   }
-  return snapshot.partial ? text + ", partial" : text;
+  if (snapshot.partial) text += ", partial";
+  return snapshot.failed.empty() ? text : text + ", hook or dump failed";
 }
 
 std::string tags_text(const store::Notes& notes, const store::Snapshot& snapshot) {

@@ -50,6 +50,7 @@ std::string snapshot_json(const store::Snapshot& snapshot) {
   out["total_size"] = snapshot.bytes;
   out["data_added"] = snapshot.added_bytes;
   out["errors"] = snapshot.errors;
+  if (!snapshot.failed.empty()) out["failed"] = snapshot.failed;
   out["program_version"] = snapshot.program;
   out["tags"] = snapshot.tags;
   if (!snapshot.group.empty()) {

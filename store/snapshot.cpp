@@ -39,13 +39,15 @@ enum Field : std::uint16_t {
   kExtra = 22,
   kGroup = 23,
   kImage = 24,
+  kFailed = 25,
 };
-constexpr std::uint16_t kLastField = kImage;
+constexpr std::uint16_t kLastField = kFailed;
 constexpr std::size_t kMaxText = 4096;
 constexpr std::size_t kMaxVolumes = 4096;
 constexpr std::size_t kMaxTags = 1024;
 constexpr std::size_t kMaxMembers = 4096;
 constexpr std::size_t kMaxDigests = 1024;
+constexpr std::size_t kMaxFailed = 1024;
 
 // A root entry is kept in the form of a page that holds it as its only entry.
 Bytes encode_root(const Entry& root) {
@@ -230,6 +232,9 @@ Result<void> decode_field(Snapshot& s, std::uint16_t tag, ByteView value) {
     case kImage:
       TRY(decode_image(s, r));
       break;
+    case kFailed:
+      s.failed = TRY(read_strings(r, kMaxFailed));
+      break;
     default:
       return keep_unknown(s.unknown_fields, tag, value, kLastField, kWhat);
   }
@@ -267,14 +272,17 @@ Bytes encode_snapshot(const Snapshot& s) {
   }
   f.put(kCounts, counts.take());
   f.text(kProgram, s.program);
-  if (!s.tags.empty()) {
-    Writer tags;
-    write_strings(tags, s.tags);
-    f.put(kTags, tags.take());
-  }
+  const auto strings = [&](Field field, const std::vector<std::string>& list) {
+    if (list.empty()) return;
+    Writer w;
+    write_strings(w, list);
+    f.put(field, w.take());
+  };
+  strings(kTags, s.tags);
   if (s.extra) f.put(kExtra, encode_root(*s.extra));
   if (!s.group.empty()) f.put(kGroup, encode_group(s));
   if (!s.image.empty() || !s.image_id.empty()) f.put(kImage, encode_image(s));
+  strings(kFailed, s.failed);
   for (const auto& [tag, value] : s.unknown_fields) f.put(tag, value);
   return f.finish();
 }

@@ -85,6 +85,8 @@ struct Snapshot {
   std::string image;                       // of the container: the reference that it was made from,
   std::string image_id;                    // its id, sha256:...,
   std::vector<std::string> image_digests;  // and the digests by which registries know it
+  // Hooks and dumps that failed, each with its reason, for people. A dump that did is not there.
+  std::vector<std::string> failed;
   // Root of the second tree: container configuration, dumps, the list of what could not be read.
   std::optional<Entry> extra;
   UnknownFields unknown_fields;

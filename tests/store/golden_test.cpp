@@ -208,6 +208,13 @@ TEST(Golden, SnapshotRecord) {
   s.program = "bygone 0.1.0";
   s.tags = {"nightly"};
   s.extra = root;
+  s.group = "shop";
+  s.run = counted<RunId>(0x50);
+  s.members = {"db", "web"};
+  s.image = "postgres:15";
+  s.image_id = "sha256:0123";
+  s.image_digests = {"postgres@sha256:4567"};
+  s.failed = {"dump postgres.sql: exit code 1"};
   s.unknown_fields = {{100, {9}}};
   const Bytes bytes = encode_snapshot(s);
   expect_golden("snapshot-record", bytes);
