@@ -33,20 +33,26 @@ Error stopped(const ExecRequest& request, Code code, int errnum, const std::stri
 Result<ExecOutcome> run_exec(Engine& engine, const ExecRequest& request,
                              std::chrono::milliseconds deadline,
                              const std::function<Result<void>(std::string_view)>& sink,
-                             const std::atomic<bool>& cancel) {
+                             const std::atomic<bool>& cancel, std::chrono::milliseconds silence) {
   using Clock = std::chrono::steady_clock;
   constexpr std::chrono::milliseconds kGlance{100};  // how late a cancel or deadline is seen
   const Clock::time_point start = Clock::now();
   const std::unique_ptr<Exec> exec = TRY(engine.exec(request));
   ExecOutcome outcome;
+  Clock::time_point last_heard = Clock::now();
   for (;;) {
     if (cancel) return stopped(request, Code::cancelled, 0, "cancelled");
     if (deadline.count() > 0 && Clock::now() - start >= deadline) {
       return stopped(request, Code::unavailable, ETIMEDOUT,
                      fmt::format("not done within {} ms", deadline.count()));
     }
+    if (silence.count() > 0 && Clock::now() - last_heard >= silence) {
+      return stopped(request, Code::unavailable, ETIMEDOUT,
+                     fmt::format("no output for {} ms", silence.count()));
+    }
     const ExecPiece piece = TRY(exec->read(kGlance));
     if (piece.ended) break;
+    if (!piece.bytes.empty()) last_heard = Clock::now();
     if (piece.stream == ExecStream::error) {
       append_tail(outcome.error_text, piece.bytes);
     } else if (!piece.bytes.empty()) {

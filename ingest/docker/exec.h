@@ -63,10 +63,12 @@ struct ExecOutcome {
 };
 
 // Runs a command without input to its end; standard output goes to `sink` as it comes. Errors:
-// cancelled when `cancel` became true; unavailable with ETIMEDOUT past `deadline` (zero: none), or
-// when the stream is cut; the sink's own; those of Engine::exec(). The command is ended then.
+// cancelled when `cancel` became true; unavailable with ETIMEDOUT past `deadline`, or after
+// `silence` without any output (zero: none), or when the stream is cut; the sink's own; those of
+// Engine::exec(). The command is ended then.
 [[nodiscard]] Result<ExecOutcome> run_exec(
     Engine& engine, const ExecRequest& request, std::chrono::milliseconds deadline,
-    const std::function<Result<void>(std::string_view)>& sink, const std::atomic<bool>& cancel);
+    const std::function<Result<void>(std::string_view)>& sink, const std::atomic<bool>& cancel,
+    std::chrono::milliseconds silence = std::chrono::milliseconds(0));
 
 }  // namespace bygone::docker
