@@ -6,9 +6,9 @@
 namespace bygone::cli {
 namespace {
 
-constexpr Exit kByGravity[] = {Exit::interrupted, Exit::failed,        Exit::damage,
-                               Exit::wrong_key,   Exit::no_repository, Exit::usage,
-                               Exit::locked,      Exit::no_docker,     Exit::unreadable};
+constexpr Exit kByGravity[] = {Exit::interrupted,   Exit::failed,    Exit::damage, Exit::wrong_key,
+                               Exit::no_repository, Exit::usage,     Exit::locked, Exit::no_docker,
+                               Exit::hook,          Exit::unreadable};
 
 }  // namespace
 
@@ -16,6 +16,8 @@ Exit exit_for(const Error& error, Stage stage) {
   switch (error.code) {
     case Code::cancelled:
       return Exit::interrupted;
+    case Code::hook:
+      return Exit::hook;
     case Code::busy:
       return stage == Stage::docker ? Exit::failed : Exit::locked;
     case Code::corrupt:

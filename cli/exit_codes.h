@@ -19,6 +19,7 @@ enum class Exit {
   locked = 11,
   wrong_key = 12,
   damage = 20,
+  hook = 22,  // a hook or a dump failed
   no_docker = 23,
   overdue = 24,
   interrupted = 130,

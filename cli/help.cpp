@@ -67,9 +67,9 @@ Exit codes:
     0  done                           11  locked by another backup
     1  failed                         12  wrong passphrase or key file
     2  the command line is wrong      20  damage found
-    3  done, but some source files    23  Docker cannot be reached
-       could not be read             130  interrupted
-   10  no repository there
+    3  done, but some source files    22  a hook or a dump failed
+       could not be read              23  Docker cannot be reached
+   10  no repository there           130  interrupted
 )";
 
 std::string option_list(const CLI::App* app, const CLI::Formatter& formatter) {

@@ -26,6 +26,7 @@ enum class Code {
   unavailable,  // a service (the Docker engine, an index) cannot be reached now
   unsupported,  // a newer format or a missing feature
   cancelled,    // a person or a deadline stopped it
+  hook,         // a command of the user's, run for him, failed
 };
 
 struct Error {

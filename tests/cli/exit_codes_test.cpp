@@ -27,6 +27,7 @@ TEST(ExitCodes, SayTheSameErrorByWhereItCameUp) {
       {"another backup runs", {Code::busy, 0, ""}, Stage::working, Exit::locked},
       {"engine says 409", {Code::busy, 0, ""}, Stage::docker, Exit::failed},
       {"damage", {Code::corrupt, 0, ""}, Stage::working, Exit::damage},
+      {"a pre hook failed", {Code::hook, 0, ""}, Stage::working, Exit::hook},
       {"interrupted", {Code::cancelled, 0, ""}, Stage::working, Exit::interrupted},
       {"disk full", {Code::no_space, ENOSPC, ""}, Stage::working, Exit::failed},
       {"unknown format", {Code::unsupported, 0, ""}, Stage::opening, Exit::failed},
@@ -38,6 +39,8 @@ TEST(ExitCodes, KeepTheGravestOfSeveralSources) {
   EXPECT_EQ(gravest({}), Exit::done);
   EXPECT_EQ(gravest({Exit::done, Exit::unreadable}), Exit::unreadable);
   EXPECT_EQ(gravest({Exit::unreadable, Exit::no_docker, Exit::done}), Exit::no_docker);
+  EXPECT_EQ(gravest({Exit::hook, Exit::unreadable}), Exit::hook);
+  EXPECT_EQ(gravest({Exit::hook, Exit::no_docker}), Exit::no_docker);
   EXPECT_EQ(gravest({Exit::no_docker, Exit::failed, Exit::unreadable}), Exit::failed);
   EXPECT_EQ(gravest({Exit::failed, Exit::interrupted}), Exit::interrupted);
 }
@@ -48,6 +51,7 @@ TEST(ExitCodes, AreTheDocumentedNumbers) {
   EXPECT_EQ(static_cast<int>(Exit::locked), 11);
   EXPECT_EQ(static_cast<int>(Exit::wrong_key), 12);
   EXPECT_EQ(static_cast<int>(Exit::damage), 20);
+  EXPECT_EQ(static_cast<int>(Exit::hook), 22);
   EXPECT_EQ(static_cast<int>(Exit::no_docker), 23);
   EXPECT_EQ(static_cast<int>(Exit::interrupted), 130);
 }
