@@ -40,6 +40,7 @@ struct BackupArguments {
   std::optional<std::chrono::milliseconds> max_freeze;
   ingest::ReadLimit limit_read;
   Nanoseconds retry_lock = 0;
+  std::optional<ingest::DumpWish::Kind> dump;  // nothing: not said here
   ingest::BackupOptions options;
 };
 
@@ -49,6 +50,15 @@ const Choices<store::Compression>& compressions() {
                                                    {"auto", store::Compression::standard},
                                                    {"better", store::Compression::better},
                                                    {"max", store::Compression::max}};
+  return list;
+}
+
+const Choices<ingest::DumpWish::Kind>& dumps() {
+  using Kind = ingest::DumpWish::Kind;
+  static const Choices<Kind> list = {{"auto", Kind::automatic},  {"postgres", Kind::postgres},
+                                     {"mariadb", Kind::mariadb}, {"mysql", Kind::mysql},
+                                     {"redis", Kind::redis},     {"sqlite", Kind::sqlite},
+                                     {"mongo", Kind::mongo},     {"none", Kind::none}};
   return list;
 }
 
@@ -120,6 +130,7 @@ Result<ingest::BackupOptions> options_of(const BackupArguments& arguments) {
   }
   TRY(ingest::Excludes::parse(options.exclude));
   options.compression = TRY(compression_of(arguments));
+  if (arguments.dump) options.dump = {.kind = *arguments.dump};
   options.zone = store::local_zone_name();
   options.state_folder = ingest::default_state_folder();
   return options;
@@ -264,6 +275,7 @@ Exit BackupRun::conclude(BackupReporter& reporter, const ingest::Source& source,
   if (report.ok()) {
     remember(context_, repository_, report->snapshot);
     reporter.finish(*report);
+    if (!report->failed.empty()) return Exit::hook;
     return report->unreadable.empty() ? Exit::done : Exit::unreadable;
   }
   reporter.abandon();
@@ -409,6 +421,18 @@ void add_rest(CLI::App& app, BackupArguments& arguments) {
       "wait for it as long as it takes, up to a day");
   app.add_option("--host", arguments.host, "count as this host, and not as the one this is")
       ->type_name("ID");
+  app.add_option_function<std::string>(
+         "--dump",
+         [&](const std::string& word) {
+           arguments.dump = find_choice(dumps(), word);
+           if (!arguments.dump) {
+             throw CLI::ValidationError(
+                 "--dump takes one of " + choice_names(dumps()) + ", and not " + word,
+                 CLI::ExitCodes::ValidationError);
+           }
+         },
+         "dump the databases, too, shown in .bygone/dumps/: " + choice_names(dumps()))
+      ->type_name("WORD");
   app.add_option_function<std::string>(
          "--compression",
          [&](const std::string& word) {

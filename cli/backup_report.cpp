@@ -55,6 +55,7 @@ void BackupReporter::print_notes(const ingest::BackupReport& report) {
   for (const ingest::Unreadable& one : report.unreadable) {
     output_.error(one.reason, name_ + ":" + one.path);
   }
+  for (const std::string& text : report.failed) output_.error(printable(text), name_);
   for (const std::string& text : report.warnings) output_.warning(printable(text));
   for (const std::string& text : report.skipped) {
     output_.info(printable(name_) + ": not captured: " + printable(text));
@@ -72,6 +73,7 @@ void BackupReporter::print_json(const ingest::BackupReport& report) {
       {"consistency", store::to_text(snapshot.consistency)},
       {"window_ms", static_cast<double>(snapshot.window) / 1e6},
       {"partial", snapshot.partial},
+      {"failed", report.failed.size()},
       {"files_new", report.new_files},
       {"files_changed", report.changed_files},
       {"files_unmodified", unmodified(report)},
@@ -95,6 +97,10 @@ void BackupReporter::print_summary(const ingest::BackupReport& report) {
       count_text(report.new_files), count_text(report.changed_files),
       count_text(unmodified(report)), size_text(snapshot.bytes), size_text(report.bytes_read),
       size_text(snapshot.added_bytes), duration_text(progress_.elapsed_seconds())));
+  if (!report.failed.empty()) {
+    output_.info("  what failed of its hooks and dumps: " + count_text(report.failed.size()) +
+                 "; the volumes are saved");
+  }
   if (!report.unreadable.empty()) {
     output_.info("  " + counted(report.unreadable.size(), "name") +
                  " could not be read; the rest is saved");

@@ -22,6 +22,7 @@ struct Member {
   const BackupOptions* options = nullptr;
   ProgressCallback progress;
   std::unique_ptr<SourceBackup> backup;
+  std::optional<HookPair> hooks;
   std::optional<Error> failure;  // of any phase: the member is out of all later ones
   std::optional<BackupReport> report;
 
@@ -30,6 +31,14 @@ struct Member {
   }
   void take(Result<void> outcome) {
     if (!outcome) fail(std::move(outcome).error());
+  }
+  // After the last hook has run.
+  void take_hooks() {
+    for (const std::string& text : hooks->failed()) {
+      backup->note_failed(text);
+      if (failure) failure->message += "; " + text;  // there will be no report
+    }
+    for (const std::string& text : hooks->warnings()) backup->warn(text);
   }
 };
 
@@ -54,6 +63,7 @@ class Run {
   [[nodiscard]] std::vector<Member*> with(bool (SourceBackup::*phase)() const);
   void hold();
   void hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen);
+  void hold_prepared();
   void spare_natives(const std::vector<Member*>& native);
   static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
   Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
@@ -86,7 +96,16 @@ void Run::read(Member& member) {
   if (!opened) return member.fail(std::move(opened).error());
   member.backup = std::move(*opened);
   record_image(member);
-  member.take(member.backup->read(engine_));
+  member.hooks.emplace(engine_, member.source->container_id, member.options->pre,
+                       member.options->post);
+  member.take(member.backup->dump(engine_));
+  if (member.failure) return;
+  if (member.backup->must_freeze()) return member.take(member.backup->read(engine_));
+  // This pass is the capture: nothing comes after it.
+  member.take(member.hooks->before(cancel_));
+  if (!member.failure) member.take(member.backup->read(engine_));
+  member.hooks->after();
+  member.take_hooks();
 }
 
 // Those that are to be held so.
@@ -110,6 +129,13 @@ std::vector<Writer> writers_of(const std::vector<Member*>& members) {
     }
   }
   return writers;
+}
+
+// The post hooks of those that are captured, or never will be.
+void run_post_hooks(const std::vector<Member*>& native) {
+  for (Member* member : native) {
+    if (member->failure || !member->backup->must_freeze()) member->hooks->after();
+  }
 }
 
 void Run::end_natives(const std::vector<Member*>& native, Nanoseconds since) {
@@ -158,7 +184,10 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
     in_time = changed.wait_until(lock, deadline, [&] { return done; });
   }
   auto thawed = freezer.thaw();
+  // Also while a capture that took too long goes on: nobody waits for it any more.
+  for (Member* member : members) member->hooks->after();
   worker.join();
+  run_post_hooks(native);
   if (!thawed) {
     for (Member* member : members) member->fail(thawed.error());
     return stillness;
@@ -193,7 +222,8 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
   std::erase_if(frozen, [](const Member* member) { return member->failure.has_value(); });
   if (frozen.empty()) {
     if (!native.empty() && !group_.empty()) instant_ = native.front()->options->clock();
-    return end_natives(native, instant_);
+    end_natives(native, instant_);
+    return run_post_hooks(native);
   }
   CHECK(engine_ != nullptr);
   const BackupOptions& first = *frozen.front()->options;
@@ -209,6 +239,20 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
 }
 
 void Run::hold() {
+  std::vector<Member*> prepared = with(&SourceBackup::must_freeze);
+  for (Member* member : with(&SourceBackup::is_native)) prepared.push_back(member);
+  for (Member* member : prepared) {
+    member->take(member->hooks->before(cancel_));
+    if (member->failure) member->hooks->after();
+  }
+  hold_prepared();
+  for (Member* member : prepared) {
+    member->hooks->after();
+    member->take_hooks();
+  }
+}
+
+void Run::hold_prepared() {
   spare_natives(with(&SourceBackup::is_native));
   const std::vector<Member*> native = with(&SourceBackup::is_native);
   hold_at_once(native, with(&SourceBackup::must_freeze));

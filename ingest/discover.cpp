@@ -81,6 +81,7 @@ class Discovery {
     source.project = label(container.labels, "com.docker.compose.project");
     source.labels = container.labels;
     source.named = named;
+    source.container_id = container.id;
     source.container_json = container.json;
     source.image = container.image;
     source.image_id = container.image_id;

@@ -14,6 +14,21 @@ store::Timestamp timestamp(Nanoseconds time) {
 
 }  // namespace
 
+ContentCutter ExtraTree::next_version(const std::string& path, store::TreeReader& trees,
+                                      const std::optional<Entry>& parent) {
+  std::optional<Entry> before = parent;
+  std::string rest = path;
+  while (before && !rest.empty()) {
+    const std::string name = rest.substr(0, rest.find('/'));
+    rest.erase(0, name.size() + 1);
+    auto found = trees.lookup(*before, name);
+    before = found ? std::move(*found) : std::nullopt;
+  }
+  ContentCutter content = cutter(before ? before->size : kPooledBuffer);
+  content.follow(ParentExtents::of(trees, before), trials_);
+  return content;
+}
+
 Result<void> ExtraTree::add(const std::string& path, ContentCutter content, std::uint64_t size,
                             Nanoseconds time) {
   Folder* folder = &root_;

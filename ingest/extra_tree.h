@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include "ingest/content.h"
 #include "store/keys.h"
 #include "store/node.h"
+#include "store/tree_reader.h"
 #include "store/tree_writer.h"
 
 namespace bygone::ingest {
@@ -31,6 +33,10 @@ class ExtraTree {
   [[nodiscard]] ContentCutter cutter(std::uint64_t expected_size) const {
     return {keys_, jobs_, volume_tag_, expected_size};
   }
+  // As cutter(), for the next version of the file `path` below `parent`, the root of the extra tree
+  // of the snapshot before. A version that cannot be read is as none.
+  [[nodiscard]] ContentCutter next_version(const std::string& path, store::TreeReader& trees,
+                                           const std::optional<store::Entry>& parent);
   // Adds the file `path` ("dumps/all.sql"; no name twice) of `size` bytes, fed to `content`.
   // Errors: those of the store.
   Result<void> add(const std::string& path, ContentCutter content, std::uint64_t size,
@@ -56,6 +62,7 @@ class ExtraTree {
   store::TreeWriter& writer_;
   ChunkJobs& jobs_;
   std::uint64_t volume_tag_;
+  std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);
   Folder root_;
 };
 

@@ -27,4 +27,40 @@ struct Hook {
   OnError on_error = OnError::fail;
 };
 
+// The hooks of one backup. Where the container does not run there is nothing to prepare: both are
+// left out, with a warning.
+class HookPair {
+ public:
+  // `engine` may be null when `container` (its id) is empty: a source that is none. Both hooks are
+  // copied; `engine` must outlive the pair.
+  HookPair(docker::Engine* engine, std::string container, std::optional<Hook> pre,
+           std::optional<Hook> post)
+      : engine_(engine),
+        container_(std::move(container)),
+        pre_(std::move(pre)),
+        post_(std::move(post)) {}
+
+  // Runs the pre hook. Errors: hook when it failed and says so, with the last of its output;
+  // cancelled (it is ended then); unavailable when the engine is gone.
+  Result<void> before(const std::atomic<bool>& cancel);
+  // Runs the post hook, once, when before() was called, whatever came of it: what the pre hook
+  // began has to be ended after a failure and a cancel, too. Its failure is in failed() or
+  // warnings().
+  void after();
+
+  [[nodiscard]] const std::vector<std::string>& failed() const { return failed_; }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  bool can_run();
+  Result<void> run(const Hook& hook, const char* name, const std::atomic<bool>& cancel);
+
+  docker::Engine* engine_;
+  std::string container_;
+  std::optional<Hook> pre_, post_;
+  bool post_is_due_ = false;
+  std::vector<std::string> failed_;
+  std::vector<std::string> warnings_;
+};
+
 }  // namespace bygone::ingest

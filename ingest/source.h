@@ -67,6 +67,7 @@ struct Source {
   // so they cannot be paused (the engine answers 409), but they may start at any moment. A
   // capture is frozen or idle only if none of them has another `started_at` afterwards.
   std::vector<Writer> restarting;
+  std::string container_id;    // Docker's full id; empty for folders and bare volumes
   std::string container_json;  // the engine's inspect answer; empty for folders and bare volumes
   std::string image;           // reference, and
   std::string image_id;        // sha256:... digest of the image; empty when none

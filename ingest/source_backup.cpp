@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include "ingest/dump_run.h"
 #include "ingest/tar_pass.h"
 #include "ingest/volume_pass.h"
 #include "store/base/log.h"
@@ -203,48 +204,35 @@ class SourceBackup::Meter {
   std::uint64_t before_;
 };
 
-Result<void> SourceBackup::leave_native(const Error& why) {
-  if (native_) off_limits_.erase(native_->wal_folder());
-  native_.reset();  // ends the session, and with it the backup mode
-  if (why.code == Code::cancelled) return why;
-  if (options_.wish == Wish::native) {
-    return Error{Code::unsupported, 0, why.message + "; hint: --consistency freeze"};
-  }
-  snapshot_.consistency = Consistency::live;
-  warn("not captured natively: " + why.message);
+Result<void> SourceBackup::dump(docker::Engine* engine) {
+  if (options_.dump.kind == DumpWish::Kind::none) return {};
+  const Meter meter(*this);
+  if (progress_) ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
+  enter_phase("dumping");
+  auto before = TRY(newest_dumps(session_.repository(), trees_, claimed_.id, claimed_.parent));
+  const DumpContext context{.engine = engine,
+                            .source = source_,
+                            .wish = options_.dump,
+                            .extra = extra_,
+                            .jobs = jobs_,
+                            .trees = trees_,
+                            .parent = std::move(before),
+                            .clock = options_.clock,
+                            .cancel = context_.cancel};
+  DumpReport dumps = TRY(make_dumps(context));
+  for (std::string& line : dumps.failed) note_failed(std::move(line));
+  for (std::string& line : dumps.warnings) warn(std::move(line));
+  for (std::string& line : dumps.skipped) report_.skipped.push_back(std::move(line));
+  enter_phase("reading");
   return {};
-}
-
-Result<void> SourceBackup::begin_native(docker::Engine& engine) {
-  std::vector<const Fd*> roots;
-  roots.reserve(here_.size());
-  for (const VolumePass* pass : here_) {
-    if (pass != nullptr) {
-      roots.push_back(&pass->fd());
-    } else if (options_.wish == Wish::native) {
-      return Error{Code::unsupported, 0,
-                   "its volumes are not on this host; hint: --consistency freeze"};
-    } else {
-      return {};
-    }
-  }
-  auto native = NativeBackup::begin(engine, source_, std::move(roots), context_.cancel);
-  if (!native) return leave_native(native.error());
-  native_ = std::move(*native);
-  if (native_) {
-    // Most of the WAL there now is of no use at the end.
-    off_limits_.emplace(native_->wal_folder(), "");
-    return {};
-  }
-  if (options_.wish != Wish::native) return {};
-  return Error{Code::unsupported, 0,
-               "no PostgreSQL runs on its volumes; hint: --consistency freeze"};
 }
 
 Result<void> SourceBackup::read(docker::Engine* engine) {
   const Meter meter(*this);
   TRY(open_volumes(engine));
-  if (progress_) ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
+  if (progress_ && !ticker_) {
+    ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
+  }
   const bool defer = must_freeze();  // to a second look
   if (defer) context_.fingerprints = &fingerprints_;
   if (options_.wish == Wish::native && !can_be_written()) {
@@ -347,17 +335,6 @@ Result<void> SourceBackup::store() {
   return {};
 }
 
-Result<void> SourceBackup::end_native(Nanoseconds since) {
-  // What is committed from here on may be in the snapshot or not.
-  snapshot_.instant = since != 0 ? since : options_.clock();
-  auto ended = native_->end();
-  if (!ended) return leave_native(ended.error());
-  snapshot_.consistency = Consistency::native;
-  snapshot_.window = 0;
-  snapshot_.skew = since != 0 ? std::max<Nanoseconds>(0, options_.clock() - since) : 0;
-  return {};
-}
-
 // Beside the database's own volumes there may be others: nothing says that they are of its moment,
 // unless they are as they were.
 Result<void> SourceBackup::check_others() {
@@ -432,6 +409,10 @@ Result<BackupReport> SourceBackup::commit() {
   }
   snapshot_.errors = report_.unreadable.size();
   snapshot_.partial = !report_.unreadable.empty();
+  constexpr std::size_t kRecorded = 1000;  // bytes of a reason
+  for (const std::string& text : report_.failed) {
+    snapshot_.failed.push_back(text.substr(0, kRecorded));
+  }
   snapshot_.finished = options_.clock();
   if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
   claimed_.added = added_;

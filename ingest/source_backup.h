@@ -69,6 +69,10 @@ class SourceBackup {
   // The container of that database, which must run until end_native() is done.
   [[nodiscard]] const std::string& native_container() const { return native_->container(); }
 
+  // Makes the dumps that the options ask for, while everything runs: what the engine refuses under
+  // a pause. Called before read(): what the application does meanwhile would make the freeze
+  // longer. What fails is in the report. Errors: cancelled; those of the store.
+  Result<void> dump(docker::Engine* engine);
   // The hot pass: walks and stores all volumes while their writers run; what can be backed up
   // natively is put into backup mode before. `engine` is needed when the source has
   // writers, or volumes that are read through it, and outlives the backup then.
@@ -94,6 +98,8 @@ class SourceBackup {
   Result<BackupReport> commit();
 
   void warn(std::string warning) { report_.warnings.push_back(std::move(warning)); }
+  // A hook or dump failed: recorded, and in the report.
+  void note_failed(std::string what) { report_.failed.push_back(std::move(what)); }
   void set_image_digests(std::vector<std::string> digests) {
     snapshot_.image_digests = std::move(digests);
   }

@@ -69,8 +69,11 @@ class FakeEngine final : public test::BareEngine {
   [[nodiscard]] std::string socket_path() const override { return address_.substr(7); }
   Result<EngineInfo> info() override { return EngineInfo{}; }
   Result<std::vector<ContainerSummary>> containers() override { return none(); }
-  // Only what a stop wants to know.
+  // What the engine shows of containers; of others only what a stop wants to know.
+  std::map<std::string, Container> shown;
   Result<Container> container(const std::string& id) override {
+    const auto found = shown.find(id);
+    if (found != shown.end()) return found->second;
     const std::lock_guard lock(mutex_);
     if (states_.count(id) == 0) return none();
     Container container;
