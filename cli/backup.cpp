@@ -130,7 +130,6 @@ Result<ingest::BackupOptions> options_of(const BackupArguments& arguments) {
   }
   TRY(ingest::Excludes::parse(options.exclude));
   options.compression = TRY(compression_of(arguments));
-  if (arguments.dump) options.dump = {.kind = *arguments.dump};
   options.zone = store::local_zone_name();
   options.state_folder = ingest::default_state_folder();
   return options;
@@ -267,6 +266,7 @@ ingest::BackupOptions BackupRun::options_of(const ingest::Planned& planned) cons
   ingest::BackupOptions options = ingest::options_of(planned.policy, options_);
   options.wish = arguments_.wish.value_or(options.wish);
   options.max_freeze = arguments_.max_freeze.value_or(options.max_freeze);
+  if (arguments_.dump) options.dump = {.kind = *arguments_.dump};
   return options;
 }
 

@@ -116,7 +116,7 @@ Values built_in(const Config& config, const Source& source) {
   Values values = {
       {"tier", value("standard", "built in")},    {"enable", value("true", "built in")},
       {"consistency", value("auto", "built in")}, {"max-freeze", value("10s", "built in")},
-      {"layer", value("off", "built in")},        {"dump", value("auto", "built in")}};
+      {"layer", value("off", "built in")},        {"dump", value("none", "built in")}};
   if (config.opt_in && source.kind != store::SourceKind::folder) {
     values["enable"] = value("false", opt_in_origin(config));
   }

@@ -47,7 +47,7 @@ struct Policy {
   std::chrono::milliseconds max_freeze{10'000};
   bool layer = false;  // the container's writable layer, too
   std::optional<Hook> pre, post;
-  DumpWish dump;
+  DumpWish dump{.kind = DumpWish::Kind::none};
   std::map<std::string, Given> given;  // every setting by its key ("keep-daily"), for people
 };
 

@@ -200,7 +200,7 @@ Result<void> take_dump(const Value& value, const std::string& /*zone*/, Policy& 
 
 Result<void> take_dump_command(const Value& value, const std::string& /*zone*/, Policy& policy) {
   policy.dump.command = TRY(command(value));
-  if (policy.dump.kind != Kind::none) policy.dump.kind = Kind::command;
+  policy.dump.kind = Kind::command;
   return {};
 }
 
