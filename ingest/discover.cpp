@@ -35,8 +35,8 @@ bool ends_discovery(const Error& error) {
 class Discovery {
  public:
   Discovery(docker::Engine& engine, const Survey& survey, const ParentNames& parent_names,
-            const VolumeChooser& leave_out)
-      : engine_(engine), survey_(survey), parent_names_(parent_names), leave_out_(leave_out) {}
+            const Selection& selection)
+      : engine_(engine), survey_(survey), parent_names_(parent_names), selection_(selection) {}
 
   Result<std::vector<Source>> run(const std::vector<Called>& called, const Selected& selected) {
     for (std::size_t i = 0; i < survey_.containers.size(); ++i) {
@@ -88,8 +88,27 @@ class Discovery {
     if (!called.warning.empty()) source.skipped.push_back(called.warning);
     source.error = called.error;
     add_mounts(source, container, survey_, engine_,
-               parent_names_(source.kind, source.host_id, source.name), leave_out_);
+               parent_names_(source.kind, source.host_id, source.name), selection_.leave_out);
+    if (selection_.wants_layer && selection_.wants_layer(source)) add_layer(source, container);
     sources_.push_back(std::move(source));
+  }
+
+  void add_layer(Source& source, const docker::Container& container) {
+    VolumeSource layer;
+    layer.name = layer.destination = kLayerName;
+    layer.origin = container.upper_dir;
+    layer.kind = store::VolumeKind::layer;
+    layer.host_path = canonical(container.upper_dir);
+    if (container.upper_dir.empty()) {
+      source.skipped.emplace_back("@layer: the engine does not tell where it keeps it");
+    } else if (survey_.host.blind()) {
+      source.skipped.push_back("@layer: " + survey_.host.blind()->message);
+    } else if (kind_of(layer.host_path) != FileKind::folder) {
+      source.skipped.push_back("@layer: '" + printable(layer.host_path) +
+                               "' is not to be seen here");
+    } else {
+      source.volumes.push_back(std::move(layer));
+    }
   }
 
   void add_volume(const std::string& name, bool named) {
@@ -128,7 +147,7 @@ class Discovery {
   docker::Engine& engine_;
   const Survey& survey_;
   const ParentNames& parent_names_;
-  const VolumeChooser& leave_out_;
+  const Selection& selection_;
   WriterIndex writers_;
   std::vector<Source> sources_;
 };
@@ -140,7 +159,7 @@ Result<std::vector<Source>> discover(docker::Engine& engine, const Selection& se
   const Survey survey = TRY(take_survey(engine));
   const std::vector<Called> called = call_containers(survey);
   const Selected selected = TRY(select(survey, called, selection));
-  return Discovery(engine, survey, parent_names, selection.leave_out).run(called, selected);
+  return Discovery(engine, survey, parent_names, selection).run(called, selected);
 }
 
 }  // namespace bygone::ingest

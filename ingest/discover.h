@@ -37,6 +37,8 @@ struct Selection {
   bool disabled_too = false;
   // Asked once for each container, before its volumes are looked at and its writers are found.
   VolumeChooser leave_out = nullptr;
+  // Asked next: whether the container's writable layer is to be captured, too.
+  std::function<bool(const Source& container)> wants_layer = nullptr;
 };
 
 // Destination to folder name in the newest snapshot of the source (kind, host id, name); empty

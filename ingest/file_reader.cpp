@@ -101,7 +101,7 @@ void FileReader::read(FileWork& work) {
 }
 
 Result<void> FileReader::read_once(FileWork& work, const Fd& fd) {
-  work.entry.xattrs = TRY(read_xattrs(fd));
+  work.entry.xattrs = TRY(read_xattrs(fd, options_.tree));
   const std::uint64_t size = work.entry.size;
   const bool sparse = size > 0 && ::lseek(fd.get(), 0, SEEK_HOLE) < static_cast<off_t>(size);
   const bool small = size < store::kSmallFile && !sparse && !work.large;
@@ -241,7 +241,7 @@ void FileReader::capture(FileWork& work) {
   Nanoseconds now = 0;
   auto fd = open(work, now);
   if (!fd) return fail(work, std::move(fd).error());
-  auto xattrs = read_xattrs(*fd);
+  auto xattrs = read_xattrs(*fd, options_.tree);
   if (!xattrs) return fail(work, std::move(xattrs).error());
   work.entry.xattrs = std::move(*xattrs);
   auto captured = capture_blocks(work, *fd);

@@ -64,6 +64,7 @@ struct FileWork {
 };
 
 struct FileReaderOptions {
+  TreeKind tree = TreeKind::plain;
   std::size_t volume = 0;  // number of the volume, for fingerprints
   std::uint64_t volume_tag = 0;
   Clock clock;

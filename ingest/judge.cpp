@@ -302,6 +302,7 @@ Result<std::vector<Planned>> plan(docker::Engine& engine, const Selection& selec
     seen[container.name] = std::move(judged);
     return volumes_left_out(config, container);
   };
+  chosen.wants_layer = [&](const Source& container) { return seen[container.name].policy.layer; };
   std::vector<Planned> plans;
   for (Source& source : TRY(discover(engine, chosen, parent_names))) {
     for (VolumeSource& volume : source.volumes) {

@@ -275,7 +275,7 @@ Verdict judge_volume(const Survey& survey, const docker::Volume& volume,
 
 void assign_names(std::vector<VolumeSource>& volumes,
                   const std::map<std::string, std::string>& parent_names) {
-  std::set<std::string> taken = {".bygone", "@layer"};
+  std::set<std::string> taken = {".bygone", kLayerName};
   for (VolumeSource& volume : volumes) {
     const auto kept = parent_names.find(volume.destination);
     if (kept == parent_names.end() || !is_folder_name(kept->second)) continue;

@@ -33,7 +33,6 @@ struct PassContext {
   store::TreeWriter& writer;
   store::TreeReader& trees;
   ChunkJobs& jobs;
-  const Excludes& excludes;
   // (st_dev, inode) of folders that are not entered, with what they are; empty: nobody needs to
   // hear of it.
   const std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>& off_limits;
@@ -50,6 +49,14 @@ struct PassContext {
   std::atomic<std::uint64_t> files_seen{0};
   std::atomic<std::uint64_t> bytes_seen{0};
   std::atomic<std::uint64_t> bytes_read{0};
+};
+
+// What a pass is told of its volume.
+struct PassVolume {
+  std::size_t number = 0;  // and
+  std::uint64_t tag = 0;   // as in FileReaderOptions
+  TreeKind tree = TreeKind::plain;
+  Excludes excludes;
 };
 
 class Pass {

@@ -42,6 +42,9 @@ struct VolumeSource {
   std::vector<std::string> exclude;  // patterns for this volume alone, after those of the source
 };
 
+// The folder of a container's writable layer, beside those of its volumes.
+constexpr const char* kLayerName = "@layer";
+
 // A container that can write to a volume of the source and runs at present.
 struct Writer {
   std::string id;          // Docker's full id

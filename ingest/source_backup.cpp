@@ -44,7 +44,7 @@ std::string called(const VolumeSource& volume) {
 SourceBackup::SourceBackup(store::Session& session, const Source& source,
                            const BackupOptions& options, ProgressCallback progress,
                            const std::atomic<bool>& cancel, store::ClaimedSource claimed,
-                           Excludes excludes, std::size_t share)
+                           std::vector<Excludes> excludes, std::size_t share)
     : session_(session),
       source_(source),
       options_(options),
@@ -60,7 +60,6 @@ SourceBackup::SourceBackup(store::Session& session, const Source& source,
                .writer = writer_,
                .trees = trees_,
                .jobs = jobs_,
-               .excludes = excludes_,
                .off_limits = off_limits_,
                .cancel = cancel,
                .clock = options.clock,
@@ -86,7 +85,12 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
                  "this version does not capture by file system snapshots; hint: "
                  "--consistency freeze"};
   }
-  Excludes excludes = TRY(Excludes::parse(options.exclude));
+  std::vector<Excludes> excludes;
+  for (const VolumeSource& volume : source.volumes) {
+    std::vector<std::string> patterns = options.exclude;
+    patterns.insert(patterns.end(), volume.exclude.begin(), volume.exclude.end());
+    excludes.push_back(TRY(Excludes::parse(patterns)));
+  }
   auto claimed = TRY(session.claim(source.kind, source.host_id, source.host, source.name));
   std::unique_ptr<SourceBackup> backup(
       new SourceBackup(session, source, options, std::move(progress), cancel, std::move(claimed),
@@ -136,15 +140,19 @@ void SourceBackup::show(bool walk_finished) {
 Result<void> SourceBackup::open_volumes(docker::Engine* engine) {
   for (std::size_t i = 0; i < source_.volumes.size(); ++i) {
     const VolumeSource& volume = source_.volumes[i];
-    const std::uint64_t tag = session_.volume_tag(claimed_.id, volume.destination);
+    const bool is_layer = volume.kind == store::VolumeKind::layer;
+    PassVolume told{.number = i,
+                    .tag = session_.volume_tag(claimed_.id, volume.destination),
+                    .tree = is_layer ? TreeKind::layer : TreeKind::plain,
+                    .excludes = std::move(excludes_[i])};
     if (volume.access == Access::engine) {
       CHECK(engine != nullptr);
       if (!reader_) reader_ = TRY(ReaderContainer::make(*engine, source_.volumes));
-      passes_.push_back(std::make_unique<TarPass>(context_, *reader_, i, tag));
+      passes_.push_back(std::make_unique<TarPass>(context_, *reader_, std::move(told)));
       here_.push_back(nullptr);
       continue;
     }
-    auto pass = VolumePass::open(context_, volume.host_path, i, tag);
+    auto pass = VolumePass::open(context_, volume.host_path, std::move(told));
     if (!pass) return std::move(pass).error().with(called(volume));
     here_.push_back(pass->get());
     passes_.push_back(std::move(*pass));
@@ -171,6 +179,7 @@ void SourceBackup::gather_notes(std::size_t number) {
     report_.unreadable.push_back({path(below), reason});
   }
   for (const std::string& skipped : notes.skipped) report_.skipped.push_back(path(skipped));
+  for (const std::string& deleted : notes.deleted) deleted_ += "/" + printable(deleted) + "\n";
   snapshot_.folders += notes.folders;
 }
 
@@ -381,6 +390,7 @@ Result<void> SourceBackup::write_extra() {
   if (!source_.container_json.empty()) {
     TRY(extra_.add("container.json", source_.container_json, time));
   }
+  if (!deleted_.empty()) TRY(extra_.add("layer-deleted", deleted_, time));
   if (!report_.unreadable.empty()) {
     std::string text;
     for (const Unreadable& each : report_.unreadable) {

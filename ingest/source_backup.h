@@ -108,7 +108,7 @@ class SourceBackup {
  private:
   SourceBackup(store::Session& session, const Source& source, const BackupOptions& options,
                ProgressCallback progress, const std::atomic<bool>& cancel,
-               store::ClaimedSource claimed, Excludes excludes, std::size_t share);
+               store::ClaimedSource claimed, std::vector<Excludes> excludes, std::size_t share);
   class Meter;
   // A container in a crash loop may run again at any moment.
   [[nodiscard]] bool can_be_written() const {
@@ -130,7 +130,7 @@ class SourceBackup {
   const BackupOptions& options_;
   ProgressCallback progress_;
   store::ClaimedSource claimed_;
-  Excludes excludes_;
+  std::vector<Excludes> excludes_;  // of each volume, until it is opened
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> off_limits_;
   store::TreeReader trees_;
   store::TreeWriter writer_;
@@ -153,6 +153,7 @@ class SourceBackup {
   std::string phase_ = "reading";
   store::Snapshot snapshot_;
   BackupReport report_;
+  std::string deleted_;      // paths of the image, a line each
   std::uint64_t added_ = 0;  // bytes stored for this source
   std::unique_ptr<Ticker> ticker_;
 };

@@ -15,6 +15,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "ingest/layer.h"
+
 namespace bygone::ingest {
 namespace {
 
@@ -106,7 +108,8 @@ bool is_kept_xattr(std::string_view name) {
 using ListCall = std::function<ssize_t(char*, std::size_t)>;
 using GetCall = std::function<ssize_t(const char*, void*, std::size_t)>;
 
-Result<std::vector<store::Xattr>> collect_xattrs(const ListCall& list, const GetCall& get) {
+Result<std::vector<store::Xattr>> collect_xattrs(const ListCall& list, const GetCall& get,
+                                                 TreeKind kind) {
   std::vector<store::Xattr> xattrs;
   std::array<char, 1024> small{};
   std::string names;
@@ -139,6 +142,7 @@ Result<std::vector<store::Xattr>> collect_xattrs(const ListCall& list, const Get
     value.resize(static_cast<std::size_t>(size));
     xattrs.push_back({name, std::move(value)});
   }
+  if (kind == TreeKind::layer) TRY(take_overlay_attributes(xattrs));
   std::sort(xattrs.begin(), xattrs.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   return xattrs;
@@ -214,22 +218,25 @@ Result<Listing> list_folder(const Fd& folder) {
   return listing;
 }
 
-Result<std::vector<store::Xattr>> read_xattrs(const Fd& fd) {
+Result<std::vector<store::Xattr>> read_xattrs(const Fd& fd, TreeKind kind) {
   return collect_xattrs(
       [&](char* out, std::size_t size) { return ::flistxattr(fd.get(), out, size); },
       [&](const char* name, void* out, std::size_t size) {
         return ::fgetxattr(fd.get(), name, out, size);
-      });
+      },
+      kind);
 }
 
-Result<std::vector<store::Xattr>> read_xattrs_at(const Fd& folder, const std::string& name) {
+Result<std::vector<store::Xattr>> read_xattrs_at(const Fd& folder, const std::string& name,
+                                                 TreeKind kind) {
   // The l-calls take a path: the open folder's own, so that nothing in between can be swapped.
   const std::string path = "/proc/self/fd/" + std::to_string(folder.get()) + "/" + name;
   return collect_xattrs(
       [&](char* out, std::size_t size) { return ::llistxattr(path.c_str(), out, size); },
       [&](const char* attribute, void* out, std::size_t size) {
         return ::lgetxattr(path.c_str(), attribute, out, size);
-      });
+      },
+      kind);
 }
 
 bool is_racy(const Entry& entry, Nanoseconds now) {

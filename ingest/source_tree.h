@@ -26,6 +26,9 @@ struct Listed {
   std::uint64_t device = 0;  // st_dev, to recognise folders that are off limits
 };
 
+// What a tree is: files as they are, or the upper folder of an overlay (layer.h).
+enum class TreeKind { plain, layer };
+
 struct Listing {
   std::vector<Listed> entries;  // sorted by name; names that vanished meanwhile are not there
   // Names whose metadata could not be read, with the errno.
@@ -48,10 +51,12 @@ Result<Listed> look_at(const Fd& fd);
 Result<Listing> list_folder(const Fd& folder);
 
 // Extended attributes of an open file or folder, sorted by name; those of namespaces that no copy
-// could restore are left out. A file system without them has none.
-Result<std::vector<store::Xattr>> read_xattrs(const Fd& fd);
+// could restore are left out. A file system without them has none. Errors: those of
+// take_overlay_attributes(), for a layer.
+Result<std::vector<store::Xattr>> read_xattrs(const Fd& fd, TreeKind kind);
 // Those of `name` in `folder`, whatever it is; a symbolic link's own.
-Result<std::vector<store::Xattr>> read_xattrs_at(const Fd& folder, const std::string& name);
+Result<std::vector<store::Xattr>> read_xattrs_at(const Fd& folder, const std::string& name,
+                                                 TreeKind kind);
 
 // Whether a file with these times, looked at `now`, could change again without its times showing.
 [[nodiscard]] bool is_racy(const store::Entry& entry, Nanoseconds now);

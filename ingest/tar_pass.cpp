@@ -86,8 +86,8 @@ class Comparison {
 }  // namespace
 
 FileReaderOptions TarPass::reader_options() const {
-  return {.volume = number_,
-          .volume_tag = tag_,
+  return {.volume = volume_.number,
+          .volume_tag = volume_.tag,
           .clock = context_.clock,
           .fingerprints = context_.fingerprints,
           .spill = context_.spill,
@@ -120,14 +120,15 @@ Result<void> TarPass::take_small(FileReader& reader, FileWork& work, TarReader& 
   if (context_.fingerprints != nullptr) {
     Fingerprinter prints(context_.fingerprints->seed());
     prints.data(content);
-    context_.fingerprints->put(number_, work.entry.inode, prints.finish());
+    context_.fingerprints->put(volume_.number, work.entry.inode, prints.finish());
   }
   reader.take_content(work, std::move(content));
   return {};
 }
 
 Result<void> TarPass::take_large(FileWork& work, TarReader& tar) {
-  ContentCutter cutter(context_.session.repository().keys(), context_.jobs, tag_, work.entry.size);
+  ContentCutter cutter(context_.session.repository().keys(), context_.jobs, volume_.tag,
+                       work.entry.size);
   cutter.follow(ParentExtents::of(context_.trees, work.parent), trials_);
   std::optional<Fingerprinter> prints;
   if (context_.fingerprints != nullptr) prints.emplace(context_.fingerprints->seed());
@@ -152,7 +153,7 @@ Result<void> TarPass::take_large(FileWork& work, TarReader& tar) {
     }
   }
   work.outcome = FileWork::Outcome::pieces;
-  if (prints) context_.fingerprints->put(number_, work.entry.inode, prints->finish());
+  if (prints) context_.fingerprints->put(volume_.number, work.entry.inode, prints->finish());
   return {};
 }
 
@@ -163,7 +164,7 @@ Result<void> TarPass::compare(FileWork& work, TarReader& tar) {
   std::shared_ptr<const FileFingerprints> prints;
   if (work.parent && work.parent->inode == work.entry.inode &&
       work.parent->type == store::FileType::regular) {
-    prints = context_.fingerprints->find(number_, work.entry.inode);
+    prints = context_.fingerprints->find(volume_.number, work.entry.inode);
     if (prints && prints->size != work.parent->size) prints.reset();
   }
   captured.has_base = prints != nullptr;
@@ -189,7 +190,7 @@ Result<Entry> TarPass::patch(Entry root) {
   if (links_.empty()) return root;
   std::vector<std::string> lost;
   root = TRY(patch_links(context_.trees, context_.writer, root, links_, lost));
-  if (!lost.empty() && context_.excludes.empty()) {
+  if (!lost.empty() && volume_.excludes.empty()) {
     return Error{Code::invalid, 0,
                  "the archive cannot be believed: " + printable(lost.front()) +
                      " is another name of nothing"};
@@ -203,14 +204,14 @@ Result<Entry> TarPass::patch(Entry root) {
 
 Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended_early) {
   notes_ = WalkNotes();
-  ArchiveFeed feed(reader_.engine(), reader_.id(), ReaderContainer::path(number_), context_.limiter,
-                   context_.cancel);
+  ArchiveFeed feed(reader_.engine(), reader_.id(), ReaderContainer::path(volume_.number),
+                   context_.limiter, context_.cancel);
   TarReader tar([&feed] { return feed.next(); });
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     context_.counts,
                     {.mode = ReaderPool::Mode::read,
-                     .volume_tag = tag_,
+                     .volume_tag = volume_.tag,
                      .readers = 1,
                      .liveness = context_.liveness});
   KeptCheck kept(context_.session, context_.trees);
@@ -221,7 +222,7 @@ Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended
   if (context_.session.may_lack_chunks()) {
     options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
   }
-  TarWalk walk(tar, context_.trees, context_.excludes, std::move(options), notes_);
+  TarWalk walk(tar, context_.trees, volume_.excludes, std::move(options), notes_);
   auto walked = walk.run(parent, [&](Item&& item) {
     return pipeline.push(std::move(item)) && !context_.cancel.load();
   });
@@ -255,10 +256,10 @@ Result<void> TarPass::capture(const Entry& hot) {
 
 Result<void> TarPass::capture_all(const Entry& hot) {
   captured_.clear();
-  ArchiveFeed feed(reader_.engine(), reader_.id(), ReaderContainer::path(number_), nullptr,
+  ArchiveFeed feed(reader_.engine(), reader_.id(), ReaderContainer::path(volume_.number), nullptr,
                    context_.cancel);
   TarReader tar([&feed] { return feed.next(); });
-  TarWalk walk(tar, context_.trees, context_.excludes,
+  TarWalk walk(tar, context_.trees, volume_.excludes,
                {.collapse = true,
                 .is_stored = {},
                 .take = [&](FileWork& work, TarReader& from) { return compare(work, from); }},
@@ -274,9 +275,12 @@ Result<void> TarPass::capture_all(const Entry& hot) {
 Result<Entry> TarPass::store_captured() {
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
   PipelineCounts counts;  // the hot pass has shown its progress
-  Pipeline pipeline(
-      context_.session, context_.writer, context_.trees, reader, context_.jobs, counts,
-      {.mode = ReaderPool::Mode::resolve, .volume_tag = tag_, .readers = 4, .liveness = nullptr});
+  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
+                    counts,
+                    {.mode = ReaderPool::Mode::resolve,
+                     .volume_tag = volume_.tag,
+                     .readers = 4,
+                     .liveness = nullptr});
   bool going = true;
   for (Item& item : captured_) {
     going = pipeline.push(std::move(item)) && !context_.cancel.load();

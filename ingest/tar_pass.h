@@ -20,10 +20,9 @@ namespace bygone::ingest {
 
 class TarPass final : public Pass {
  public:
-  // `context` and `reader` must outlive the pass. `number` and `tag` as in FileReaderOptions.
-  TarPass(PassContext& context, const ReaderContainer& reader, std::size_t number,
-          std::uint64_t tag)
-      : context_(context), reader_(reader), number_(number), tag_(tag) {}
+  // `context` and `reader` must outlive the pass.
+  TarPass(PassContext& context, const ReaderContainer& reader, PassVolume volume)
+      : context_(context), reader_(reader), volume_(std::move(volume)) {}
 
   // A transfer that ends too early, which a file that shrinks meanwhile is enough for, is tried
   // again.
@@ -48,8 +47,7 @@ class TarPass final : public Pass {
 
   PassContext& context_;
   const ReaderContainer& reader_;
-  std::size_t number_;
-  std::uint64_t tag_;
+  PassVolume volume_;
   WalkNotes notes_;
   std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);
   std::vector<Item> captured_;

@@ -134,7 +134,7 @@ Result<void> TreeEditor::fresh_folder(const Entry& hot, const std::string& path)
   enter.entry = TRY(look_at(*fd))
   .entry;
   enter.entry.name = hot.name;
-  enter.entry.xattrs = TRY(read_xattrs(*fd));
+  enter.entry.xattrs = TRY(read_xattrs(*fd, TreeKind::plain));
   items_.push_back(std::move(enter));
   std::size_t found = 0;
   for (const Listed& listed : TRY(list_folder(*fd)).entries) {
@@ -158,7 +158,7 @@ Result<void> TreeEditor::fresh_entry(const Folder& fd, const std::string& path,
   item.entry = listed.entry;
   if (listed.entry.is_directory()) {
     item.kind = Item::Kind::enter;
-    item.entry.xattrs = TRY(read_xattrs_at(*fd, name));
+    item.entry.xattrs = TRY(read_xattrs_at(*fd, name, TreeKind::plain));
     items_.push_back(std::move(item));
     for (const auto& [file, content] : added_in(edit_, join(path, name))) {
       items_.push_back(new_file(listed.entry, join(join(path, name), file), file, *content, now_));

@@ -35,7 +35,7 @@ bool is_as_before(const Item& item) {
 }  // namespace
 
 Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const std::string& given,
-                                                     std::size_t number, std::uint64_t tag) {
+                                                     PassVolume volume) {
   const std::string path = canonical(given);
   Fd fd = TRY(open_root(path));
   Listed root = TRY(look_at(fd));
@@ -47,12 +47,13 @@ Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const
     return Error{Code::invalid, 0, printable(path) + " is " + found->second};
   }
   return std::unique_ptr<VolumePass>(
-      new VolumePass(context, path, std::move(fd), std::move(root), number, tag));
+      new VolumePass(context, path, std::move(volume), std::move(fd), std::move(root)));
 }
 
 FileReaderOptions VolumePass::reader_options() const {
-  return {.volume = number_,
-          .volume_tag = tag_,
+  return {.tree = volume_.tree,
+          .volume = volume_.number,
+          .volume_tag = volume_.tag,
           .clock = context_.clock,
           .fingerprints = context_.fingerprints,
           .spill = context_.spill,
@@ -81,6 +82,7 @@ Result<Item> VolumePass::single_file(const std::optional<Entry>& parent) {
 Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions options,
                               const std::function<bool(Item&&)>& emit) {
   options.clock = context_.clock;
+  options.tree = volume_.tree;
   notes_ = WalkNotes();
   if (!root_.entry.is_directory()) {
     const bool lost = parent && options.is_stored && !options.is_stored(*parent);
@@ -97,7 +99,7 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
     return found->second.empty() ? "" : found->second + ", left out";
   };
   Scanner scanner(
-      context_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); },
+      volume_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); },
       kScanners);
   // The volume may be listed more than once: each pass begins with a fresh descriptor.
   Fd fd = TRY(open_folder(fd_, "."));
@@ -123,12 +125,16 @@ Result<Entry> VolumePass::read(const std::optional<Entry>& parent) {
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     context_.counts,
                     {.mode = ReaderPool::Mode::read,
-                     .volume_tag = tag_,
+                     .volume_tag = volume_.tag,
                      .readers = kReaders,
                      .liveness = context_.liveness});
   KeptCheck kept(context_.session, context_.trees);
-  WalkOptions options{
-      .rescan = context_.rescan, .collapse = false, .clock = {}, .is_stored = {}, .on_file = {}};
+  WalkOptions options{.rescan = context_.rescan,
+                      .collapse = false,
+                      .tree = {},
+                      .clock = {},
+                      .is_stored = {},
+                      .on_file = {}};
   if (context_.session.may_lack_chunks()) {
     options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
   }
@@ -163,6 +169,7 @@ Result<void> VolumePass::capture(const Entry& hot) {
     walked = walk(hot,
                   {.rescan = false,
                    .collapse = true,
+                   .tree = {},
                    .clock = {},
                    .is_stored = {},
                    .on_file = [&](const std::shared_ptr<FileWork>& work) { pool.push(work); }},
@@ -182,7 +189,7 @@ Result<Entry> VolumePass::store_captured() {
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     counts,
                     {.mode = ReaderPool::Mode::resolve,
-                     .volume_tag = tag_,
+                     .volume_tag = volume_.tag,
                      .readers = kReaders,
                      .liveness = nullptr});
   // The capture has marked them as read; what comes now is the second half.
@@ -223,7 +230,7 @@ Result<Entry> VolumePass::amend(const Entry& hot, const TreeEdit& edit) {
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     counts,
                     {.mode = ReaderPool::Mode::read,
-                     .volume_tag = tag_,
+                     .volume_tag = volume_.tag,
                      .readers = kReaders,
                      .liveness = nullptr});
   bool going = true;

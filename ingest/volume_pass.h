@@ -18,10 +18,10 @@ namespace bygone::ingest {
 
 class VolumePass final : public Pass {
  public:
-  // `number` and `tag` as in FileReaderOptions. Errors: when the volume's root cannot be opened,
+  // Errors: when the volume's root cannot be opened,
   // or lies where nothing may be read.
   static Result<std::unique_ptr<VolumePass>> open(PassContext& context, const std::string& path,
-                                                  std::size_t number, std::uint64_t tag);
+                                                  PassVolume volume);
 
   Result<store::Entry> read(const std::optional<store::Entry>& parent) override;
   Result<void> sync() override;
@@ -39,14 +39,12 @@ class VolumePass final : public Pass {
   [[nodiscard]] const Fd& fd() const { return fd_; }
 
  private:
-  VolumePass(PassContext& context, std::string path, Fd fd, Listed root, std::size_t number,
-             std::uint64_t tag)
+  VolumePass(PassContext& context, std::string path, PassVolume volume, Fd fd, Listed root)
       : context_(context),
         path_(std::move(path)),
+        volume_(std::move(volume)),
         fd_(std::move(fd)),
-        root_(std::move(root)),
-        number_(number),
-        tag_(tag) {}
+        root_(std::move(root)) {}
   Result<void> walk(const std::optional<store::Entry>& parent, WalkOptions options,
                     const std::function<bool(Item&&)>& emit);
   Result<Item> single_file(const std::optional<store::Entry>& parent);
@@ -54,10 +52,9 @@ class VolumePass final : public Pass {
 
   PassContext& context_;
   std::string path_;
+  PassVolume volume_;
   Fd fd_;
   Listed root_;
-  std::size_t number_;
-  std::uint64_t tag_;
   WalkNotes notes_;
   std::vector<Item> captured_;
 };

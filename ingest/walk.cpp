@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "ingest/layer.h"
 #include "store/base/log.h"
 #include "store/format.h"
 
@@ -130,13 +131,16 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     frame->entry.xattrs = parent->xattrs;
     frame->entry.xattr_node = parent->xattr_node;
   } else {
-    auto xattrs = read_xattrs(*folder->fd);
+    auto xattrs = read_xattrs(*folder->fd, options_.tree);
     if (xattrs) {
       frame->entry.xattrs = std::move(*xattrs);
     } else {
       cannot_read(folder->path, xattrs.error());
       frame->entry.flags |= store::kUnreadable;
     }
+  }
+  if (options_.tree == TreeKind::layer && hides_image(*folder->fd)) {
+    notes_.deleted.push_back(folder->path + "/");
   }
   auto leaves = load_parent(*frame);
   if (!leaves) {
@@ -233,7 +237,7 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
     ++frame.taken;
     return;
   }
-  auto xattrs = read_xattrs_at(*frame.folder->fd, entry.name);
+  auto xattrs = read_xattrs_at(*frame.folder->fd, entry.name, options_.tree);
   if (!xattrs && vanished(xattrs.error())) return;
   Item item;
   item.entry = std::move(entry);
@@ -261,6 +265,10 @@ Result<void> Walk::step() {
   }
   ScannedEntry& scanned = frame.folder->entries[frame.next++];
   const std::string& name = scanned.listed.entry.name;
+  if (options_.tree == TreeKind::layer && is_deletion(scanned.listed.entry)) {
+    notes_.deleted.push_back(join(frame.folder->path, name));
+    return {};
+  }
   while (frame.next_before < frame.before.size() && frame.before[frame.next_before].name < name) {
     ++frame.next_before;
   }

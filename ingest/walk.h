@@ -42,6 +42,7 @@ struct WalkOptions {
   // Folders that were unchanged to the last leaf become one Item::entry, which is only possible
   // when all items are kept until the walk ends.
   bool collapse = false;
+  TreeKind tree = TreeKind::plain;
   Clock clock;
   // Whether all that an entry of the parent refers to is stored; empty: nothing can be missing. A
   // file of which something is not is read again, and nothing of its old content is believed.
@@ -54,6 +55,9 @@ struct WalkOptions {
 struct WalkNotes {
   std::vector<std::pair<std::string, std::string>> unreadable;  // path, reason
   std::vector<std::string> skipped;                             // "path: reason"
+  // Of a layer: paths of the image that were deleted; with a slash behind it a folder whose content
+  // in the image does not show any more.
+  std::vector<std::string> deleted;
   std::uint64_t new_files = 0;
   std::uint64_t unmodified_files = 0;
   std::uint64_t folders = 0;

@@ -42,7 +42,9 @@ void WriterIndex::add(const docker::Container& container, const Survey& survey) 
                     state.status == docker::Status::paused || (state.running && state.pid > 0);
   if (!restarting && !runs) return;
   Writer writer{container.id, container.name, state.paused, state.started_at};
+  const std::size_t place = entries_.size();
   add_entry({std::move(writer), restarting}, container.mounts, survey);
+  if (!container.upper_dir.empty()) by_path_[canonical(container.upper_dir)].insert(place);
 }
 
 void WriterIndex::add(const docker::ContainerSummary& summary, const Survey& survey) {

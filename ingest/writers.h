@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who can write to what: the running containers by the host paths that they mount writable. Built
+// Who can write to what: the running containers by the host paths that they mount writable, and of
+// their own writable layers. Built
 // once for a discovery, then asked for each source. Const after it was built.
 #pragma once
 

@@ -88,7 +88,7 @@ Result<std::vector<Volume>> decode_volumes(Reader& r) {
     volume.destination = as_text(TRY(r.string(kMaxText)));
     volume.origin = as_text(TRY(r.string(kMaxText)));
     const std::uint8_t kind = TRY(r.u8());
-    if (kind < 1 || kind > 4) return Error{Code::corrupt, 0, "a volume of unknown kind"};
+    if (kind < 1 || kind > 5) return Error{Code::corrupt, 0, "a volume of unknown kind"};
     volume.kind = static_cast<VolumeKind>(kind);
     volume.root = TRY(decode_root(TRY(r.string(kMaxXattrSet))));
   }
@@ -349,6 +349,8 @@ const char* to_text(VolumeKind kind) {
       return "bind";
     case VolumeKind::folder:
       return "folder";
+    case VolumeKind::layer:
+      return "layer";
   }
   return "unknown";
 }

@@ -37,6 +37,7 @@ enum class VolumeKind : std::uint8_t {
   anonymous = 2,  // a volume that Docker named
   bind = 3,       // a folder or file of the host
   folder = 4,     // the whole of a folder source
+  layer = 5,      // what a container changed in its image
 };
 
 struct Volume {

@@ -349,6 +349,33 @@ TEST_F(BackupTest, SharesNoChunkBetweenTheSmallFilesOfTwoVolumes) {
   for (const ChunkId& chunk : chunks[0]) EXPECT_FALSE(chunks[1].contains(chunk));
 }
 
+TEST_F(BackupTest, LeavesOutOfAVolumeWhatItsOwnPatternsSay) {
+  Source source = *folder_source("data", source_dir());
+  source.kind = store::SourceKind::container;
+  source.volumes.resize(2);
+  for (std::size_t v = 0; v < 2; ++v) {
+    const stdfs::path dir = folder_.path() + "/" + std::to_string(v);
+    stdfs::create_directory(dir);
+    for (const char* name : {"kept", "cache", "log"}) write_file(dir / name, name);
+    source.volumes[v].name = source.volumes[v].destination = std::to_string(v);
+    source.volumes[v].host_path = dir;
+  }
+  source.volumes[1].exclude = {"cache"};
+  const auto report = run(source, {.exclude = {"log"}});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  const auto has = [&](std::size_t volume, const char* name) {
+    const auto entry = repository_->trees().lookup(report->snapshot.volumes.at(volume).root, name);
+    EXPECT_TRUE(entry.ok());
+    return entry.ok() && entry->has_value();
+  };
+  for (const std::size_t volume : {0U, 1U}) {
+    EXPECT_TRUE(has(volume, "kept"));
+    EXPECT_FALSE(has(volume, "log"));
+  }
+  EXPECT_TRUE(has(0, "cache"));
+  EXPECT_FALSE(has(1, "cache"));
+}
+
 TEST_F(BackupTest, ReadsABindOfOneFile) {
   write_file(source_dir() / "only.conf", random_text(100, 4));
   Source source = *folder_source("conf", source_dir());

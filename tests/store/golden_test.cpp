@@ -193,7 +193,8 @@ TEST(Golden, SnapshotRecord) {
   s.previous = counted<SnapshotId>(0x30);
   Entry root{.type = FileType::directory, .mode = 0700, .content = Entry::Content::directory};
   root.node = {counted<ChunkId>(5), 7};
-  s.volumes = {{"pgdata", "/data", "pgdata", VolumeKind::named, root}};
+  s.volumes = {{"pgdata", "/data", "pgdata", VolumeKind::named, root},
+               {"@layer", "@layer", "/upper", VolumeKind::layer, root}};
   s.consistency = Consistency::freeze;
   s.window = 55'000'000;
   s.skew = 1000;
