@@ -82,10 +82,11 @@ TEST(Notify, DelaysNobodyWhoTells) {
 }
 
 TEST(Notify, WritesJsonThatIsJson) {
-  EXPECT_EQ(to_json(notice(Notice::Event::overdue)),
-            "{\"event\":\"overdue\",\"source\":\"db\",\"host\":\"here\","
-            "\"time\":\"2024-03-16T00:00:00+00:00\",\"message\":\"a \\\"reason\\\"\\\\nwith \\\\xff\","
-            "\"snapshot_id\":\"abcd\"}");
+  EXPECT_EQ(
+      to_json(notice(Notice::Event::overdue)),
+      "{\"event\":\"overdue\",\"source\":\"db\",\"host\":\"here\","
+      "\"time\":\"2024-03-16T00:00:00+00:00\",\"message\":\"a \\\"reason\\\"\\\\nwith \\\\xff\","
+      "\"snapshot_id\":\"abcd\"}");
 }
 
 TEST(Notify, RunsACommandWithTheNoticeInItsEnvironment) {
