@@ -123,6 +123,7 @@ void Ephemeral::hold(docker::Engine& engine, const std::string& id) {
   const Result<docker::Container> container = engine.container(id);
   // What is gone already had nothing to hold, or nothing that could be.
   if (!container.ok() || !is_to_be_held(*container) || !work_.wanted(*container)) return;
+  const std::shared_lock keep_image(image_);
   const Result<void> held = Holders(engine).hold(*container);
   if (held.ok()) return;
   work_.warn("container " + printable(container->name) +
@@ -181,15 +182,17 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
   }
 }
 
-// The image goes with the last holder; the next one makes it anew.
+// The image goes with the last holder; the next one makes it anew. Not while one is being made: it
+// would keep an image that has lost its name, which nobody would find to remove.
 void Ephemeral::tidy_up(docker::Engine& engine) {
   {
     const std::lock_guard lock(mutex_);
     if (look_ || holding_ > 0 || !to_hold_.empty()) return;
   }
+  const std::unique_lock no_holder_comes(image_);
   const auto list = Holders(engine).list();
   if (!list.ok() || !list->held.empty()) return;
-  ignore(Holders(engine).remove_image(), "a holder that is made meanwhile keeps it");
+  ignore(Holders(engine).remove_image(), "a container that somebody made from it keeps it");
 }
 
 }  // namespace bygone::ingest

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -64,6 +65,7 @@ class Ephemeral {
 
   const EphemeralWork work_;
   std::atomic<bool> stop_{false};
+  std::shared_mutex image_;   // held while the holders' image is used, alone while it is removed
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable changed_;
   std::shared_ptr<docker::Engine> engine_;
