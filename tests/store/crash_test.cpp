@@ -17,6 +17,7 @@
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
@@ -86,7 +87,7 @@ class Crash : public testing::Test {
 
 TEST_F(Crash, InitSurvivesAFaultAndADeathAtEveryCall) {
   for (const auto then : {FaultyFiles::Then::recover, FaultyFiles::Then::stay_dead}) {
-    for (std::size_t n = 1;; ++n) {
+    for (std::size_t n = 1;; n += test::kCallStride) {
       SCOPED_TRACE(n);
       const std::string path = folder_ / "repo";
       filesystem::remove_all(path);
@@ -133,7 +134,7 @@ TEST_F(Crash, BackupSurvivesAFaultAndADeathAtEveryCall) {
   value_of(back_up(origin, folder_ / "index0", one_, kFirst));
   filesystem::remove(origin + "/reserve");  // 8 MiB to copy each time
   for (const auto then : {FaultyFiles::Then::recover, FaultyFiles::Then::stay_dead}) {
-    for (std::size_t n = 1;; ++n) {
+    for (std::size_t n = 1;; n += test::kCallStride) {
       SCOPED_TRACE(n);
       filesystem::remove_all(path);
       filesystem::copy(origin, path, filesystem::copy_options::recursive);
@@ -165,7 +166,7 @@ TEST_F(Crash, APowerCutAfterAnyCallLosesNothingThatWasCommitted) {
   value_of(back_up(root + "/repo", folder_ / "index0", one_, kFirst));
   filesystem::remove(root + "/repo/reserve");
   filesystem::copy(root, folder_ / "origin", filesystem::copy_options::recursive);
-  for (std::size_t n = 1;; ++n) {
+  for (std::size_t n = 1;; n += test::kCallStride) {
     SCOPED_TRACE(n);
     filesystem::remove_all(root);
     filesystem::remove_all(folder_ / "index");

@@ -17,6 +17,7 @@
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
@@ -237,7 +238,7 @@ TEST_F(RepairCrash, SurvivesAFaultAndADeathAtEveryCall) {
   damage_pack();
   const std::string path = folder_ / "repo";
   for (const auto then : {FaultyFiles::Then::recover, FaultyFiles::Then::stay_dead}) {
-    for (std::size_t n = 1;; ++n) {
+    for (std::size_t n = 1;; n += test::kCallStride) {
       SCOPED_TRACE(n);
       filesystem::remove_all(path);
       filesystem::copy(folder_ / "origin", path, filesystem::copy_options::recursive);
@@ -283,7 +284,7 @@ TEST_F(RepairCrash, SurvivesAPowerCutAfterEveryCall) {
   const std::string path = folder_ / "repo";
   const std::string cut = folder_ / "cut";
   for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
-    for (std::size_t at = 1;; ++at) {
+    for (std::size_t at = 1;; at += test::kCallStride) {
       SCOPED_TRACE(at);
       filesystem::remove_all(path);
       filesystem::remove_all(cut);

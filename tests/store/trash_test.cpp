@@ -15,6 +15,7 @@
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
@@ -308,7 +309,7 @@ class TrashCrash : public TrashTest {
   }
 
   void attack(bool removing) {
-    for (std::size_t n = 1;; ++n) {
+    for (std::size_t n = 1;; n += test::kCallStride) {
       SCOPED_TRACE(n);
       bool fired = false;
       for (const auto then : {FaultyFiles::Then::recover, FaultyFiles::Then::stay_dead}) {

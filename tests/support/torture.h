@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,15 @@
 #include <random>
 
 namespace bygone::test {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+// Tests that fail the n-th call try each n; every third with a sanitizer, which is several times
+// slower and looks for other mistakes. Odd, so that n takes both parities.
+constexpr std::size_t kCallStride = kSanitized ? 3 : 1;
 
 // The number in a variable of the environment; nothing when there is none.
 inline std::optional<std::uint64_t> number_from(const char* name) {
