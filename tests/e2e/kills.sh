@@ -16,14 +16,16 @@ new_repository
 # Some megabytes in many files, and one that changes in the middle.
 mkdir -p "$WORK/source/many"
 for i in $(seq 300); do
-  seq "$((RANDOM * i))" "$((RANDOM * i + 400))" >"$WORK/source/many/$i"
+  first=$((RANDOM * i))
+  seq "$first" "$((first + 400))" >"$WORK/source/many/$i"
 done
 head -c 20M /dev/urandom >"$WORK/source/large"
 
 change() {
-  local i
+  local i first
   for i in 1 2 3 4 5 6 7 8 9 10; do
-    seq "$RANDOM" "$((RANDOM + 500))" >"$WORK/source/many/$((RANDOM % 320))"
+    first=$RANDOM
+    seq "$first" "$((first + 500))" >"$WORK/source/many/$((RANDOM % 320))"
   done
   head -c 100000 /dev/urandom |
     dd of="$WORK/source/large" bs=1 seek=$((RANDOM * 500)) conv=notrunc status=none oflag=seek_bytes
