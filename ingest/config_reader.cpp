@@ -130,6 +130,7 @@ std::optional<std::string> ConfigReader::absolute(const YamlNode& node) {
 void ConfigReader::dispatch(const YamlNode& node, const std::vector<Key>& known,
                             const std::string& what) {
   std::vector<std::string> names;
+  names.reserve(known.size());
   for (const Key& key : known) names.emplace_back(key.name);
   for (const YamlNode& item : node.items) {
     const auto found = std::find_if(known.begin(), known.end(),

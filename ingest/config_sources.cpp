@@ -37,6 +37,7 @@ constexpr BuiltIn kBuiltIn[] = {
 
 std::vector<std::string> names_of(const std::map<std::string, Values>& map) {
   std::vector<std::string> names;
+  names.reserve(map.size());
   for (const auto& [name, values] : map) names.push_back(name);
   return names;
 }

@@ -147,12 +147,12 @@ Result<Holders::List> Holders::list() {
 
 Result<void> Holders::release(const Held& held) {
   const auto volumes = held.by_name ? docker::RemoveVolumes::no : docker::RemoveVolumes::anonymous;
-  const Result<void> removed = engine_.remove_container(held.holder_id, volumes, docker::Force::no);
+  Result<void> removed = engine_.remove_container(held.holder_id, volumes, docker::Force::no);
   if (!removed.ok() && removed.error().code != Code::not_found) return removed;
   if (!held.by_name) return {};
   for (const docker::Mount& mount : held.container.mounts) {
     if (!is_anonymous(held.container, mount)) continue;
-    const Result<void> gone = engine_.remove_volume(mount.name);
+    Result<void> gone = engine_.remove_volume(mount.name);
     if (!gone.ok() && gone.error().code != Code::not_found && gone.error().code != Code::busy) {
       return gone;
     }
@@ -161,7 +161,7 @@ Result<void> Holders::release(const Held& held) {
 }
 
 Result<void> Holders::remove_image() {
-  const Result<void> removed = engine_.remove_image(image());
+  Result<void> removed = engine_.remove_image(image());
   return !removed.ok() && removed.error().code == Code::not_found ? Result<void>() : removed;
 }
 

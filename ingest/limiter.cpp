@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kKiB = 1024;
 constexpr std::uint64_t kMiB = 1024 * kKiB;
 constexpr std::uint64_t kLeast = 64 * kKiB;
-constexpr std::uint64_t kMost = 1024 * 1024 * kMiB;
+constexpr std::uint64_t kMost = kMiB * 1024 * 1024;
 
 constexpr nanoseconds kSlice = 50ms;   // of a sleep, so that a cancel is heard
 constexpr nanoseconds kBurst = 100ms;  // of unused rate that may be caught up with
