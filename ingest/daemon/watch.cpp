@@ -56,21 +56,27 @@ Result<void> Watch::listen() {
   const auto stream =
       TRY(engine->events({"container", "volume"}, {"create", "start", "rename", "destroy"}, 0));
   work_.connected(engine);
-  std::optional<Time> first_event = now() - kPatience;  // the first look is due
-  Time last_event = *first_event, looked = now(), ticked = now() - kTick;
+  // Events came since the last look, the first of them then; a first look is due at once.
+  bool has_events = true;
+  Time first_event = now() - kPatience, last_event = first_event;
+  Time looked = now(), ticked = now() - kTick;
   while (!stop_) {
     const std::optional<docker::Event> event = TRY(stream->next(kGlance));
     if (event && event->attributes.count(kHolderLabel) == 0) {
       last_event = now();
-      if (!first_event) first_event = last_event;
+      if (!has_events) first_event = last_event;
+      has_events = true;
     }
-    if (asked_.exchange(false) || now() - looked > kLookAnyway) first_event = now() - kPatience;
+    if (asked_.exchange(false) || now() - looked > kLookAnyway) {
+      has_events = true;
+      first_event = now() - kPatience;
+    }
     if (now() - ticked >= kTick) {
       work_.tick(*engine);
       ticked = now();
     }
-    if (!first_event || (now() - last_event < kQuiet && now() - *first_event < kPatience)) continue;
-    first_event.reset();
+    if (!has_events || (now() - last_event < kQuiet && now() - first_event < kPatience)) continue;
+    has_events = false;
     looked = now();
     const Result<void> seen = work_.look(*engine);
     if (seen.ok()) continue;
