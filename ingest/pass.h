@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ingest/chunk_jobs.h"
 #include "ingest/exclude.h"
@@ -79,5 +80,12 @@ class Pass {
     return std::chrono::nanoseconds(0);
   }
 };
+
+// Sends items that are known already through a pipeline: the root entry with its content. `reader`
+// is of the volume. Files that could not be read are added to `unreadable`. Errors: cancelled; of
+// any stage.
+Result<store::Entry> store_items(PassContext& context, const PassVolume& volume, FileReader& reader,
+                                 ReaderPool::Mode mode, std::vector<Item> items,
+                                 std::vector<std::pair<std::string, std::string>>& unreadable);
 
 }  // namespace bygone::ingest

@@ -274,26 +274,8 @@ Result<void> TarPass::capture_all(const Entry& hot) {
 
 Result<Entry> TarPass::store_captured() {
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
-  PipelineCounts counts;  // the hot pass has shown its progress
-  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
-                    counts,
-                    {.mode = ReaderPool::Mode::resolve,
-                     .volume_tag = volume_.tag,
-                     .readers = 4,
-                     .liveness = nullptr});
-  bool going = true;
-  for (Item& item : captured_) {
-    going = pipeline.push(std::move(item)) && !context_.cancel.load();
-    if (!going) break;
-  }
-  captured_.clear();
-  if (!going) pipeline.abandon();
-  auto root = pipeline.finish();
-  notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
-                           pipeline.unreadable().end());
-  if (context_.cancel) return Error{Code::cancelled, 0, "cancelled"};
-  if (!root) return root;
-  return patch(std::move(*root));
+  return patch(TRY(store_items(context_, volume_, reader, ReaderPool::Mode::resolve,
+                               std::exchange(captured_, {}), notes_.unreadable)));
 }
 
 }  // namespace bygone::ingest

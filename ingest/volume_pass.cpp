@@ -2,6 +2,7 @@
 #include "ingest/volume_pass.h"
 
 #include <cerrno>
+#include <utility>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -185,29 +186,12 @@ Result<void> VolumePass::capture(const Entry& hot) {
 
 Result<Entry> VolumePass::store_captured() {
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
-  PipelineCounts counts;  // the hot pass has shown its progress
-  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
-                    counts,
-                    {.mode = ReaderPool::Mode::resolve,
-                     .volume_tag = volume_.tag,
-                     .readers = kReaders,
-                     .liveness = nullptr});
   // The capture has marked them as read; what comes now is the second half.
   for (const Item& item : captured_) {
     if (item.work) item.work->read_done.store(false);
   }
-  bool going = true;
-  for (Item& item : captured_) {
-    going = going && pipeline.push(std::move(item)) && !context_.cancel.load();
-    if (!going) break;
-  }
-  captured_.clear();
-  if (!going) pipeline.abandon();
-  auto root = pipeline.finish();
-  notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
-                           pipeline.unreadable().end());
-  if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
-  return root;
+  return store_items(context_, volume_, reader, ReaderPool::Mode::resolve,
+                     std::exchange(captured_, {}), notes_.unreadable);
 }
 
 Result<bool> VolumePass::is_unchanged(const Entry& hot) {
@@ -226,24 +210,12 @@ Result<Entry> VolumePass::amend(const Entry& hot, const TreeEdit& edit) {
   TreeEditor editor(context_.trees, fd_, edit, context_.clock());
   std::vector<Item> items = TRY(editor.items(hot));
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
-  PipelineCounts counts;  // the hot pass has shown its progress
-  Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
-                    counts,
-                    {.mode = ReaderPool::Mode::read,
-                     .volume_tag = volume_.tag,
-                     .readers = kReaders,
-                     .liveness = nullptr});
-  bool going = true;
-  for (Item& item : items) {
-    going = going && pipeline.push(std::move(item)) && !context_.cancel.load();
-  }
-  if (!going) pipeline.abandon();
-  Entry root = TRY(pipeline.finish());
+  std::vector<std::pair<std::string, std::string>> unreadable;
+  Entry root = TRY(
+      store_items(context_, volume_, reader, ReaderPool::Mode::read, std::move(items), unreadable));
   context_.bytes_read += reader.bytes_read();
-  if (context_.cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
   TRY(editor.check());
-  notes_.unreadable.insert(notes_.unreadable.end(), pipeline.unreadable().begin(),
-                           pipeline.unreadable().end());
+  notes_.unreadable.insert(notes_.unreadable.end(), unreadable.begin(), unreadable.end());
   return root;
 }
 
