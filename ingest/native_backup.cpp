@@ -19,10 +19,6 @@ using store::FileType;
 
 constexpr std::size_t kControlFile = 8192;
 
-std::string join(const std::string& folder, const std::string& name) {
-  return folder.empty() ? name : folder + "/" + name;
-}
-
 std::pair<std::string, std::string> split_last(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos) return {".", path};
@@ -155,8 +151,8 @@ Result<void> NativeBackup::find_data() {
     return cannot("its data directory " + printable(cluster.data_directory) + " is in no volume");
   }
   data_ = *data;
-  const auto version = read_small_file(root(data_), join(data_.path, "PG_VERSION"), 64);
-  const auto control = read_small_file(root(data_), join(data_.path, "global/pg_control"), 8);
+  const auto version = read_small_file(root(data_), join_path(data_.path, "PG_VERSION"), 64);
+  const auto control = read_small_file(root(data_), join_path(data_.path, "global/pg_control"), 8);
   std::uint64_t system_id = 0;
   if (control && control->size() == sizeof system_id) {
     std::memcpy(&system_id, control->data(), sizeof system_id);
@@ -200,10 +196,10 @@ bool NativeBackup::owns(std::size_t volume) const {
 }
 
 Result<void> NativeBackup::end() {
-  const Bytes control = TRY(read_control(root(data_), join(data_.path, "global/pg_control")));
+  const Bytes control = TRY(read_control(root(data_), join_path(data_.path, "global/pg_control")));
   const PostgresBackup done = TRY(mode_->stop());
   const std::string first = TRY(first_wal_segment(done.label));
-  const auto segment = look_for(root(wal_), join(wal_.path, first));
+  const auto segment = look_for(root(wal_), join_path(wal_.path, first));
   if (!segment) return cannot("its WAL " + first + " was removed before the backup's end");
   const auto segments = TRY(wal_segments(done.label, done.stop_lsn, segment->size));
 
@@ -212,22 +208,22 @@ Result<void> NativeBackup::end() {
   TreeEdit& data = edits_[data_.volume];
   for (const char* name :
        {"postmaster.pid", "postmaster.opts", "tablespace_map", "backup_manifest"}) {
-    data.left_out.insert(join(data_.path, name));
+    data.left_out.insert(join_path(data_.path, name));
   }
   for (const char* name : {"pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots",
                            "pg_stat_tmp", "pg_subtrans"}) {
-    data.emptied.insert(join(data_.path, name));
+    data.emptied.insert(join_path(data_.path, name));
   }
-  data.added[join(data_.path, "backup_label")] = done.label;
+  data.added[join_path(data_.path, "backup_label")] = done.label;
   if (!done.tablespace_map.empty()) {
-    data.added[join(data_.path, "tablespace_map")] = done.tablespace_map;
+    data.added[join_path(data_.path, "tablespace_map")] = done.tablespace_map;
   }
-  data.added[join(data_.path, "global/pg_control")] = as_text(control);
+  data.added[join_path(data_.path, "global/pg_control")] = as_text(control);
   TreeEdit& wal = edits_[wal_.volume];
   wal.reread = TreeEdit::Reread{wal_.path, {segments.begin(), segments.end()}, ".history"};
   // A server that is started from the backup, and has an archive, must not archive them again.
   for (const std::string& name : segments) {
-    wal.added[join(wal_.path, "archive_status/" + name + ".done")] = "";
+    wal.added[join_path(wal_.path, "archive_status/" + name + ".done")] = "";
   }
   return {};
 }

@@ -35,6 +35,11 @@ struct Listing {
   std::vector<std::pair<std::string, int>> failed;
 };
 
+// Path of `name` in `folder`, from a volume's root, which is the empty path.
+[[nodiscard]] inline std::string join_path(const std::string& folder, const std::string& name) {
+  return folder.empty() ? name : folder + "/" + name;
+}
+
 // Opens the root of a volume: a folder, or a regular file for a bind of a file. Symbolic links in
 // `path` itself are followed (it comes from Docker or a person). Errors: not_found, denied, io.
 Result<Fd> open_root(const std::string& path);

@@ -13,10 +13,6 @@ namespace {
 using store::Entry;
 using store::FileType;
 
-std::string join(const std::string& folder, const std::string& name) {
-  return folder.empty() ? name : folder + "/" + name;
-}
-
 bool is_below(const std::string& path, const std::string& folder) {
   return folder.empty() ||
          (path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/');
@@ -102,11 +98,12 @@ Result<void> TreeEditor::folder(const Entry& hot, const std::string& path, int l
   auto next = added.begin();
   const auto add_until = [&](const std::string* name) {
     for (; next != added.end() && (name == nullptr || next->first <= *name); ++next) {
-      items_.push_back(new_file(hot, join(path, next->first), next->first, *next->second, now_));
+      items_.push_back(
+          new_file(hot, join_path(path, next->first), next->first, *next->second, now_));
     }
   };
   for (auto& [entry, in_leaf] : entries) {
-    const std::string below = join(path, entry.name);
+    const std::string below = join_path(path, entry.name);
     add_until(&entry.name);
     if (edit_.left_out.count(below) > 0 || added.count(entry.name) > 0) continue;
     if (entry.is_directory() && edit_.touches(below)) {
@@ -160,8 +157,9 @@ Result<void> TreeEditor::fresh_entry(const Folder& fd, const std::string& path,
     item.kind = Item::Kind::enter;
     item.entry.xattrs = TRY(read_xattrs_at(*fd, name, TreeKind::plain));
     items_.push_back(std::move(item));
-    for (const auto& [file, content] : added_in(edit_, join(path, name))) {
-      items_.push_back(new_file(listed.entry, join(join(path, name), file), file, *content, now_));
+    for (const auto& [file, content] : added_in(edit_, join_path(path, name))) {
+      items_.push_back(
+          new_file(listed.entry, join_path(join_path(path, name), file), file, *content, now_));
     }
     Item leave;
     leave.kind = Item::Kind::leave;
@@ -176,7 +174,7 @@ Result<void> TreeEditor::fresh_entry(const Folder& fd, const std::string& path,
   item.kind = Item::Kind::file;
   item.work = std::make_shared<FileWork>();
   item.work->name = name;
-  item.work->path = join(path, name);
+  item.work->path = join_path(path, name);
   item.work->folder = fd;
   item.work->entry = listed.entry;
   item.work->large = listed.entry.size >= store::kSmallFile;

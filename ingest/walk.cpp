@@ -14,10 +14,6 @@ namespace {
 using store::Entry;
 using store::FileType;
 
-std::string join(const std::string& folder, const std::string& name) {
-  return folder.empty() ? name : folder + "/" + name;
-}
-
 bool vanished(const Error& error) {
   return error.errnum == ENOENT || error.errnum == ENOTDIR || error.errnum == ELOOP ||
          error.errnum == ESTALE;
@@ -103,7 +99,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     if (vanished(error)) return {};
     Item item;
     item.entry = frames_.back()->folder->entries[frames_.back()->next - 1].listed.entry;
-    const std::string path = join(frames_.back()->folder->path, item.entry.name);
+    const std::string path = join_path(frames_.back()->folder->path, item.entry.name);
     if (error.errnum == EXDEV) {
       item.entry.flags = store::kNotCrossed;
       notes_.skipped.push_back(path + ": another file system is mounted there");
@@ -124,7 +120,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
   frame->leaf = leaf;
   frame->first_item = gathered_.size();
   for (const auto& [name, errnum] : folder->failed) {
-    cannot_read(join(folder->path, name), os_error(errnum, "looking"));
+    cannot_read(join_path(folder->path, name), os_error(errnum, "looking"));
   }
   const bool same = parent && is_unchanged(frame->entry, *parent);
   if (same && (!parent->xattr_node || !options_.is_stored || options_.is_stored(*parent))) {
@@ -186,7 +182,7 @@ void Walk::leave() {
 bool Walk::is_lost(const Frame& frame, const Entry* before) {
   if (before == nullptr || before->is_directory() || !options_.is_stored) return false;
   if (options_.is_stored(*before)) return false;
-  log::warning(printable(join(frame.folder->path, before->name)) +
+  log::warning(printable(join_path(frame.folder->path, before->name)) +
                ": what was stored of it is missing or damaged: reading it again");
   ++notes_.read_again;
   return true;
@@ -206,7 +202,7 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
   if (!item.work) {
     item.work = std::make_shared<FileWork>();
     item.work->name = entry.name;
-    item.work->path = join(frame.folder->path, entry.name);
+    item.work->path = join_path(frame.folder->path, entry.name);
     item.work->folder = frame.folder->fd;
     item.work->entry = std::move(entry);
     item.work->large = item.entry.size >= store::kSmallFile;
@@ -223,7 +219,7 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
 
 void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, int leaf) {
   Entry& entry = scanned.listed.entry;
-  const std::string path = join(frame.folder->path, entry.name);
+  const std::string path = join_path(frame.folder->path, entry.name);
   if (entry.is_directory()) {
     const std::string reason = off_limits_(scanned.listed).value_or("left out");
     if (!reason.empty()) notes_.skipped.push_back(path + ": " + reason);
@@ -266,7 +262,7 @@ Result<void> Walk::step() {
   ScannedEntry& scanned = frame.folder->entries[frame.next++];
   const std::string& name = scanned.listed.entry.name;
   if (options_.tree == TreeKind::layer && is_deletion(scanned.listed.entry)) {
-    notes_.deleted.push_back(join(frame.folder->path, name));
+    notes_.deleted.push_back(join_path(frame.folder->path, name));
     return {};
   }
   while (frame.next_before < frame.before.size() && frame.before[frame.next_before].name < name) {
