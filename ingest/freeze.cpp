@@ -374,19 +374,15 @@ Result<void> thaw_journal(Engine& engine, const std::string& path, std::vector<T
 }  // namespace
 
 bool has_dead_journals(const std::string& state_folder) {
-  const auto paths = freeze_journals(state_folder);
-  // What cannot be looked at counts: thaw_dead_journals() then says why.
-  return !paths || std::any_of(paths->begin(), paths->end(), [](const std::string& path) {
-    const auto dead = is_dead_journal(path);
-    return !dead || *dead;
-  });
+  return has_dead_journal(freeze_folder(state_folder));
 }
 
 Result<std::vector<Thawed>> thaw_dead_journals(Engine& engine, const std::string& state_folder) {
-  TRY(remove_unfinished_journals(state_folder));
+  const std::string folder = freeze_folder(state_folder);
+  TRY(remove_unfinished_journals(folder));
   std::vector<Thawed> thawed;
   std::optional<Error> failure;
-  for (const std::string& path : TRY(freeze_journals(state_folder))) {
+  for (const std::string& path : TRY(intent_journals(folder))) {
     auto done = thaw_journal(engine, path, thawed);
     if (done || failure) continue;
     failure = std::move(done).error().with("thawing by freeze journal " + printable(path));

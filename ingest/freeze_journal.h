@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The intent journal of a freeze: a small text file that names the containers about to be paused
-// or stopped.
-// Its writer holds a flock on it for life, so that a journal whose lock is free is that of a dead
-// process. Knows no engine; freeze.h decides what is written and what a dead one means.
+// or stopped. Knows no engine; freeze.h decides what is written and what a dead one means.
 // A FreezeJournal is used by one thread at a time; several processes may use one folder.
 //
 //   bygone freeze journal 1                 2 when there are lines `stopped`
@@ -12,15 +10,16 @@
 //   container <id> <name> <started at>      one line each; `stopped` for one that is to be stopped
 //   end <number of containers>
 //
-// Spaces, control bytes, bytes above 0x7e and '%' in a field are written as %XX.
+// Fields are written by escape_field().
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "ingest/intent_journal.h"
 #include "store/base/clock.h"
-#include "store/base/files.h"
 #include "store/base/result.h"
 
 namespace bygone::ingest {
@@ -41,36 +40,26 @@ struct FreezeRecord {
 // Errors: unsupported for another version; corrupt for anything else that encode() does not make.
 Result<FreezeRecord> decode_freeze_record(std::string_view text);
 
+// Where the journals are.
+[[nodiscard]] std::string freeze_folder(const std::string& state_folder);
+
 class FreezeJournal {
  public:
   FreezeJournal() = default;
-  // Writes a new journal into `state_folder`/freeze, making the folders (mode 0700). When this
-  // returns, the journal is durable. Errors: io, no_space, denied.
+  // Writes a new one, and adopts that of a process that died, as IntentJournal does.
   static Result<FreezeJournal> create(const std::string& state_folder, const FreezeRecord& record);
-  // Takes over the journal at `path` of a process that died. An unopened one when its writer
-  // lives or somebody else takes it over now, or when it is gone. Errors: io, denied.
   static Result<FreezeJournal> adopt(const std::string& path);
 
-  [[nodiscard]] bool is_open() const { return fd_.is_open(); }
-  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] bool is_open() const { return file_.is_open(); }
   // Errors: those of decode_freeze_record(); io.
-  Result<FreezeRecord> read() const;
-  // Puts `record` in the place of the old one: at any time one of the two is there, whole and
-  // locked. Errors: io, no_space; either may be the one then.
-  Result<void> replace(const FreezeRecord& record);
-  // Removes it for good. Errors: io; it may be there again after a power cut.
-  Result<void> remove();
+  [[nodiscard]] Result<FreezeRecord> read() const;
+  Result<void> replace(const FreezeRecord& record) { return file_.replace(encode(record)); }
+  Result<void> remove() { return file_.remove(); }
 
  private:
-  std::string path_;
-  Fd fd_;  // locked
-};
+  explicit FreezeJournal(IntentJournal file) : file_(std::move(file)) {}
 
-// Paths of all journals, of the living and the dead. None without the folder. Errors: io, denied.
-Result<std::vector<std::string>> freeze_journals(const std::string& state_folder);
-// Whether the process that wrote the journal has died. Errors: io, denied.
-Result<bool> is_dead_journal(const std::string& path);
-// Removes unfinished journals of processes that died before they paused anything.
-Result<void> remove_unfinished_journals(const std::string& state_folder);
+  IntentJournal file_;
+};
 
 }  // namespace bygone::ingest

@@ -48,7 +48,7 @@ class Freeze : public testing::Test {
   }
 
   std::vector<std::string> journals() {
-    auto paths = freeze_journals(state_);
+    auto paths = intent_journals(freeze_folder(state_));
     EXPECT_TRUE(paths.ok());
     return paths.ok() ? *paths : std::vector<std::string>{};
   }
