@@ -116,9 +116,11 @@ MountTable parse_mountinfo(std::string_view text) {
   return table;
 }
 
+Result<MountTable> read_mounts() { return parse_mountinfo(TRY(read_text("/proc/self/mountinfo"))); }
+
 Result<HostView> HostView::look(const docker::Engine& engine, const docker::EngineInfo& info) {
   HostView view;
-  view.table_ = parse_mountinfo(TRY(read_text("/proc/self/mountinfo")));
+  view.table_ = TRY(read_mounts());
   view.blind_ = find_blindness(engine, info);
   return view;
 }

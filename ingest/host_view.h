@@ -23,6 +23,8 @@ struct MountTable {
 };
 // From the text of /proc/self/mountinfo (proc(5)); lines of another form are passed over.
 [[nodiscard]] MountTable parse_mountinfo(std::string_view text);
+// That of this process, as it is now. Errors: those of reading /proc/self/mountinfo.
+[[nodiscard]] Result<MountTable> read_mounts();
 
 enum class FileKind { missing, denied, folder, file, socket, other };
 
