@@ -55,6 +55,7 @@ std::pair<std::string, std::string> parse_folder(const std::string& text) {
 
 const Choices<ingest::Wish>& wishes() {
   static const Choices<ingest::Wish> list = {{"native", ingest::Wish::native},
+                                             {"snapshot", ingest::Wish::snapshot},
                                              {"freeze", ingest::Wish::freeze},
                                              {"stop", ingest::Wish::stop},
                                              {"live", ingest::Wish::live}};

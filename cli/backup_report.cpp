@@ -16,6 +16,9 @@ std::string capture_text(const store::Snapshot& snapshot) {
   switch (snapshot.consistency) {
     case store::Consistency::freeze:
       return ", frozen for " + duration_text(static_cast<double>(snapshot.window) / 1e9);
+    case store::Consistency::snapshot:
+      return ", a snapshot of the file system, frozen for " +
+             duration_text(static_cast<double>(snapshot.window) / 1e9);
     case store::Consistency::stop:
       return ", stopped for " + duration_text(static_cast<double>(snapshot.window) / 1e9);
     case store::Consistency::native:

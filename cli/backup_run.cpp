@@ -101,6 +101,7 @@ void BackupRun::find_docker() {
     if (config_.folders.count(name) == 0) names.push_back(name);
   }
   if (!request_.all && names.empty()) {
+    warn(ingest::delete_leftovers(options_.state_folder));
     if (ingest::has_dead_journals(options_.state_folder)) {
       context_.out.warning("a backup that died left containers frozen; hint: bygone thaw");
     }

@@ -7,38 +7,60 @@
 #include "ingest/backup.h"
 #include "ingest/docker/engine.h"
 #include "ingest/freeze.h"
+#include "ingest/snapshot_journal.h"
 
 namespace bygone::cli {
 namespace {
 
+// Resumes and starts what a backup that died held still.
+Result<std::vector<ingest::Thawed>> thaw_containers(Context& context, const std::string& state) {
+  if (!ingest::has_dead_journals(state)) return std::vector<ingest::Thawed>();
+  const auto options = context.engine_options();
+  // A mistake in the file keeps no container frozen.
+  const auto engine =
+      TRY(docker::connect(options.ok() ? *options : docker::options_from_environment()));
+  return ingest::thaw_dead_journals(*engine, state);
+}
+
+void show(Context& context, const ingest::Thawed& one) {
+  if (context.out.json()) {
+    context.out.object(Json{{"message_type", "thawed"},
+                            {"container", lossy_utf8(one.container)},
+                            {"was_paused", one.was_paused},
+                            {"was_stopped", one.was_stopped}});
+  } else {
+    context.out.info(printable(one.container) + (one.was_paused    ? " is resumed"
+                                                 : one.was_stopped ? " is started"
+                                                                   : " was not frozen any more"));
+  }
+}
+
+void show_deleted(Context& context, const std::string& snapshot) {
+  if (context.out.json()) {
+    context.out.object(Json{{"message_type", "deleted"}, {"snapshot", lossy_utf8(snapshot)}});
+  } else {
+    context.out.info("the snapshot " + printable(snapshot) + " is deleted");
+  }
+}
+
 Exit thaw(Context& context) {
   const std::string state = ingest::default_state_folder();
-  std::vector<ingest::Thawed> thawed;
-  if (ingest::has_dead_journals(state)) {
-    const auto options = context.engine_options();
-    // A mistake in the file keeps no container frozen.
-    const auto engine =
-        docker::connect(options.ok() ? *options : docker::options_from_environment());
-    if (!engine.ok()) return context.fail(engine.error(), Stage::docker);
-    auto result = ingest::thaw_dead_journals(**engine, state);
-    if (!result.ok()) return context.fail(result.error(), Stage::docker);
-    thawed = std::move(*result);
+  const auto thawed = thaw_containers(context, state);
+  const auto deleted = ingest::delete_dead_snapshots(state);  // needs no engine
+  if (deleted.ok()) {
+    for (const std::string& path : *deleted) show_deleted(context, path);
   }
   std::uint64_t resumed = 0;
-  for (const ingest::Thawed& one : thawed) {
-    if (one.was_paused || one.was_stopped) ++resumed;
-    if (context.out.json()) {
-      context.out.object(Json{{"message_type", "thawed"},
-                              {"container", lossy_utf8(one.container)},
-                              {"was_paused", one.was_paused},
-                              {"was_stopped", one.was_stopped}});
-    } else {
-      context.out.info(printable(one.container) + (one.was_paused    ? " is resumed"
-                                                   : one.was_stopped ? " is started"
-                                                                     : " was not frozen any more"));
+  if (thawed.ok()) {
+    for (const ingest::Thawed& one : *thawed) {
+      if (one.was_paused || one.was_stopped) ++resumed;
+      show(context, one);
     }
   }
-  if (thawed.empty()) context.out.info("nothing was left frozen");
+  const Exit failed = deleted.ok() ? Exit::done : context.fail(deleted.error());
+  if (!thawed.ok()) return context.fail(thawed.error(), Stage::docker);
+  if (!deleted.ok()) return failed;
+  if (thawed->empty() && deleted->empty()) context.out.info("nothing was left frozen");
   if (context.out.json()) {
     context.out.object(Json{{"message_type", "summary"}, {"resumed", resumed}});
   }
@@ -52,7 +74,8 @@ Action add_thaw(CLI::App& app) {
       "A backup freezes containers for a moment. One that is killed in that moment leaves them\n"
       "frozen, or stopped; this puts back exactly those, and the next backup does so as well. "
       "What\n"
-      "somebody else has paused or stopped stays so. Needs no repository.");
+      "somebody else has paused or stopped stays so. Snapshots of a btrfs that such a backup had\n"
+      "made are deleted, too. Needs no repository.");
   return thaw;
 }
 

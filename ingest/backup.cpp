@@ -29,6 +29,7 @@ struct Member {
   void fail(Error error) {
     if (!failure) failure = std::move(error);
   }
+  [[nodiscard]] bool has_left_snapshot() const { return !failure && backup->has_left_snapshot(); }
   void take(Result<void> outcome) {
     if (!outcome) fail(std::move(outcome).error());
   }
@@ -67,7 +68,8 @@ class Run {
   void spare_natives(const std::vector<Member*>& native);
   static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
   Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
-                           Freezer& freezer);
+                           Freezer& freezer, SubvolumeSnapshots& snapshots);
+  void capture_again(std::vector<Member*> members);
   void commit();
   [[nodiscard]] std::string missing() const;
 
@@ -138,6 +140,33 @@ void run_post_hooks(const std::vector<Member*>& native) {
   }
 }
 
+// What is to be captured by a snapshot of the file system does without when there can be none.
+void leave_snapshots(const std::vector<Member*>& members, const Error& why) {
+  for (Member* member : members) {
+    if (member->failure || !member->backup->is_by_snapshot()) continue;
+    member->take(member->backup->leave_snapshot(why));
+  }
+}
+
+// Writes the journal of the snapshots that the members want.
+void prepare(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members) {
+  for (Member* member : members) {
+    if (member->backup->is_by_snapshot()) member->backup->add_to(snapshots);
+  }
+  if (snapshots.empty()) return;
+  const auto prepared = snapshots.prepare();
+  if (!prepared) leave_snapshots(members, prepared.error());
+}
+
+void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members) {
+  const bool any = std::any_of(members.begin(), members.end(), [](const Member* member) {
+    return !member->failure && member->backup->is_by_snapshot();
+  });
+  if (!any || !snapshots.is_prepared()) return;
+  const auto taken = snapshots.take();
+  if (!taken) leave_snapshots(members, taken.error());
+}
+
 void Run::end_natives(const std::vector<Member*>& native, Nanoseconds since) {
   for (Member* member : native) {
     if (!member->failure) member->take(member->backup->end_native(since));
@@ -147,7 +176,8 @@ void Run::end_natives(const std::vector<Member*>& native, Nanoseconds since) {
 // Ends the backup modes, then walks and captures all volumes, while the writers of those stand
 // still. When the deadline passes, the writers run again, and the capture goes on beside them.
 Stillness Run::capture_frozen(const std::vector<Member*>& native,
-                              const std::vector<Member*>& members, Freezer& freezer) {
+                              const std::vector<Member*>& members, Freezer& freezer,
+                              SubvolumeSnapshots& snapshots) {
   const std::vector<Writer> writers = writers_of(members);
   auto limit = members.front()->options->max_freeze;
   for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
@@ -171,8 +201,10 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
   bool done = false;
   std::thread worker([&] {
     end_natives(native, freezer.frozen_at());
+    take(snapshots, members);
     for (Member* member : members) {
-      if (!member->failure) member->take(member->backup->capture());
+      const bool is_captured = member->backup->is_by_snapshot() || member->has_left_snapshot();
+      if (!member->failure && !is_captured) member->take(member->backup->capture());
     }
     const std::lock_guard lock(mutex);
     done = true;
@@ -227,15 +259,36 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
   }
   CHECK(engine_ != nullptr);
   const BackupOptions& first = *frozen.front()->options;
+  SubvolumeSnapshots snapshots(first.state_folder, first.clock);
+  prepare(snapshots, frozen);
   Freezer freezer(*engine_, first.state_folder, first.clock);
   const Nanoseconds begun = first.clock();
-  const Stillness stillness = capture_frozen(native, frozen, freezer);
+  const Stillness stillness = capture_frozen(native, frozen, freezer, snapshots);
   if (instant_ == 0) instant_ = stillness.since;
   if (instant_ == 0 && !native.empty()) instant_ = begun;  // what is later they do not have
   for (Member* member : frozen) {
-    if (!member->failure) member->take(member->backup->judge(stillness));
+    if (member->failure || member->has_left_snapshot()) continue;
+    member->take(member->backup->judge(stillness));
     if (!member->failure) member->take(member->backup->store());
   }
+  const auto removed = snapshots.remove();
+  if (removed) return;
+  for (Member* member : frozen) {
+    if (!member->failure && member->backup->is_by_snapshot()) {
+      member->backup->warn(removed.error().message + "; hint: bygone thaw");
+    }
+  }
+}
+
+// For the members whose snapshot by the file system did not come about: they have had no hot pass.
+void Run::capture_again(std::vector<Member*> members) {
+  std::erase_if(members, [](const Member* member) { return !member->has_left_snapshot(); });
+  for (Member* member : members) {
+    if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
+    member->take(member->backup->read_hot());
+    if (!member->failure) member->take(member->hooks->before(cancel_));
+  }
+  if (!members.empty()) hold_at_once({}, std::move(members));
 }
 
 void Run::hold() {
@@ -255,7 +308,9 @@ void Run::hold() {
 void Run::hold_prepared() {
   spare_natives(with(&SourceBackup::is_native));
   const std::vector<Member*> native = with(&SourceBackup::is_native);
-  hold_at_once(native, with(&SourceBackup::must_freeze));
+  const std::vector<Member*> frozen = with(&SourceBackup::must_freeze);
+  hold_at_once(native, frozen);
+  capture_again(frozen);
   std::vector<Member*> left;
   for (Member* member : native) {
     if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());

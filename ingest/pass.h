@@ -58,6 +58,8 @@ struct PassVolume {
   std::uint64_t tag = 0;   // as in FileReaderOptions
   TreeKind tree = TreeKind::plain;
   Excludes excludes;
+  // When its content stood still for good; nothing: it may change still.
+  std::optional<Nanoseconds> as_of = std::nullopt;
 };
 
 class Pass {

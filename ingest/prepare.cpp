@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "ingest/freeze.h"
+#include "ingest/snapshot_journal.h"
 #include "store/base/bytes.h"
 
 namespace bygone::ingest {
@@ -41,14 +42,26 @@ std::vector<std::pair<std::string, std::string>> off_limits(const store::Reposit
   return folders;
 }
 
-std::vector<std::string> thaw_leftovers(docker::Engine& engine, const std::string& state_folder) {
-  if (!has_dead_journals(state_folder)) return {};
-  const auto thawed = thaw_dead_journals(engine, state_folder);
-  if (!thawed.ok()) {
-    return {thawed.error().message +
-            "; containers may still be frozen; hint: bygone thaw, docker unpause"};
-  }
+std::vector<std::string> delete_leftovers(const std::string& state_folder) {
+  if (!has_dead_snapshots(state_folder)) return {};
+  const auto deleted = delete_dead_snapshots(state_folder);
+  if (!deleted.ok()) return {deleted.error().message};
   std::vector<std::string> lines;
+  for (const std::string& path : *deleted) {
+    lines.push_back(printable(path) + " was left by a backup that died: it is deleted");
+  }
+  return lines;
+}
+
+std::vector<std::string> thaw_leftovers(docker::Engine& engine, const std::string& state_folder) {
+  if (!has_dead_journals(state_folder)) return delete_leftovers(state_folder);
+  const auto thawed = thaw_dead_journals(engine, state_folder);
+  std::vector<std::string> lines = delete_leftovers(state_folder);
+  if (!thawed.ok()) {
+    lines.push_back(thawed.error().message +
+                    "; containers may still be frozen; hint: bygone thaw, docker unpause");
+    return lines;
+  }
   for (const Thawed& one : *thawed) {
     if (one.was_paused) {
       lines.push_back(printable(one.container) +

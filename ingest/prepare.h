@@ -31,7 +31,11 @@ struct LastNames {
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> off_limits(
     const store::Repository& repository, const std::string& index_dir);
 
-// Resumes what an earlier backup that was killed left frozen, before anything else is frozen. A
+// Deletes the snapshots by the file system that backups that were killed have left. Lines as below.
+[[nodiscard]] std::vector<std::string> delete_leftovers(const std::string& state_folder);
+
+// Resumes what an earlier backup that was killed left frozen, before anything else is frozen, and
+// deletes its snapshots by the file system. A
 // journal that cannot be understood, or tells of another engine, keeps no container from its
 // backup. Returns what was done or could not be, a line each, for people; mostly none.
 [[nodiscard]] std::vector<std::string> thaw_leftovers(docker::Engine& engine,

@@ -38,6 +38,7 @@ struct VolumeSource {
   // Paths below host_path (relative, no leading slash) at which another volume is mounted in the
   // container: captured from their own source, shown here as the empty folder that the host has.
   std::vector<std::string> nested;
+  bool has_writers = true;           // whether one of the source's writers can write to it
   docker::Labels labels;             // of a named or anonymous volume
   std::vector<std::string> exclude;  // patterns for this volume alone, after those of the source
 };

@@ -80,10 +80,8 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
     store::Session& session, const Source& source, const BackupOptions& options,
     ProgressCallback progress, const std::atomic<bool>& cancel, std::size_t share) {
   if (source.error) return *source.error;
-  if (options.wish == Wish::snapshot) {
-    return Error{Code::unsupported, 0,
-                 "this version does not capture by file system snapshots; hint: "
-                 "--consistency freeze"};
+  if (options.wish == Wish::snapshot && source.kind == store::SourceKind::folder) {
+    return Error{Code::unsupported, 0, "folders of this host are captured live"};
   }
   std::vector<Excludes> excludes;
   for (const VolumeSource& volume : source.volumes) {
@@ -169,9 +167,8 @@ std::optional<Entry> SourceBackup::parent_root(const VolumeSource& volume) const
   return std::nullopt;
 }
 
-void SourceBackup::gather_notes(std::size_t number) {
+void SourceBackup::gather_notes(std::size_t number, const WalkNotes& notes) {
   const VolumeSource& volume = source_.volumes[number];
-  const WalkNotes& notes = passes_[number]->notes();
   const auto path = [&](const std::string& below) {
     return volume.name.empty() ? below : volume.name + "/" + below;
   };
@@ -186,7 +183,8 @@ void SourceBackup::gather_notes(std::size_t number) {
 // Once a day: what lies in pages that are mostly dead is written anew.
 Result<void> SourceBackup::count_live_pages() {
   constexpr Nanoseconds kDay = 86'400 * kSecond;
-  if (!claimed_.parent || claimed_.parent->instant / kDay >= snapshot_.started / kDay) return {};
+  if (liveness_ || !claimed_.parent) return {};
+  if (claimed_.parent->instant / kDay >= snapshot_.started / kDay) return {};
   std::vector<Entry> roots;
   for (const VolumeSource& volume : source_.volumes) {
     if (auto root = parent_root(volume)) roots.push_back(std::move(*root));
@@ -242,16 +240,25 @@ Result<void> SourceBackup::read(docker::Engine* engine) {
   if (progress_ && !ticker_) {
     ticker_ = std::make_unique<Ticker>([this] { show(walk_finished_); });
   }
-  const bool defer = must_freeze();  // to a second look
-  if (defer) context_.fingerprints = &fingerprints_;
   if (options_.wish == Wish::native && !can_be_written()) {
     return Error{Code::unsupported, 0,
                  "nothing runs on its volumes; hint: without --consistency native it is idle"};
   }
-  if (defer && (options_.wish == Wish::native || options_.wish == Wish::automatic)) {
+  const bool automatic = options_.wish == Wish::automatic;
+  if (must_freeze() && (automatic || options_.wish == Wish::native)) {
     CHECK(engine != nullptr);
     TRY(begin_native(*engine));
   }
+  if (must_freeze() && (automatic || options_.wish == Wish::snapshot)) TRY(plan_snapshot());
+  return is_by_snapshot() ? Result<void>() : read_hot();
+}
+
+Result<void> SourceBackup::read_hot() {
+  const Meter meter(*this);
+  enter_phase("reading");
+  left_snapshot_ = false;
+  const bool defer = must_freeze() || is_native();  // to a second look
+  if (defer) context_.fingerprints = &fingerprints_;
   TRY(count_live_pages());
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto root = passes_[i]->read(parent_root(source_.volumes[i]));
@@ -319,7 +326,9 @@ Result<void> SourceBackup::judge(const Stillness& stillness) {
   }
   snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
   if (stillness.held) {
-    snapshot_.consistency = options_.wish == Wish::stop ? Consistency::stop : Consistency::freeze;
+    snapshot_.consistency = options_.wish == Wish::stop ? Consistency::stop
+                            : is_by_snapshot()          ? Consistency::snapshot
+                                                        : Consistency::freeze;
     snapshot_.window = stillness.window;
     snapshot_.skew = stillness.skew;
     return {};
@@ -336,6 +345,7 @@ Result<void> SourceBackup::judge(const Stillness& stillness) {
 
 Result<void> SourceBackup::store() {
   const Meter meter(*this);
+  if (is_by_snapshot()) return store_snapshot();
   enter_phase("storing");
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     if (!failed_capture_) roots_[i] = TRY(passes_[i]->store_captured());

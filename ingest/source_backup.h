@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The backup of one source as phases, so that those of a group can run side by side: open, hot
-// pass, then either sync, capture and store, or end and amend, then commit. backup.h orders them
+// pass (but for a snapshot by the file system, which is read in store()), then either sync, capture
+// and store, or end and amend, then commit. backup.h orders them
 // and holds the writers still between sync() and capture(). One thread at a time; progress comes
 // from a thread of its own.
 #pragma once
@@ -22,6 +23,7 @@
 #include "ingest/native_backup.h"
 #include "ingest/pass.h"
 #include "ingest/reader_container.h"
+#include "ingest/subvolume_snapshots.h"
 #include "ingest/ticker.h"
 #include "ingest/volume_pass.h"
 #include "store/page_liveness.h"
@@ -69,22 +71,36 @@ class SourceBackup {
   // The container of that database, which must run until end_native() is done.
   [[nodiscard]] const std::string& native_container() const { return native_->container(); }
 
+  // Whether its volumes are captured by snapshots of the file system: there was no hot pass, and
+  // the snapshots are to be made where capture() would be called.
+  [[nodiscard]] bool is_by_snapshot() const { return !places_.empty(); }
+  // Whether that was to be and did not come about: read_hot() is next, and all that follows it.
+  [[nodiscard]] bool has_left_snapshot() const { return left_snapshot_; }
+
   // Makes the dumps that the options ask for, while everything runs: what the engine refuses under
   // a pause. Called before read(): what the application does meanwhile would make the freeze
   // longer. What fails is in the report. Errors: cancelled; those of the store.
   Result<void> dump(docker::Engine* engine);
   // The hot pass: walks and stores all volumes while their writers run; what can be backed up
-  // natively is put into backup mode before. `engine` is needed when the source has
+  // natively is put into backup mode before. Where a snapshot of the file system will do, nothing
+  // is read yet. `engine` is needed when the source has
   // writers, or volumes that are read through it, and outlives the backup then.
   Result<void> read(docker::Engine* engine);
+  // The hot pass of a backup that has left its snapshot.
+  Result<void> read_hot();
   // Makes what was written so far durable, so that later changes show.
   Result<void> sync();
   // Walks again and takes what changed since the hot pass.
   Result<void> capture();
   // After capture(): whether it was of one moment. Errors: io when the wish insists and it was not.
   Result<void> judge(const Stillness& stillness);
-  // Stores what capture() took.
+  // Stores what capture() took, or the snapshots have.
   Result<void> store();
+
+  // Takes up the subvolumes of its volumes; `snapshots` outlives store().
+  void add_to(SubvolumeSnapshots& snapshots);
+  // Goes on as if there were no snapshot. Errors: unsupported when the wish insists.
+  Result<void> leave_snapshot(const Error& why);
 
   // Ends the database's backup mode: that moment is the snapshot's. `since`: of the group's
   // instant, 0 for a source of its own. A failure that the wish can live with is a warning, and the
@@ -116,11 +132,16 @@ class SourceBackup {
   }
   Result<void> open_volumes(docker::Engine* engine);
   Result<void> begin_native(docker::Engine& engine);
+  Result<void> plan_snapshot();
+  Result<void> find_places();
+  Result<void> store_snapshot();
+  Result<store::Entry> read_copy(std::size_t number);
   Result<void> check_others();
   [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
   Result<void> judge_transfer();
   Result<void> count_live_pages();
-  void gather_notes(std::size_t number);
+  void gather_notes(std::size_t number) { gather_notes(number, passes_[number]->notes()); }
+  void gather_notes(std::size_t number, const WalkNotes& notes);
   Result<void> write_extra();
   void enter_phase(const char* phase);
   void show(bool walk_finished);
@@ -148,6 +169,11 @@ class SourceBackup {
   std::vector<store::Entry> roots_;
   std::unique_ptr<NativeBackup> native_;
   bool amended_ = false;  // by what native_ told; nothing is left to be captured
+  // Of each volume, for a snapshot; nothing for one that cannot change. Empty without a snapshot.
+  std::vector<std::optional<SubvolumePlace>> places_;
+  std::vector<std::size_t> numbers_;  // of their snapshots, in
+  SubvolumeSnapshots* snapshots_ = nullptr;
+  bool left_snapshot_ = false;
   std::atomic<bool> walk_finished_{false};
   std::mutex phase_mutex_;
   std::string phase_ = "reading";

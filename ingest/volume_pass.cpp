@@ -7,8 +7,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "ingest/btrfs.h"
 #include "ingest/host_view.h"
 #include "ingest/kept_check.h"
+#include "ingest/snapshot_journal.h"
+#include "ingest/subvolume_snapshots.h"
 #include "store/format.h"
 
 namespace bygone::ingest {
@@ -33,6 +36,10 @@ bool is_as_before(const Item& item) {
          same_times(item.entry, *item.parent);
 }
 
+bool is_lost_subvolume(const Item& item) {
+  return item.kind == Item::Kind::enter && item.entry.inode == btrfs::kLostSubvolumeInode;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const std::string& given,
@@ -51,11 +58,38 @@ Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const
       new VolumePass(context, path, std::move(volume), std::move(fd), std::move(root)));
 }
 
+Result<std::unique_ptr<VolumePass>> VolumePass::of_copy(VolumeCopy copy, Nanoseconds time) const {
+  Listed root = TRY(look_at(copy.root));
+  PassVolume volume = volume_;
+  volume.as_of = time;
+  std::unique_ptr<VolumePass> pass(
+      new VolumePass(context_, path_, std::move(volume), std::move(copy.root), std::move(root)));
+  pass->folder_ = std::move(copy.folder);
+  return pass;
+}
+
+Clock VolumePass::clock() const {
+  if (!volume_.as_of) return context_.clock;
+  return [time = *volume_.as_of] { return time; };
+}
+
+std::optional<std::string> VolumePass::why_left_out(const Listed& listed) const {
+  const auto found = context_.off_limits.find({listed.device, listed.entry.inode});
+  if (found != context_.off_limits.end()) {
+    return found->second.empty() ? "" : found->second + ", left out";
+  }
+  const Entry& entry = listed.entry;
+  if (entry.name != kSnapshotFolder || entry.uid != ::geteuid() || entry.mode != 0700) {
+    return std::nullopt;
+  }
+  return "bygone's own snapshots, left out";
+}
+
 FileReaderOptions VolumePass::reader_options() const {
   return {.tree = volume_.tree,
           .volume = volume_.number,
           .volume_tag = volume_.tag,
-          .clock = context_.clock,
+          .clock = clock(),
           .fingerprints = context_.fingerprints,
           .spill = context_.spill,
           .cancel = &context_.cancel,
@@ -73,7 +107,8 @@ Result<Item> VolumePass::single_file(const std::optional<Entry>& parent) {
   item.work = std::make_shared<FileWork>();
   const std::size_t slash = path_.find_last_of('/');
   item.work->name = path_.substr(slash + 1);
-  item.work->folder = std::make_shared<const Fd>(TRY(open_root(parent_folder(path_))));
+  item.work->folder =
+      folder_ ? folder_ : std::make_shared<const Fd>(TRY(open_root(parent_folder(path_))));
   item.work->entry = root_.entry;
   item.work->parent = parent;
   item.work->large = root_.entry.size >= store::kSmallFile;
@@ -82,7 +117,7 @@ Result<Item> VolumePass::single_file(const std::optional<Entry>& parent) {
 
 Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions options,
                               const std::function<bool(Item&&)>& emit) {
-  options.clock = context_.clock;
+  options.clock = clock();
   options.tree = volume_.tree;
   notes_ = WalkNotes();
   if (!root_.entry.is_directory()) {
@@ -94,11 +129,7 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
     if (!emit(std::move(item))) return Error{Code::cancelled, 0, "cancelled"};
     return {};
   }
-  const auto reason = [this](const Listed& listed) -> std::optional<std::string> {
-    const auto found = context_.off_limits.find({listed.device, listed.entry.inode});
-    if (found == context_.off_limits.end()) return std::nullopt;
-    return found->second.empty() ? "" : found->second + ", left out";
-  };
+  const auto reason = [this](const Listed& listed) { return why_left_out(listed); };
   Scanner scanner(
       volume_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); },
       kScanners);
@@ -115,6 +146,7 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
   };
   auto walked = walk.run(scanner.root(std::move(fd), std::move(self)), parent, [&](Item&& item) {
     show();
+    if (volume_.as_of && is_lost_subvolume(item)) lost_subvolume_ = item.entry.name;
     return emit(std::move(item));
   });
   show();

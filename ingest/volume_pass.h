@@ -16,12 +16,17 @@
 
 namespace bygone::ingest {
 
+struct VolumeCopy;
+
 class VolumePass final : public Pass {
  public:
   // Errors: when the volume's root cannot be opened,
   // or lies where nothing may be read.
   static Result<std::unique_ptr<VolumePass>> open(PassContext& context, const std::string& path,
                                                   PassVolume volume);
+
+  // A pass over the same volume as it was at `time`, which `copy` is of; for read() alone.
+  Result<std::unique_ptr<VolumePass>> of_copy(VolumeCopy copy, Nanoseconds time) const;
 
   Result<store::Entry> read(const std::optional<store::Entry>& parent) override;
   Result<void> sync() override;
@@ -37,6 +42,10 @@ class VolumePass final : public Pass {
 
   // The open root, of which what stands below it can be opened.
   [[nodiscard]] const Fd& fd() const { return fd_; }
+  // Its path, without symbolic links.
+  [[nodiscard]] const std::string& path() const { return path_; }
+  // Of a copy: a folder in which a subvolume was that the copy does not have; empty for none.
+  [[nodiscard]] const std::string& lost_subvolume() const { return lost_subvolume_; }
 
  private:
   VolumePass(PassContext& context, std::string path, PassVolume volume, Fd fd, Listed root)
@@ -49,13 +58,18 @@ class VolumePass final : public Pass {
                     const std::function<bool(Item&&)>& emit);
   Result<Item> single_file(const std::optional<store::Entry>& parent);
   FileReaderOptions reader_options() const;
+  [[nodiscard]] std::optional<std::string> why_left_out(const Listed& listed) const;
+  // Now, or when the content stood still.
+  [[nodiscard]] Clock clock() const;
 
   PassContext& context_;
   std::string path_;
   PassVolume volume_;
   Fd fd_;
   Listed root_;
+  Folder folder_;  // of a copy of a file: the one that holds it
   WalkNotes notes_;
+  std::string lost_subvolume_;
   std::vector<Item> captured_;
 };
 

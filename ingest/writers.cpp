@@ -85,8 +85,9 @@ std::set<std::size_t> WriterIndex::touching(const std::string& path) const {
 
 void WriterIndex::find(Source& source, const Survey& survey) const {
   std::set<std::size_t> found;
-  for (const VolumeSource& volume : source.volumes) {
+  for (VolumeSource& volume : source.volumes) {
     const std::set<std::size_t> touching_this = touching(volume.host_path);
+    volume.has_writers = !touching_this.empty();
     found.insert(touching_this.begin(), touching_this.end());
   }
   for (const std::size_t place : found) {

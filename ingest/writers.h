@@ -24,9 +24,10 @@ class WriterIndex {
   // The same from a list entry, for a container that the engine fails to inspect.
   void add(const docker::ContainerSummary& summary, const Survey& survey);
 
-  // Sets writers and restarting of a source from the host paths of its volumes: every container
-  // that mounts a path equal to, above or below one of them writable. The container that this
-  // process runs in is named in `skipped` instead: who pauses himself never wakes up.
+  // Sets writers and restarting of a source, and has_writers of its volumes, from the host paths of
+  // its volumes: every container that mounts a path equal to, above or below one of them writable.
+  // The container that this process runs in is named in `skipped` instead: who pauses himself never
+  // wakes up.
   void find(Source& source, const Survey& survey) const;
 
  private:

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The capture of a source by snapshots of its file system, as a part of source_backup.h.
+#include <sys/stat.h>
+
+#include "ingest/source_backup.h"
+#include "ingest/tar_pass.h"
+#include "ingest/volume_pass.h"
+#include "store/base/log.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Consistency;
+using store::Entry;
+
+}  // namespace
+
+// All that can change must be captured so: one volume read later would be of another moment.
+Result<void> SourceBackup::find_places() {
+  std::vector<std::string> paths;
+  for (const VolumePass* pass : here_) {
+    if (pass == nullptr) return Error{Code::unsupported, 0, "its volumes are not on this host"};
+    paths.push_back(pass->path());
+  }
+  std::vector<std::optional<SubvolumePlace>> places(here_.size());
+  for (std::size_t i = 0; i < here_.size(); ++i) {
+    if (!source_.volumes[i].has_writers) continue;
+    auto place = find_subvolume_place(paths[i], here_[i]->fd(), paths, options_.state_folder);
+    if (!place) return std::move(place).error().with("volume " + printable(paths[i]));
+    places[i] = std::move(*place);
+  }
+  places_ = std::move(places);
+  return {};
+}
+
+Result<void> SourceBackup::plan_snapshot() {
+  const auto found = find_places();
+  if (found) return {};
+  if (options_.wish == Wish::snapshot) return leave_snapshot(found.error());
+  log::info(printable(source_.name) +
+            ": no snapshot by the file system, but a freeze: " + found.error().message);
+  return {};
+}
+
+Result<void> SourceBackup::leave_snapshot(const Error& why) {
+  left_snapshot_ = is_by_snapshot();
+  places_.clear();
+  numbers_.clear();
+  snapshots_ = nullptr;
+  roots_.clear();
+  if (why.code == Code::cancelled) return why;
+  if (options_.wish == Wish::snapshot) {
+    return Error{Code::unsupported, 0,
+                 "no snapshot by the file system: " + why.message + "; hint: --consistency freeze"};
+  }
+  snapshot_.consistency = Consistency::live;
+  warn("not captured by a snapshot of the file system: " + why.message);
+  return {};
+}
+
+void SourceBackup::add_to(SubvolumeSnapshots& snapshots) {
+  snapshots_ = &snapshots;
+  for (const auto& place : places_) numbers_.push_back(place ? snapshots.add(*place) : 0);
+}
+
+Result<Entry> SourceBackup::read_copy(std::size_t number) {
+  const SubvolumePlace& place = *places_[number];
+  VolumeCopy copy = TRY(snapshots_->open(numbers_[number], place));
+  // What must not be read is known by its device, and a snapshot has one of its own.
+  auto here = off_limits_;
+  for (const auto& [id, what] : here) {
+    if (id.first == place.device) off_limits_.emplace(std::pair(copy.device, id.second), what);
+  }
+  const auto pass = TRY(here_[number]->of_copy(std::move(copy), snapshot_.instant));
+  Entry root = TRY(pass->read(parent_root(source_.volumes[number])));
+  if (!pass->lost_subvolume().empty()) {
+    return Error{
+        Code::unsupported, 0,
+        "the subvolume " + printable(pass->lost_subvolume()) + " was made in it meanwhile"};
+  }
+  report_.new_files += pass->notes().new_files;
+  report_.unmodified_files += pass->notes().unmodified_files;
+  gather_notes(number, pass->notes());
+  return root;
+}
+
+Result<void> SourceBackup::store_snapshot() {
+  enter_phase("reading");
+  TRY(count_live_pages());
+  const BackupReport report = report_;
+  const std::string deleted = deleted_;
+  const auto folders = snapshot_.folders;
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
+    const VolumeSource& volume = source_.volumes[i];
+    if (places_[i]) {
+      auto root = read_copy(i);
+      if (auto failure = jobs_.failure()) return *failure;  // the store's: nothing else would help
+      if (!root) {
+        report_ = report;
+        deleted_ = deleted;
+        snapshot_.folders = folders;
+        return leave_snapshot(std::move(root).error());
+      }
+      roots_.push_back(std::move(*root));
+      continue;
+    }
+    roots_.push_back(TRY(passes_[i]->read(parent_root(volume))));
+    report_.new_files += passes_[i]->notes().new_files;
+    report_.unmodified_files += passes_[i]->notes().unmodified_files;
+    gather_notes(i);
+  }
+  walk_finished_ = true;
+  return {};
+}
+
+}  // namespace bygone::ingest
