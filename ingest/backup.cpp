@@ -250,8 +250,17 @@ void Run::spare_natives(const std::vector<Member*>& native) {
 }
 
 void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen) {
+  std::optional<SubvolumeSnapshots> snapshots;
+  if (!frozen.empty()) {
+    const BackupOptions& first = *frozen.front()->options;
+    snapshots.emplace(first.state_folder, first.clock);
+    prepare(*snapshots, frozen);
+  }
+  // The last thing before the pause: what is dirty then lengthens it.
   for (Member* member : frozen) member->take(member->backup->sync());
-  std::erase_if(frozen, [](const Member* member) { return member->failure.has_value(); });
+  std::erase_if(frozen, [](const Member* member) {
+    return member->failure.has_value() || member->has_left_snapshot();
+  });
   if (frozen.empty()) {
     if (!native.empty() && !group_.empty()) instant_ = native.front()->options->clock();
     end_natives(native, instant_);
@@ -259,11 +268,9 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
   }
   CHECK(engine_ != nullptr);
   const BackupOptions& first = *frozen.front()->options;
-  SubvolumeSnapshots snapshots(first.state_folder, first.clock);
-  prepare(snapshots, frozen);
   Freezer freezer(*engine_, first.state_folder, first.clock);
   const Nanoseconds begun = first.clock();
-  const Stillness stillness = capture_frozen(native, frozen, freezer, snapshots);
+  const Stillness stillness = capture_frozen(native, frozen, freezer, *snapshots);
   if (instant_ == 0) instant_ = stillness.since;
   if (instant_ == 0 && !native.empty()) instant_ = begun;  // what is later they do not have
   for (Member* member : frozen) {
@@ -271,7 +278,7 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
     member->take(member->backup->judge(stillness));
     if (!member->failure) member->take(member->backup->store());
   }
-  const auto removed = snapshots.remove();
+  const auto removed = snapshots->remove();
   if (removed) return;
   for (Member* member : frozen) {
     if (!member->failure && member->backup->is_by_snapshot()) {
@@ -284,6 +291,7 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
 void Run::capture_again(std::vector<Member*> members) {
   std::erase_if(members, [](const Member* member) { return !member->has_left_snapshot(); });
   for (Member* member : members) {
+    member->hooks->after();
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
     member->take(member->backup->read_hot());
     if (!member->failure) member->take(member->hooks->before(cancel_));

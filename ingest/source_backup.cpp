@@ -250,13 +250,17 @@ Result<void> SourceBackup::read(docker::Engine* engine) {
     TRY(begin_native(*engine));
   }
   if (must_freeze() && (automatic || options_.wish == Wish::snapshot)) TRY(plan_snapshot());
-  return is_by_snapshot() ? Result<void>() : read_hot();
+  return is_by_snapshot() ? Result<void>() : read_volumes();
 }
 
 Result<void> SourceBackup::read_hot() {
   const Meter meter(*this);
   enter_phase("reading");
   left_snapshot_ = false;
+  return read_volumes();
+}
+
+Result<void> SourceBackup::read_volumes() {
   const bool defer = must_freeze() || is_native();  // to a second look
   if (defer) context_.fingerprints = &fingerprints_;
   TRY(count_live_pages());

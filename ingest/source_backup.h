@@ -132,6 +132,7 @@ class SourceBackup {
   }
   Result<void> open_volumes(docker::Engine* engine);
   Result<void> begin_native(docker::Engine& engine);
+  Result<void> read_volumes();
   Result<void> plan_snapshot();
   Result<void> find_places();
   Result<void> store_snapshot();
