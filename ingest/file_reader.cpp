@@ -40,13 +40,6 @@ void rearm_times(const Fd& fd, const Entry& entry, Nanoseconds now) {
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 }
 
-// Takes the metadata that `look_at` gave, keeping name and flags.
-void take_metadata(Entry& entry, Entry&& fresh) {
-  fresh.name = std::move(entry.name);
-  fresh.flags = entry.flags;
-  entry = std::move(fresh);
-}
-
 }  // namespace
 
 FileReader::FileReader(store::Session& session, store::TreeReader& trees, ChunkJobs& jobs,
@@ -73,7 +66,11 @@ Result<Fd> FileReader::open(FileWork& work, Nanoseconds& now) {
   Listed listed = TRY(look_at(fd));
   // What was listed as a file may be a device or a fifo by now: nothing is read from it.
   if (listed.entry.type != store::FileType::regular) return os_error(ENOENT, "opening");
-  take_metadata(work.entry, std::move(listed.entry));
+  // What was looked at now, but for name and flags.
+  listed.entry.name = std::move(work.entry.name);
+  listed.entry.flags = work.entry.flags;
+  listed.entry.inode = inode_in(work.space, listed.entry.inode);
+  work.entry = std::move(listed.entry);
   return fd;
 }
 

@@ -47,7 +47,8 @@ struct FileWork {
   store::Entry entry;  // metadata as of the read; content once known
   Folder folder;
   std::string name;
-  std::string path;  // from the volume's root, for people
+  std::string path;         // from the volume's root, for people
+  std::uint64_t space = 0;  // inode_in()
   std::optional<store::Entry> parent;
   std::unique_ptr<Captured> captured;
   bool large = false;  // listed with kSmallFile bytes or more: the stream does not wait for it

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/scanner.h"
 
+#include "ingest/btrfs.h"
+
 namespace bygone::ingest {
 namespace {
 
@@ -27,6 +29,7 @@ Scanner::~Scanner() {
 std::shared_ptr<ScannedFolder> Scanner::root(Fd fd, Listed self) {
   auto folder = std::make_shared<ScannedFolder>();
   folder->fd = std::make_shared<const Fd>(std::move(fd));
+  folder->device = self.device;
   folder->self = std::move(self);
   return folder;
 }
@@ -47,6 +50,11 @@ void Scanner::scan(ScannedFolder& folder, std::vector<std::shared_ptr<ScannedFol
     }
     folder.self = std::move(*self);
     folder.self.entry.name = folder.name;
+    const bool other = folder.self.device != folder.device &&
+                       folder.self.entry.inode != btrfs::kLostSubvolumeInode;  // is of none
+    if (other) folder.space = inode_space(*folder.fd);
+    folder.device = folder.self.device;
+    folder.self.entry.inode = inode_in(folder.space, folder.self.entry.inode);
   }
   auto listing = list_folder(*folder.fd);
   if (!listing) {
@@ -65,6 +73,8 @@ void Scanner::scan(ScannedFolder& folder, std::vector<std::shared_ptr<ScannedFol
       entry.folder->name = meta.name;
       entry.folder->path = prefix + meta.name;
       entry.folder->parent = folder.fd;
+      entry.folder->device = folder.device;
+      entry.folder->space = folder.space;
       children.push_back(entry.folder);
     }
     bytes += meta.size;

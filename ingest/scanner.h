@@ -31,7 +31,9 @@ struct ScannedEntry {
 struct ScannedFolder {
   Folder parent;  // to open it in; until it is open
   std::string name;
-  std::string path;  // from the volume's root; empty for the root itself
+  std::string path;          // from the volume's root; empty for the root itself
+  std::uint64_t device = 0;  // its st_dev; until it is open its parent's, and
+  std::uint64_t space = 0;   // so of the set of its inode numbers
 
   // Valid once the walker has it.
   Folder fd;

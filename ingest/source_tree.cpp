@@ -15,6 +15,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "ingest/btrfs.h"
 #include "ingest/layer.h"
 
 namespace bygone::ingest {
@@ -170,6 +171,13 @@ Result<Listed> look_at(const Fd& fd) {
   auto listed = to_listed(st);
   if (!listed) return Error{Code::unsupported, 0, "a file of unknown type"};
   return std::move(*listed);
+}
+
+std::uint64_t inode_space(const Fd& folder) {
+  const auto subvolume = btrfs::subvolume_of(folder);
+  if (subvolume) return subvolume->id;
+  struct stat st {};
+  return ::fstat(folder.get(), &st) == 0 ? st.st_dev : 0;
 }
 
 Result<Listing> list_folder(const Fd& folder) {

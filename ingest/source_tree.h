@@ -26,6 +26,16 @@ struct Listed {
   std::uint64_t device = 0;  // st_dev, to recognise folders that are off limits
 };
 
+// Numbers the inodes of a tree that has several sets of them, as every subvolume of a btrfs is one:
+// files of different ones must not pass for hard links. `space` is that of the set, 0 for the
+// root's.
+[[nodiscard]] inline std::uint64_t inode_in(std::uint64_t space, std::uint64_t inode) {
+  return inode + space * 0x9e3779b97f4a7c15U;
+}
+// The number of the set that an open folder is in, other than the root's: on a btrfs the same after
+// every mount, elsewhere the st_dev.
+[[nodiscard]] std::uint64_t inode_space(const Fd& folder);
+
 // What a tree is: files as they are, or the upper folder of an overlay (layer.h).
 enum class TreeKind { plain, layer };
 

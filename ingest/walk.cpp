@@ -204,6 +204,7 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
     item.work->name = entry.name;
     item.work->path = join_path(frame.folder->path, entry.name);
     item.work->folder = frame.folder->fd;
+    item.work->space = frame.folder->space;
     item.work->entry = std::move(entry);
     item.work->large = item.entry.size >= store::kSmallFile;
     // Of a small file that equals the parent's the old extents would be kept. A large one is stored
@@ -261,6 +262,11 @@ Result<void> Walk::step() {
   }
   ScannedEntry& scanned = frame.folder->entries[frame.next++];
   const std::string& name = scanned.listed.entry.name;
+  // What is off limits is known by the number that it has.
+  const bool off_limits = scanned.listed.entry.is_directory() && !scanned.folder;
+  if (!off_limits && scanned.listed.device == frame.folder->device) {
+    scanned.listed.entry.inode = inode_in(frame.folder->space, scanned.listed.entry.inode);
+  }
   if (options_.tree == TreeKind::layer && is_deletion(scanned.listed.entry)) {
     notes_.deleted.push_back(join_path(frame.folder->path, name));
     return {};
