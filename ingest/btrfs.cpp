@@ -10,6 +10,7 @@
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -70,6 +71,18 @@ Result<Subvolume> subvolume_of(const Fd& fd) {
                    .uuid = hex_of(info.uuid),
                    .parent_uuid = hex_of(info.parent_uuid),
                    .is_read_only = (info.flags & kReadOnly) != 0};
+}
+
+Result<std::string> path_in_subvolume(const Fd& folder) {
+  struct stat st {};
+  if (::fstat(folder.get(), &st) != 0) return os_error(errno, "looking at an open folder");
+  if (st.st_ino == kRootInode) return std::string();
+  btrfs_ioctl_ino_lookup_args args{};
+  args.objectid = st.st_ino;
+  TRY(call(folder, BTRFS_IOC_INO_LOOKUP, &args, "looking a folder up"));
+  std::string path = args.name;
+  if (path.ends_with('/')) path.pop_back();
+  return path;
 }
 
 Result<std::string> file_system_of(const Fd& fd) {

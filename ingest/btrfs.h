@@ -30,6 +30,9 @@ struct Subvolume {
 [[nodiscard]] Result<bool> is_on_btrfs(const Fd& fd);
 // The subvolume that an open file or folder is in. Errors: unsupported when it is on no btrfs.
 [[nodiscard]] Result<Subvolume> subvolume_of(const Fd& fd);
+// Path of the open folder from the root of its subvolume, whatever is mounted where; empty for the
+// root itself. Takes CAP_SYS_ADMIN.
+[[nodiscard]] Result<std::string> path_in_subvolume(const Fd& folder);
 // The id of the whole file system, hex, the same for all of its mounts.
 [[nodiscard]] Result<std::string> file_system_of(const Fd& fd);
 // Whether the file systems of both are one.

@@ -44,20 +44,18 @@ Result<Fd> open_below(const Fd& folder, const std::string& path) {
   return open_folder(folder, path.empty() ? "." : path);
 }
 
-// Goes up from the open folder at `path` to the root of its subvolume. Sets `below`: the way back.
-Result<Fd> climb_to_root(const std::string& path, const Fd& start, std::string& below) {
+// Goes up from the open folder at `path` to the root of its subvolume, and takes as much off
+// `path`. Mounts are crossed: an engine mounts its data root on itself.
+Result<Fd> climb_to_root(const Fd& start, std::string& path) {
   Fd at = TRY(open_folder(start, "."));
-  std::string rest = path;
   FolderId id = TRY(id_of(at));
   while (id.second != btrfs::kRootInode) {
-    const auto [above, name] = split_last(rest);
     Fd next = TRY(open_above(at));
     const FolderId next_id = TRY(id_of(next));
-    if (name.empty() || next_id.first != id.first || next_id == id) {
+    if (path == "/" || next_id.first != id.first || next_id == id) {
       return cannot("the root of its subvolume is not mounted");
     }
-    below = below.empty() ? name : name + "/" + below;
-    rest = above;
+    path = parent_folder(path);
     at = std::move(next);
     id = next_id;
   }
@@ -151,11 +149,17 @@ Result<SubvolumePlace> find_subvolume_place(const std::string& path, const Fd& r
   place.device = listed.device;
   place.inode = listed.entry.inode;
   place.is_file = !listed.entry.is_directory();
-  const auto [above, name] = split_last(path);
+  std::string subvolume_path = path;
   if (place.is_file) {
-    place.subvolume =
-        TRY(climb_to_root(above, TRY(open_root(above.empty() ? "/" : above)), place.below));
-    place.below = join_path(place.below, name);
+    const auto [above, name] = split_last(path);
+    subvolume_path = above.empty() ? "/" : above;
+    const Fd folder = TRY(open_root(subvolume_path));
+    place.below = join_path(TRY(btrfs::path_in_subvolume(folder)), name);
+    place.subvolume = TRY(climb_to_root(folder, subvolume_path));
+    // A file may be mounted over another.
+    const Fd file = TRY(open_file(folder, name));
+    const FolderId id{place.device, place.inode};
+    if (TRY(id_of(file)) != id) return cannot("it does not stand where its path leads");
   } else {
     TRY(refuse_mounts(path));
     const std::string nested = TRY(btrfs::find_nested(root, kSnapshotFolder));
@@ -163,28 +167,17 @@ Result<SubvolumePlace> find_subvolume_place(const std::string& path, const Fd& r
       return cannot("the subvolume " + printable(nested) +
                     " is nested in it, and would be missing from a snapshot");
     }
-    place.subvolume = TRY(climb_to_root(path, root, place.below));
+    place.below = TRY(btrfs::path_in_subvolume(root));
+    place.subvolume = TRY(climb_to_root(root, subvolume_path));
   }
-  // What a mount hides would show in the snapshot.
-  const auto [folder, last] = split_last(place.below);
-  const Fd seen = place.is_file ? TRY(open_file(TRY(open_below(place.subvolume, folder)), last))
-                                : TRY(open_below(place.subvolume, place.below));
-                                if (TRY(id_of(seen)) != FolderId{place.device, place.inode}) {
-                                  return cannot("it does not stand where its path leads");
-                                }
-                                place.uuid = TRY(btrfs::subvolume_of(place.subvolume))
-                                .uuid;
-                                if (place.uuid.find_first_not_of('0') == std::string::npos) {
-                                  return cannot("its subvolume has no uuid");
-                                }
-                                place.file_system = TRY(btrfs::file_system_of(place.subvolume));
-                                const std::string subvolume_path =
-                                    path.substr(0, path.size() - place.below.size() -
-                                                       (place.below.empty() ? 0 : 1));
-                                place.folder = TRY(
-                                    find_room(place, subvolume_path.empty() ? "/" : subvolume_path,
-                                              volumes, state_folder));
-                                return place;
+  const btrfs::Subvolume subvolume = TRY(btrfs::subvolume_of(place.subvolume));
+  place.uuid = subvolume.uuid;
+  if (place.uuid.find_first_not_of('0') == std::string::npos) {
+    return cannot("its subvolume has no uuid");
+  }
+  place.file_system = TRY(btrfs::file_system_of(place.subvolume));
+  place.folder = TRY(find_room(place, subvolume_path, volumes, state_folder));
+  return place;
 }
 
 SubvolumeSnapshots::~SubvolumeSnapshots() {

@@ -139,6 +139,23 @@ TEST_F(OnBtrfs, WhatIsNestedOrMountedBelowIsFound) {
   EXPECT_CODE(Code::unsupported, place("sub/other"));
 }
 
+TEST_F(OnBtrfs, AMountOfItsOwnSubvolumeIsNoObstacle) {
+  // As Docker mounts its data root, and as a folder elsewhere.
+  for (const char* at : {"sub/deep", "sub/other"}) {
+    ASSERT_EQ(
+        ::mount((btrfs_ / "sub/deep").c_str(), (btrfs_ / at).c_str(), nullptr, MS_BIND, nullptr),
+        0);
+    const SubvolumePlace found = value_of(place(std::string(at) + "/volume"));
+    EXPECT_EQ(found.below, "deep/volume");
+    EXPECT_EQ(found.folder, room());
+    SubvolumeSnapshots snapshots(state(), system_now);
+    snapshots.add(found);
+    ASSERT_OK(snapshots.prepare());
+    ASSERT_OK(snapshots.take());
+    EXPECT_EQ(read(value_of(snapshots.open(0, found)).root, "file"), "before");
+  }
+}
+
 TEST_F(OnBtrfs, AFolderWhoseSubvolumeIsNotMountedCannotBeCaptured) {
   ASSERT_EQ(
       ::mount((btrfs_ / "sub/deep").c_str(), (btrfs_ / "plain").c_str(), nullptr, MS_BIND, nullptr),
