@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The capture of a source by snapshots of its file system, as a part of source_backup.h.
-#include <sys/stat.h>
+#include <algorithm>
 
+#include "ingest/btrfs.h"
 #include "ingest/source_backup.h"
 #include "ingest/tar_pass.h"
 #include "ingest/volume_pass.h"
@@ -30,6 +31,10 @@ Result<void> SourceBackup::find_places() {
     if (!place) return std::move(place).error().with("volume " + printable(paths[i]));
     places[i] = std::move(*place);
   }
+  if (std::none_of(places.begin(), places.end(),
+                   [](const auto& place) { return place.has_value(); })) {
+    return Error{Code::unsupported, 0, "it has no volume that can change"};
+  }
   places_ = std::move(places);
   return {};
 }
@@ -38,8 +43,16 @@ Result<void> SourceBackup::plan_snapshot() {
   const auto found = find_places();
   if (found) return {};
   if (options_.wish == Wish::snapshot) return leave_snapshot(found.error());
-  log::info(printable(source_.name) +
-            ": no snapshot by the file system, but a freeze: " + found.error().message);
+  // Where there is no btrfs at all nobody wonders why.
+  const bool wanted = std::any_of(here_.begin(), here_.end(), [](const VolumePass* pass) {
+    if (pass == nullptr) return false;
+    const auto on_btrfs = btrfs::is_on_btrfs(pass->fd());
+    return on_btrfs && *on_btrfs;
+  });
+  const std::string text =
+      printable(source_.name) +
+      ": no snapshot by the file system, but a freeze: " + found.error().message;
+  wanted ? log::info(text) : log::debug(text);
   return {};
 }
 

@@ -60,7 +60,7 @@ class SubvolumeSnapshots {
   SubvolumeSnapshots(const SubvolumeSnapshots&) = delete;
   SubvolumeSnapshots& operator=(const SubvolumeSnapshots&) = delete;
 
-  // Takes up the subvolume of a place, which outlives this, and says what open() wants.
+  // Takes up the subvolume of a place, which must stay until take() is done; what open() wants.
   std::size_t add(const SubvolumePlace& place);
   [[nodiscard]] bool empty() const { return all_.empty(); }
   [[nodiscard]] bool is_prepared() const { return journal_.is_open(); }
