@@ -99,50 +99,64 @@ Result<std::uint64_t> Repacker::planned_bytes(const std::vector<Ordinal>& ordina
   return open.empty() ? total : total + pack_size(open);
 }
 
-Result<std::shared_ptr<const Bytes>> Repacker::base_of(ChunkKind kind, const Record& record) {
-  if (!record.base) return std::make_shared<const Bytes>();
-  const auto base = table_.find(kind, *record.base);
-  if (!base) {
-    return Error{Code::corrupt, 0, "the base of chunk " + record.id.hex() + " is in no pack"};
+Result<std::optional<Ordinal>> Repacker::base_of(ChunkKind kind, const Record& record) const {
+  std::optional<Ordinal> base;
+  if (record.base) {
+    base = table_.find(kind, *record.base);
+    if (!base) {
+      return Error{Code::corrupt, 0, "the base of chunk " + record.id.hex() + " is in no pack"};
+    }
   }
-  return decode(*base);  // ends: each base has a shorter chain than its delta (record_table.h)
+  return base;
 }
 
+// What a record decodes to, not compared with its id: whoever asks has a hash to compare, its own
+// or that of a delta upon it, which no wrong base survives.
 Result<std::shared_ptr<const Bytes>> Repacker::decode(Ordinal ordinal) {
   if (const auto hit = decoded_.find(ordinal)) return *hit;
   const RecordTable::Pack& pack = table_.pack_of(ordinal);
   const auto reader = TRY(repository_.chunks().pack(pack.id));
   const std::uint32_t slot = ordinal - pack.first;
-  const Record& record = reader->records()[slot];
-  const auto base = TRY(base_of(pack.kind, record));
+  const auto base = TRY(base_bytes(pack.kind, reader->records()[slot]));
   auto bytes = std::make_shared<const Bytes>(TRY(reader->read(slot, *base)));
-  if (repository_.keys().chunk_id(pack.kind, *bytes) != record.id) {
-    return Error{Code::corrupt, 0,
-                 fmt::format("chunk {} in pack {} decodes to other bytes than its id names",
-                             record.id.hex(), pack.id.hex())};
-  }
   decoded_.insert(ordinal, bytes, bytes->size());
   return bytes;
 }
 
+// Ends: each base has a shorter chain than its delta (record_table.h).
+Result<std::shared_ptr<const Bytes>> Repacker::base_bytes(ChunkKind kind, const Record& record) {
+  const auto base = TRY(base_of(kind, record));
+  return base ? decode(*base) : std::make_shared<const Bytes>();
+}
+
 Result<void> Repacker::prove(Ordinal ordinal) {
   if (proven_.contains(ordinal)) return {};
-  TRY(decode(ordinal));
+  const RecordTable::Pack& pack = table_.pack_of(ordinal);
+  const Record record = *TRY(this->record(ordinal));
+  if (repository_.keys().chunk_id(pack.kind, *TRY(decode(ordinal))) != record.id) {
+    // The lowest of the chain that is wrong is the one to name.
+    if (const auto base = TRY(base_of(pack.kind, record))) TRY(prove(*base));
+    return Error{Code::corrupt, 0,
+                 fmt::format("chunk {} in pack {} decodes to other bytes than its id names",
+                             record.id.hex(), pack.id.hex())};
+  }
   proven_.insert(ordinal);
   return {};
 }
 
+// The proof is of what has gone through this memory and the new pack: one that holds for the copy
+// holds for the record it was made of. When it does not, the record says whose fault that is.
 Result<void> Repacker::copy_one(Ordinal ordinal, PackWriter& writer) {
   const RecordTable::Pack& pack = table_.pack_of(ordinal);
   Record record = *TRY(this->record(ordinal));
   const Bytes stored = TRY(reader_->read_stored(ordinal - pack.first));
-  TRY(decode(ordinal));
+  const auto base = TRY(base_bytes(pack.kind, record));
   const std::uint32_t slot = writer.reserve(record);
   TRY(writer.write(record, stored));
-  // What has gone through this memory and that disk once more.
-  const auto base = TRY(base_of(pack.kind, record));
-  const Bytes again = TRY(writer.read(slot, *base));
-  if (repository_.keys().chunk_id(pack.kind, again) != record.id) {
+  const auto again = writer.read(slot, *base);
+  if (!again || repository_.keys().chunk_id(pack.kind, *again) != record.id) {
+    TRY(prove(ordinal));
+    if (!again) return again.error();
     return Error{Code::corrupt, 0,
                  fmt::format("chunk {} does not read back from its new pack; hint: the memory or "
                              "the disk of this machine may be faulty",

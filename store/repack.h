@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Copies records from old packs into new ones. The stored bytes are taken over as they are, but
-// no record is written anew before it was decoded and its hash was the id, nor counts as copied
-// before it was read back from the new pack the same way. Deletes nothing; one thread.
+// no record counts as copied before it was read back from the new pack and decoded, and its hash
+// was the id. Deletes nothing; one thread.
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
@@ -44,7 +45,8 @@ class Repacker {
 
  private:
   Result<const Record*> record(Ordinal ordinal);
-  Result<std::shared_ptr<const Bytes>> base_of(ChunkKind kind, const Record& record);
+  Result<std::optional<Ordinal>> base_of(ChunkKind kind, const Record& record) const;
+  Result<std::shared_ptr<const Bytes>> base_bytes(ChunkKind kind, const Record& record);
   Result<std::shared_ptr<const Bytes>> decode(Ordinal ordinal);
   Result<void> copy_one(Ordinal ordinal, PackWriter& writer);
   Result<void> finish(PackWriter& writer, const std::vector<Ordinal>& ordinals);
