@@ -45,7 +45,7 @@ class PruneCrash : public testing::Test {
     const auto repository = test::reopen(path, folder_ / "index0");
     Bytes changed = test::noise(3000, 1);
     changed[7] ^= 1;
-    keep(*repository, {{"a", test::noise(3000, 1)}, {"b/c", test::prose(80'000, 2)}}, "db");
+    keep(*repository, {{"a", test::noise(3000, 1)}, {"b/c", test::prose(60'000, 2)}}, "db");
     const auto packs = value_of(repository->chunks().list_packs());
     test::write_pack(*repository, {{.raw = changed, .base = test::noise(3000, 1), .depth = 1}});
     keep(*repository, {{"a", changed}}, "app");
