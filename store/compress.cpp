@@ -9,8 +9,14 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "store/format.h"
+#include "store/patch.h"
+
 namespace bygone::store {
 namespace {
+
+constexpr std::size_t kPatchShare = 4;  // a patch is tried when a quarter differs at most
+constexpr std::size_t kLongPatch = 64;  // and a frame beside one of more than so much of the chunk
 
 int level_of(Compression compression) {
   switch (compression) {
@@ -43,18 +49,71 @@ ZSTD_DCtx* thread_decompressor() {
   return holder.context;
 }
 
+// Both as large as kMaxPage at most.
+Result<bool> compress_with_prefix(ZSTD_CCtx* context, ByteView prefix, ByteView raw,
+                                  std::size_t limit, Bytes& out) {
+  // The window spans both, or the far end of the prefix could not be referred to.
+  const int window_log =
+      std::max(10, static_cast<int>(std::bit_width(prefix.size() + raw.size() - 1)));
+  ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
+  if (!prefix.empty()) ZSTD_CCtx_refPrefix(context, prefix.data(), prefix.size());
+  out.resize(std::min(limit, ZSTD_compressBound(raw.size())));
+  const std::size_t size = ZSTD_compress2(context, out.data(), out.size(), raw.data(), raw.size());
+  if (ZSTD_isError(size) != 0) {
+    ZSTD_CCtx_reset(context, ZSTD_reset_session_only);
+    if (ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall) return false;
+    return Error{Code::io, 0, std::string("compressing a delta: ") + ZSTD_getErrorName(size)};
+  }
+  out.resize(size);
+  return true;
+}
+
+Result<void> decode_frame(ByteView frame, ByteView prefix, MutableByteView out) {
+  ZSTD_DCtx* context = thread_decompressor();
+  ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
+  if (!prefix.empty()) ZSTD_DCtx_refPrefix(context, prefix.data(), prefix.size());
+  const std::size_t size =
+      ZSTD_decompressDCtx(context, out.data(), out.size(), frame.data(), frame.size());
+  if (ZSTD_isError(size) != 0 || size != out.size()) {
+    return Error{Code::corrupt, 0, "a compressed chunk does not decompress"};
+  }
+  return {};
+}
+
+Result<void> decode_patch(ByteView stored, ByteView base, MutableByteView out) {
+  Reader reader(stored);
+  const Runs runs = TRY(decode_runs(reader, base.size(), out.size()));
+  const ByteView frame = TRY(reader.bytes(reader.remaining()));
+  std::size_t changed = 0;
+  for (const Run& run : runs) changed += run.end - run.begin;
+  Bytes after(changed);
+  if (!runs.empty()) {
+    TRY(decode_frame(frame, gather(runs, base), after));
+  } else if (!frame.empty()) {
+    return Error{Code::corrupt, 0, "a patch that changes nothing is longer than that"};
+  }
+  std::copy_n(base.begin(), std::min(base.size(), out.size()), out.begin());
+  scatter(runs, after, out);
+  return {};
+}
+
+Result<void> decode(std::uint8_t codec, ByteView stored, ByteView base, MutableByteView out) {
+  return codec == kCodecPatch ? decode_patch(stored, base, out) : decode_frame(stored, base, out);
+}
+
 }  // namespace
 
 struct Compressor::Contexts {
   ZSTD_CCtx* compress = ZSTD_createCCtx();
-  ZSTD_CCtx* delta = ZSTD_createCCtx();  // apart: its window would make plain frames slower
-  Bytes check;
+  // Apart: their windows would make plain frames slower.
+  ZSTD_CCtx* prefix = ZSTD_createCCtx();
+  ZSTD_CCtx* patch = ZSTD_createCCtx();
+  Bytes frame, check;
   Contexts() {
-    if (compress == nullptr || delta == nullptr) throw std::bad_alloc();
+    if (compress == nullptr || prefix == nullptr || patch == nullptr) throw std::bad_alloc();
   }
   ~Contexts() {
-    ZSTD_freeCCtx(compress);
-    ZSTD_freeCCtx(delta);
+    for (ZSTD_CCtx* context : {compress, prefix, patch}) ZSTD_freeCCtx(context);
   }
   Contexts(const Contexts&) = delete;
   Contexts& operator=(const Contexts&) = delete;
@@ -66,8 +125,10 @@ Compressor::Compressor(Compression compression)
   ZSTD_CCtx_setParameter(contexts_->compress, ZSTD_c_compressionLevel, level);
   // Level 1 takes too few positions of the prefix into its table: ten times the bytes on data that
   // does not compress by itself, and no time saved.
-  ZSTD_CCtx_setParameter(contexts_->delta, ZSTD_c_compressionLevel, std::max(level, 2));
-  for (ZSTD_CCtx* context : {contexts_->compress, contexts_->delta}) {
+  ZSTD_CCtx_setParameter(contexts_->prefix, ZSTD_c_compressionLevel, std::max(level, 2));
+  // Some hundred bytes: they cost nothing at a level that makes them a tenth smaller.
+  ZSTD_CCtx_setParameter(contexts_->patch, ZSTD_c_compressionLevel, std::max(level, 6));
+  for (ZSTD_CCtx* context : {contexts_->compress, contexts_->prefix, contexts_->patch}) {
     // The AEAD proves the bytes and the head holds the size: neither is wanted a second time.
     ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
@@ -88,38 +149,50 @@ Result<bool> Compressor::compress(ByteView raw, Bytes& out) {
   }
   if (size >= limit) return false;
   out.resize(size);
-  TRY(check(raw, out, {}));
+  TRY(check(kCodecZstd, raw, out, {}));
   return true;
 }
 
-Result<bool> Compressor::compress_on(ByteView base, ByteView raw, std::size_t limit, Bytes& out) {
-  if (compression_ == Compression::off) return false;
-  // The window spans both, or the far end of the base could not be referred to.
-  const int window_log =
-      std::max(10, static_cast<int>(std::bit_width(base.size() + raw.size() - 1)));
-  ZSTD_CCtx_setParameter(contexts_->delta, ZSTD_c_windowLog, window_log);
-  ZSTD_CCtx_refPrefix(contexts_->delta, base.data(), base.size());
-  out.resize(std::min(limit, ZSTD_compressBound(raw.size())));
-  const std::size_t size =
-      ZSTD_compress2(contexts_->delta, out.data(), out.size(), raw.data(), raw.size());
-  if (ZSTD_isError(size) != 0) {
-    ZSTD_CCtx_reset(contexts_->delta, ZSTD_reset_session_only);
-    if (ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall) return false;
-    return Error{Code::io, 0, std::string("compressing a delta: ") + ZSTD_getErrorName(size)};
+Result<bool> Compressor::patch(ByteView base, ByteView raw, std::size_t limit, Bytes& out) {
+  const auto runs = differences(base, raw, raw.size() / kPatchShare);
+  if (!runs) return false;
+  Writer writer;
+  encode_runs(*runs, raw.size(), writer);
+  if (writer.size() > limit) return false;
+  if (!runs->empty()) {
+    Bytes& frame = contexts_->frame;
+    if (!TRY(compress_with_prefix(contexts_->patch, gather(*runs, base), gather(*runs, raw),
+                                  limit - writer.size(), frame))) {
+      return false;
+    }
+    writer.bytes(frame);
   }
-  out.resize(size);
+  out = writer.take();
   return true;
 }
 
-Result<void> Compressor::check(ByteView raw, ByteView stored, ByteView base) {
-  ZSTD_DCtx* context = thread_decompressor();
-  ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
-  if (!base.empty()) ZSTD_DCtx_refPrefix(context, base.data(), base.size());
+Result<std::optional<std::uint8_t>> Compressor::compress_on(ByteView base, ByteView raw,
+                                                            std::size_t limit, Bytes& out) {
+  std::optional<std::uint8_t> codec;
+  if (compression_ == Compression::off) return codec;
+  if (TRY(patch(base, raw, limit, out))) {
+    codec = kCodecPatch;
+    // What moved within the chunk stands in the whole base, but not in these places of it.
+    if (out.size() <= raw.size() / kLongPatch) return codec;
+    limit = out.size() - 1;
+  }
+  Bytes& frame = contexts_->frame;
+  if (TRY(compress_with_prefix(contexts_->prefix, base, raw, limit, frame))) {
+    codec = kCodecZstd;
+    out.assign(frame.begin(), frame.end());
+  }
+  return codec;
+}
+
+Result<void> Compressor::check(std::uint8_t codec, ByteView raw, ByteView stored, ByteView base) {
   Bytes& back = contexts_->check;
   back.resize(raw.size());
-  const std::size_t size =
-      ZSTD_decompressDCtx(context, back.data(), back.size(), stored.data(), stored.size());
-  if (size != raw.size() || std::memcmp(back.data(), raw.data(), raw.size()) != 0) {
+  if (!decode(codec, stored, base, back) || std::memcmp(back.data(), raw.data(), raw.size()) != 0) {
     return Error{Code::corrupt, 0,
                  "a compressed chunk does not decompress to what it was; "
                  "hint: test this machine's memory"};
@@ -127,16 +200,9 @@ Result<void> Compressor::check(ByteView raw, ByteView stored, ByteView base) {
   return {};
 }
 
-Result<Bytes> decompress(ByteView data, std::size_t raw_size, ByteView base) {
-  ZSTD_DCtx* context = thread_decompressor();
-  ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
-  if (!base.empty()) ZSTD_DCtx_refPrefix(context, base.data(), base.size());
+Result<Bytes> decompress(std::uint8_t codec, ByteView stored, std::size_t raw_size, ByteView base) {
   Bytes out(raw_size);
-  const std::size_t size =
-      ZSTD_decompressDCtx(context, out.data(), out.size(), data.data(), data.size());
-  if (ZSTD_isError(size) != 0 || size != raw_size) {
-    return Error{Code::corrupt, 0, "a compressed chunk does not decompress"};
-  }
+  TRY(decode(codec, stored, base, out));
   return out;
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// zstd, bounded: compress a chunk, decompress to an exact size, with an older chunk as prefix for
-// deltas. The only includer of <zstd.h>. One Compressor per thread; the functions are callable
-// from any thread. FORMAT.md section 5.
+// zstd, bounded: compress a chunk, decompress to an exact size, and deltas on an older chunk: the
+// frame has that as prefix, or both hold only what differs. The only includer of <zstd.h>. One
+// Compressor per thread; the functions are callable from any thread. FORMAT.md section 5.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "store/base/bytes.h"
 #include "store/base/result.h"
@@ -28,22 +29,26 @@ class Compressor {
   // does not shrink by at least 1/32, or compression is off: then `raw` is to be stored as it is.
   // Errors: corrupt when the decompressed bytes differ (a fault of memory or compressor).
   Result<bool> compress(ByteView raw, Bytes& out);
-  // Compresses `raw` with `base` (1 byte to kMaxPage) as prefix, for a delta; what comes back is to
-  // be compared with check(). False when it takes more than `limit` bytes, which is noticed as soon
-  // as they are full, or when compression is off. Errors: io.
-  Result<bool> compress_on(ByteView base, ByteView raw, std::size_t limit, Bytes& out);
-  // Whether `stored` decompresses to `raw`, on `base` unless that is empty. What cannot be read
-  // back is not to be written. Errors: corrupt (a fault of memory or compressor).
-  Result<void> check(ByteView raw, ByteView stored, ByteView base);
+  // Makes a delta of `raw` on `base` (1 byte to kMaxPage) and returns its codec; what comes back is
+  // to be compared with check(). A patch where little differs, else, or where that is smaller, a
+  // frame with `base` as prefix. Nothing when it takes more than `limit` bytes or compression is
+  // off. Errors: io.
+  Result<std::optional<std::uint8_t>> compress_on(ByteView base, ByteView raw, std::size_t limit,
+                                                  Bytes& out);
+  // Whether `stored` decodes to `raw`, on `base` unless that is empty. What cannot be read back is
+  // not to be written. Errors: corrupt (a fault of memory or compressor).
+  Result<void> check(std::uint8_t codec, ByteView raw, ByteView stored, ByteView base);
 
  private:
   struct Contexts;
+  Result<bool> patch(ByteView base, ByteView raw, std::size_t limit, Bytes& out);
   std::unique_ptr<Contexts> contexts_;
   Compression compression_;
 };
 
-// Decompresses into exactly `raw_size` bytes; `base` is the prefix of a delta, empty for a plain
-// record. Errors: corrupt when the data is not zstd, or of another size.
-[[nodiscard]] Result<Bytes> decompress(ByteView data, std::size_t raw_size, ByteView base = {});
+// Decodes the stored bytes of a record, of any codec but raw, into exactly `raw_size` bytes; `base`
+// is that of a delta, empty for a plain record. Errors: corrupt when they do not give that.
+[[nodiscard]] Result<Bytes> decompress(std::uint8_t codec, ByteView stored, std::size_t raw_size,
+                                       ByteView base = {});
 
 }  // namespace bygone::store

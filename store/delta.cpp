@@ -72,7 +72,8 @@ Result<bool> make_delta(const Chain& chain, ByteView raw, Compressor& compressor
     return false;
   }
   for (const DeltaPlan& plan : plans) {
-    if (!TRY(compressor.compress_on((*decoded)[plan.base], raw, plan.limit, out))) continue;
+    const auto codec = TRY(compressor.compress_on((*decoded)[plan.base], raw, plan.limit, out));
+    if (!codec) continue;
     // Checked as a reader will read it, on a base that is decoded anew: what a fault of memory did
     // to the first one would stay unseen in everything that hangs on it.
     const auto again = read_chain(chain, plan.base);
@@ -80,11 +81,11 @@ Result<bool> make_delta(const Chain& chain, ByteView raw, Compressor& compressor
       log::warning(again.error().message + ": what changed in it is stored whole");
       return false;
     }
-    TRY(compressor.check(raw, out, (*again)[plan.base]));
+    TRY(compressor.check(*codec, raw, out, (*again)[plan.base]));
     record.base = records[plan.base].id;
     record.depth = plan.depth;
     record.n = plan.n;
-    record.codec = kCodecZstd;
+    record.codec = *codec;
     record.stored_size = static_cast<std::uint32_t>(out.size());
     return true;
   }

@@ -67,6 +67,8 @@ inline constexpr std::uint32_t kMaxPackRecords = 1u << 20;
 inline constexpr std::uint16_t kSectionRecords = 1;
 inline constexpr std::uint8_t kCodecRaw = 0;
 inline constexpr std::uint8_t kCodecZstd = 1;
+inline constexpr std::uint8_t kCodecPatch = 2;
+inline constexpr std::size_t kPatchUnit = 64;  // bytes
 
 // Section 7: pages.
 inline constexpr std::uint8_t kPageVersion = 1;

@@ -106,7 +106,7 @@ Result<Bytes> read_record(Files& files, const Fd& fd, const SecretBytes& key,
                           const PackHeader& header, const Record& record, ByteView base) {
   Bytes stored = TRY(read_stored(files, fd, key, header, record));
   if (record.codec == kCodecRaw) return stored;
-  auto raw = decompress(stored, record.raw_size, base);
+  auto raw = decompress(record.codec, stored, record.raw_size, base);
   if (!raw) {
     return Error{
         Code::corrupt, 0,

@@ -15,7 +15,7 @@ constexpr std::uint32_t kTrailerMark = 0x4e475942;  // "BYGN"
 Error damaged(const char* what) { return Error{Code::corrupt, 0, what}; }
 
 Result<void> check_record(const Record& record) {
-  if (record.codec > kCodecZstd) return damaged("a record of unknown codec");
+  if (record.codec > kCodecPatch) return damaged("a record of unknown codec");
   if (record.raw_size == 0 || record.raw_size > kMaxPage) return damaged("a record of odd size");
   if (record.stored_size > kMaxPage + kMaxPage / 128 + 1024) {
     return damaged("a record larger than it can be");
@@ -26,6 +26,7 @@ Result<void> check_record(const Record& record) {
   if (record.codec == kCodecRaw && (record.stored_size != record.raw_size || record.base)) {
     return damaged("a raw record that is none");
   }
+  if (record.codec == kCodecPatch && !record.base) return damaged("a patch of nothing");
   return {};
 }
 

@@ -207,7 +207,7 @@ Result<Bytes> Salvage::decode(const Record& record, ByteView stored, ByteView ba
   if (record.codec == kCodecRaw) {
     raw.assign(stored.begin(), stored.end());
   } else {
-    auto decoded = decompress(stored, record.raw_size, base);
+    auto decoded = decompress(record.codec, stored, record.raw_size, base);
     if (!decoded) return damaged("does not decompress");
     raw = std::move(*decoded);
   }

@@ -7,12 +7,14 @@
 #include "ingest/docker/parse.h"
 #include "ingest/judge.h"
 #include "ingest/tar.h"
+#include "store/compress.h"
 #include "store/condemned.h"
 #include "store/config.h"
 #include "store/format.h"
 #include "store/keys.h"
 #include "store/notes.h"
 #include "store/page.h"
+#include "store/patch.h"
 #include "store/record.h"
 #include "store/snapshot.h"
 
@@ -109,6 +111,23 @@ void record_table(ByteView input) {
   if (!records) return;
   const auto again = decode_record_table(encode_record_table(*records), kMaxPackBytes);
   CHECK(again.ok() && *again == *records);
+}
+
+// The first four bytes say how long base and chunk are.
+void patch(ByteView input) {
+  Reader reader(input);
+  const auto base_size = reader.u16();
+  const auto raw_size = reader.u16();
+  if (!base_size || !raw_size) return;
+  const ByteView stored = input.subspan(4);
+  const Bytes base(*base_size, 'b');
+  ignore(decompress(kCodecPatch, stored, *raw_size, base), "damage is an answer");
+  const auto runs = decode_runs(reader, *base_size, *raw_size);
+  if (!runs) return;
+  Writer writer;
+  encode_runs(*runs, *raw_size, writer);
+  CHECK(writer.size() + reader.remaining() == stored.size());
+  CHECK(std::equal(writer.buffer().begin(), writer.buffer().end(), stored.begin()));
 }
 
 void pack_ends(ByteView input) {
@@ -229,6 +248,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
       {"page", page},
       {"record-head", record_head},
       {"record-table", record_table},
+      {"patch", patch},
       {"pack-ends", pack_ends},
       {"docker-json", docker_json},
       {"instants", instants},

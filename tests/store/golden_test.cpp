@@ -20,6 +20,7 @@
 #include "store/notes.h"
 #include "store/pack_writer.h"
 #include "store/page.h"
+#include "store/patch.h"
 #include "store/verify.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
@@ -139,6 +140,14 @@ TEST(Golden, SealsRecordsTheSameWay) {
   seal(key, offset_nonce(128 + kSealedHeadBytes), pack_associated(header, 'b', head),
        as_bytes("hello"), view.subspan(kSealedHeadBytes));
   expect_golden("sealed-record", sealed);
+}
+
+TEST(Golden, RunsOfAPatch) {
+  Writer writer;
+  encode_runs({{.begin = 0, .end = 64}, {.begin = 64'000, .end = 96'000}}, 262'100, writer);
+  encode_runs({{.begin = 262'080, .end = 262'100}}, 262'100, writer);
+  encode_runs({}, 262'100, writer);
+  expect_golden("patch-runs", writer.buffer());
 }
 
 TEST(Golden, Page) {
@@ -270,17 +279,32 @@ Bytes golden_delta() {
   return next;
 }
 
-// Two snapshots, the second with a delta record, without what git cannot or need not keep.
+Bytes golden_patch() {
+  Bytes next = test::prose(20'000, 2);
+  next[5000] ^= 0xff;
+  next.back() ^= 0xff;
+  return next;
+}
+
+MemoryTree second_golden_tree() {
+  MemoryTree tree = golden_tree();
+  tree["noise"] = golden_delta();
+  tree["folder/text"] = golden_patch();
+  return tree;
+}
+
+// Two snapshots, the second with a delta of each form, without what git cannot or need not keep.
 void write_golden_repository() {
   const test::TempFolder folder;
   {
     const auto repository = test::new_repository(folder / "repo");
     value_of(test::back_up(*repository, golden_tree()));
-    test::write_pack(*repository,
-                     {{.raw = golden_delta(), .base = test::noise(3000, 3), .depth = 1}});
-    MemoryTree next = golden_tree();
-    next["noise"] = golden_delta();
-    value_of(test::back_up(*repository, next, {.instant = 1'710'003'600 * kSecond}));
+    test::write_pack(
+        *repository,
+        {{.raw = golden_delta(), .base = test::noise(3000, 3), .depth = 1},
+         {.raw = golden_patch(), .base = test::prose(20'000, 2), .depth = 1, .patch = true}});
+    value_of(
+        test::back_up(*repository, second_golden_tree(), {.instant = 1'710'003'600 * kSecond}));
   }
   filesystem::remove_all(kGolden + "/repository");
   for (const auto& each : filesystem::recursive_directory_iterator(folder / "repo")) {
@@ -307,8 +331,7 @@ TEST(Golden, ARepositoryOfTheFirstVersionReadsAsItDid) {
   const auto snapshots = value_of(repository->snapshots());
   ASSERT_EQ(snapshots.size(), 2u);
   EXPECT_EQ(value_of(test::read_back(*repository, snapshots[0])), golden_tree());
-  MemoryTree second = golden_tree();
-  second["noise"] = golden_delta();
+  const MemoryTree second = second_golden_tree();
   EXPECT_EQ(value_of(test::read_back(*repository, snapshots[1])), second);
   EXPECT_EQ(snapshots[0].listed_name, "2024-03-09T16:00");
   EXPECT_EQ(snapshots[1].listed_name, "2024-03-09T17:00");

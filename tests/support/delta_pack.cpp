@@ -3,6 +3,7 @@
 
 #include <zstd.h>
 
+#include "store/compress.h"
 #include "store/pack_writer.h"
 #include "tests/support/expect.h"
 
@@ -30,11 +31,17 @@ PackId write_pack(Repository& repository, const std::vector<TestRecord>& records
     record.raw_size = static_cast<std::uint32_t>(each.raw.size());
     Bytes stored = each.raw;
     if (each.base) {
+      record.codec = kCodecZstd;
       stored = compress_on(each.raw, *each.base);
+      if (each.patch) {
+        Compressor compressor(Compression::standard);
+        record.codec =
+            *value_of(compressor.compress_on(*each.base, each.raw, each.raw.size(), stored));
+        CHECK(record.codec == kCodecPatch);
+      }
       record.base = keys.chunk_id(kind, *each.base);
       record.depth = each.depth;
       record.n = 1;
-      record.codec = kCodecZstd;
     }
     record.stored_size = static_cast<std::uint32_t>(stored.size());
     writer->reserve(record);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Packs with records as a test wants them, deltas that no session would write included: zstd with
-// the base as prefix, as FORMAT.md section 5.4 has it. One thread.
+// the base as prefix, as FORMAT.md section 5.4 has it, or patches. One thread.
 #pragma once
 
 #include <optional>
@@ -15,6 +15,7 @@ struct TestRecord {
   Bytes raw;
   std::optional<Bytes> base;  // decoded
   std::uint8_t depth = 0;
+  bool patch = false;  // as which the delta must be small enough to be made
 };
 
 // `raw` compressed with `base` as prefix.
