@@ -33,8 +33,8 @@ using store::Entry;
 constexpr Nanoseconds kHour = 3600 * kSecond;
 constexpr std::size_t kCache = 16u << 20;
 constexpr double kLimit = 3;  // decoded for needed, at most
-// Long enough for every rule to let go of something in a year.
-const store::RetentionRules kRules{.hourly = 24, .daily = 7, .weekly = 4, .monthly = 12};
+// Full after half a year: in the last quarter each rule lets go of as much as it takes in.
+const store::RetentionRules kRules{.hourly = 24, .daily = 7, .weekly = 4, .monthly = 6};
 
 struct Options {
   std::uint64_t days = 365;
