@@ -54,9 +54,22 @@ struct History {
   [[nodiscard]] std::optional<std::size_t> find(std::string_view listed_name) const;
 };
 
+// The captures of a group of which every member's snapshot is there, oldest first: what is not
+// complete is no common instant. `points[i]` describes `runs[i]` and has the id of its first
+// member.
+struct Group {
+  std::string name;  // "+host" behind it when an older group of that name is another host's
+  std::vector<InstantPoint> points;
+  std::vector<std::vector<SnapshotPtr>> runs;  // each by display name
+  Nanoseconds changed = 0;                     // as in History
+
+  [[nodiscard]] std::optional<std::size_t> find(std::string_view listed_name) const;
+};
+
 class Catalog {
  public:
   using Histories = std::map<std::string, History, std::less<>>;  // by display name
+  using Groups = std::map<std::string, Group, std::less<>>;
 
   // Groups `records` by source. `previous` (may be null) tells which sources changed; those get
   // `now` as the time of change, or their newest instant when there is no previous catalogue.
@@ -67,6 +80,7 @@ class Catalog {
   [[nodiscard]] const Histories& sources() const { return sources_; }
   // Volumes that no container uses.
   [[nodiscard]] const Histories& volumes() const { return volumes_; }
+  [[nodiscard]] const Groups& groups() const { return groups_; }
   [[nodiscard]] const std::unordered_map<SnapshotId, SnapshotPtr, IdHash>& by_id() const {
     return by_id_;
   }
@@ -81,7 +95,10 @@ class Catalog {
   [[nodiscard]] Result<SnapshotPtr> resolve(const SnapshotPath& wanted, Nanoseconds now) const;
 
  private:
+  void add_groups(const Catalog* previous, Nanoseconds now);
+
   Histories sources_, volumes_;
+  Groups groups_;
   std::unordered_map<SnapshotId, SnapshotPtr, IdHash> by_id_;
   Nanoseconds changed_ = 0;
 };

@@ -12,6 +12,7 @@ using Kind = Made::Kind;
 
 constexpr std::string_view kVolumesName = "@volumes";
 constexpr std::string_view kSnapshotsName = "@snapshots";
+constexpr std::string_view kGroupsName = "@groups";
 constexpr std::string_view kSummaryName = "snapshot.json";
 
 // A folder source, or a volume by itself: the tree stands directly under the instant.
@@ -24,6 +25,7 @@ Made below(const Made& folder, Kind kind, std::string_view name) {
   Made out;
   out.kind = kind;
   out.bare = folder.bare;
+  out.group = folder.group;
   out.source = folder.source;
   out.instant = folder.instant;
   out.name = std::string(name);
@@ -91,23 +93,80 @@ std::optional<Made> find_instant(const Catalog& catalog, const Made& source, std
   return link_in(source, name, history->points[**index].listed_name, history->records[**index]);
 }
 
-// /@snapshots/<id>: a link to the snapshot's own folder.
-std::optional<Made> find_by_id(const Catalog& catalog, const Made& folder, std::string_view name) {
-  const auto id = SnapshotId::from_hex_text(name);
-  const auto found = id ? catalog.by_id().find(*id) : catalog.by_id().end();
-  if (found == catalog.by_id().end()) return std::nullopt;
-  const SnapshotPtr& snapshot = found->second;
+// A link to the snapshot's own folder; `up` leads to the root.
+std::optional<Made> link_to(const Catalog& catalog, const SnapshotPtr& snapshot, const Made& folder,
+                            std::string_view name, std::string_view up) {
   const bool bare = snapshot->kind == store::SourceKind::volume;
   const History* history = history_of(catalog, source_folder(snapshot->display_name, bare));
   if (history == nullptr) return std::nullopt;
   const auto point =
       std::find_if(history->points.begin(), history->points.end(),
-                   [&](const InstantPoint& candidate) { return candidate.id == *id; });
+                   [&](const InstantPoint& candidate) { return candidate.id == snapshot->id; });
   if (point == history->points.end()) return std::nullopt;
   return link_in(
       folder, name,
-      fmt::format("../{}{}/{}", bare ? "@volumes/" : "", history->name, point->listed_name),
+      fmt::format("{}{}{}/{}", up, bare ? "@volumes/" : "", history->name, point->listed_name),
       snapshot);
+}
+
+std::optional<Made> find_by_id(const Catalog& catalog, const Made& folder, std::string_view name) {
+  const auto id = SnapshotId::from_hex_text(name);
+  const auto found = id ? catalog.by_id().find(*id) : catalog.by_id().end();
+  if (found == catalog.by_id().end()) return std::nullopt;
+  return link_to(catalog, found->second, folder, name, "../");
+}
+
+Made group_folder(const std::string& name) {
+  Made out;
+  out.kind = Kind::group;
+  out.group = out.name = name;
+  return out;
+}
+
+const Group* group_of(const Catalog& catalog, const Made& made) {
+  const auto found = catalog.groups().find(made.group);
+  return found == catalog.groups().end() ? nullptr : &found->second;
+}
+
+Made run_folder(const Made& folder, const std::string& instant) {
+  Made out;
+  out.kind = Kind::run;
+  out.group = folder.group;
+  out.instant = out.name = instant;
+  return out;
+}
+
+std::optional<Made> find_run(const Catalog& catalog, const Made& folder, std::string_view name,
+                             Nanoseconds now) {
+  const Group* group = group_of(catalog, folder);
+  if (group == nullptr) return std::nullopt;
+  if (group->find(name)) return run_folder(folder, std::string(name));
+  const auto index = resolve_instant(name, group->points, now);
+  if (!index.ok() || !*index) return std::nullopt;
+  return link_in(folder, name, group->points[**index].listed_name, group->runs[**index].front());
+}
+
+// The members of a run are links: a folder cannot stand in two places.
+std::vector<Made> members_of(const Catalog& catalog, const Made& run) {
+  std::vector<Made> out;
+  const Group* group = group_of(catalog, run);
+  const auto index = group != nullptr ? group->find(run.instant) : std::nullopt;
+  if (!index) return out;
+  for (const SnapshotPtr& snapshot : group->runs[*index]) {
+    const bool bare = snapshot->kind == store::SourceKind::volume;
+    const std::string name = (bare ? "volume:" : "") + snapshot->display_name;
+    if (auto link = link_to(catalog, snapshot, run, name, "../../../")) {
+      out.push_back(*std::move(link));
+    }
+  }
+  return out;
+}
+
+std::optional<Made> find_member(const Catalog& catalog, const Made& run, std::string_view name) {
+  for (Made& link : members_of(catalog, run)) {
+    if (link.name == name) return std::move(link);
+  }
+  return std::nullopt;
 }
 
 std::optional<Made> find_in_snapshot(const Made& folder, std::string_view name) {
@@ -123,8 +182,8 @@ std::optional<Made> find_in_snapshot(const Made& folder, std::string_view name) 
 
 std::string Made::key() const {
   // No part but the last contains a slash.
-  return fmt::format("{}/{}/{}/{}/{}/{}/{}/{}", static_cast<int>(kind), bare ? 1 : 0, source,
-                     instant, snapshot ? snapshot->id.hex() : "", volume, name, target);
+  return fmt::format("{}/{}/{}/{}/{}/{}/{}/{}/{}", static_cast<int>(kind), bare ? 1 : 0, group,
+                     source, instant, snapshot ? snapshot->id.hex() : "", volume, name, target);
 }
 
 const History* history_of(const Catalog& catalog, const Made& made) {
@@ -139,11 +198,21 @@ std::optional<Made> find_made(const Catalog& catalog, const Made& folder, std::s
     case Kind::root:
       if (name == kVolumesName) return below(folder, Kind::volumes, name);
       if (name == kSnapshotsName) return below(folder, Kind::snapshots, name);
+      if (name == kGroupsName) return below(folder, Kind::groups, name);
       return find_source(catalog, folder, false, name);
     case Kind::volumes:
       return find_source(catalog, folder, true, name);
     case Kind::snapshots:
       return find_by_id(catalog, folder, name);
+    case Kind::groups: {
+      const auto found = catalog.groups().find(name);
+      if (found == catalog.groups().end()) return std::nullopt;
+      return group_folder(found->first);
+    }
+    case Kind::group:
+      return find_run(catalog, folder, name, now);
+    case Kind::run:
+      return find_member(catalog, folder, name);
     case Kind::source:
       return find_instant(catalog, folder, name, now);
     case Kind::snapshot:
@@ -181,6 +250,21 @@ std::vector<Made> list_made(const Catalog& catalog, const Made& folder) {
         if (auto link = find_by_id(catalog, folder, id.hex())) out.push_back(*std::move(link));
       }
       break;
+    case Kind::groups:
+      for (const auto& [name, group] : catalog.groups()) out.push_back(group_folder(name));
+      break;
+    case Kind::group:
+      if (const Group* group = group_of(catalog, folder); group != nullptr) {
+        for (const InstantPoint& point : group->points) {
+          out.push_back(run_folder(folder, point.listed_name));
+        }
+        out.push_back(link_in(folder, "latest", group->points.back().listed_name,
+                              group->runs.back().front()));
+      }
+      break;
+    case Kind::run:
+      out = members_of(catalog, folder);
+      break;
     case Kind::source:
       if (const History* history = history_of(catalog, folder); history != nullptr) {
         for (std::size_t i = 0; i < history->points.size(); ++i) {
@@ -213,6 +297,12 @@ std::vector<Made> list_made(const Catalog& catalog, const Made& folder) {
 Made parent_of(const Made& made) {
   Made up;
   up.bare = made.bare;
+  const auto shelf_folder = [](Kind kind, std::string_view name) {
+    Made out;
+    out.kind = kind;
+    out.name = std::string(name);
+    return out;
+  };
   const auto instant = [&] {
     const bool direct = is_direct(*made.snapshot);
     up = below(made, direct ? Kind::tree : Kind::snapshot, made.instant);
@@ -223,14 +313,14 @@ Made parent_of(const Made& made) {
     case Kind::root:
     case Kind::volumes:
     case Kind::snapshots:
+    case Kind::groups:
       return Made();
+    case Kind::group:
+      return shelf_folder(Kind::groups, kGroupsName);
+    case Kind::run:
+      return group_folder(made.group);
     case Kind::source:
-      if (made.bare) {
-        up.kind = Kind::volumes;
-        up.bare = false;
-        up.name = std::string(kVolumesName);
-      }
-      return up;
+      return made.bare ? shelf_folder(Kind::volumes, kVolumesName) : Made();
     case Kind::snapshot:
       return source_folder(made.source, made.bare);
     case Kind::tree:
@@ -242,11 +332,12 @@ Made parent_of(const Made& made) {
     case Kind::link:
       break;
   }
+  if (!made.group.empty()) {
+    return made.instant.empty() ? group_folder(made.group) : run_folder(made, made.instant);
+  }
   if (!made.source.empty()) return source_folder(made.source, made.bare);
-  up.kind = made.snapshot ? Kind::snapshots : made.bare ? Kind::volumes : Kind::root;
-  up.bare = false;
-  up.name = up.kind == Kind::root ? "" : std::string(made.snapshot ? kSnapshotsName : kVolumesName);
-  return up;
+  if (made.snapshot) return shelf_folder(Kind::snapshots, kSnapshotsName);
+  return made.bare ? shelf_folder(Kind::volumes, kVolumesName) : Made();
 }
 
 }  // namespace bygone::fs

@@ -19,17 +19,21 @@ struct Made {
     root,
     volumes,    // /@volumes
     snapshots,  // /@snapshots
+    groups,     // /@groups
+    group,      // /@groups/shop
+    run,        // /@groups/shop/2024-03-16T05:57
     source,     // /db, /@volumes/data
     snapshot,   // /db/2024-03-16T05:57, for containers
     tree,       // the root of a volume's tree, or of a whole folder source
     about,      // .bygone
     summary,    // .bygone/snapshot.json
-    link,       // latest, any instant, /@snapshots/<id>, db+host
+    link,       // latest, any instant, /@snapshots/<id>, db+host, members of a run
   };
   Kind kind = Kind::root;
   bool bare = false;         // of a source under /@volumes
-  std::string source;        // its display name; empty above the sources
-  std::string instant;       // the listed name of `snapshot`; empty above the instants
+  std::string group;         // its name; empty outside of /@groups
+  std::string source;        // its display name; empty above the sources and in groups
+  std::string instant;       // the listed name of `snapshot` or run; empty above the instants
   std::string name;          // the last part of its path
   std::string target;        // links
   SnapshotPtr snapshot;      // what it shows or points to, where there is one

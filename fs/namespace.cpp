@@ -35,13 +35,18 @@ Lifetime name_lifetime(const Made& made) {
     case Kind::root:
     case Kind::volumes:
     case Kind::snapshots:
+    case Kind::groups:
+    case Kind::group:
+    case Kind::run:
     case Kind::source:
     case Kind::snapshot:
       return Lifetime::brief;
     case Kind::tree:  // an instant itself, or a volume in one
       return made.name == made.instant ? Lifetime::brief : Lifetime::forever;
-    case Kind::link:  // in a source it is an instant in words, or latest
-      return made.source.empty() ? Lifetime::brief : Lifetime::moment;
+    case Kind::link:  // in a source or a group it is an instant in words, or latest
+      return made.source.empty() && (made.group.empty() || !made.instant.empty())
+                 ? Lifetime::brief
+                 : Lifetime::moment;
     case Kind::about:
     case Kind::summary:
       return Lifetime::forever;
@@ -54,6 +59,8 @@ Lifetime content_lifetime(const Made& made) {
     case Kind::root:
     case Kind::volumes:
     case Kind::snapshots:
+    case Kind::groups:
+    case Kind::group:
     case Kind::source:
       return Lifetime::brief;
     case Kind::link:
@@ -65,6 +72,12 @@ Lifetime content_lifetime(const Made& made) {
 
 Nanoseconds time_of(const Catalog& catalog, const Made& made) {
   if (made.snapshot) return made.snapshot->instant;
+  if (!made.group.empty()) {
+    const auto found = catalog.groups().find(made.group);
+    if (found == catalog.groups().end()) return catalog.changed();
+    const auto run = found->second.find(made.instant);
+    return run ? found->second.points[*run].instant : found->second.changed;
+  }
   const History* history = made.source.empty() ? nullptr : history_of(catalog, made);
   return history != nullptr ? history->changed : catalog.changed();
 }

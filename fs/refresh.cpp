@@ -33,17 +33,28 @@ class Differences {
       shelf.kind = Made::Kind::volumes;
       shelf.name = "@volumes";
     }
-    Names old_names, new_names;
-    for (const auto& [name, history] : before) old_names.insert(name);
-    for (const auto& [name, history] : now) new_names.insert(name);
-    compare(shelf, old_names, new_names);
-    Names all = old_names;
-    all.insert(new_names.begin(), new_names.end());
+    compare(shelf, names(before), names(now));
+    Names all = names(before);
+    all.merge(names(now));
     for (const std::string& name : all) {
       Made folder;
       folder.kind = Made::Kind::source;
       folder.bare = bare;
       folder.source = folder.name = name;
+      compare(folder, instants(before, name), instants(now, name));
+    }
+  }
+  void compare(const Catalog::Groups& before, const Catalog::Groups& now) {
+    Made shelf;
+    shelf.kind = Made::Kind::groups;
+    shelf.name = "@groups";
+    compare(shelf, names(before), names(now));
+    Names all = names(before);
+    all.merge(names(now));
+    for (const std::string& name : all) {
+      Made folder;
+      folder.kind = Made::Kind::group;
+      folder.group = folder.name = name;
       compare(folder, instants(before, name), instants(now, name));
     }
   }
@@ -54,14 +65,22 @@ class Differences {
     by_id.kind = Made::Kind::snapshots;
     by_id.name = "@snapshots";
     compare(by_id, ids(before), ids(now));
+    compare(before.groups(), now.groups());
   }
   [[nodiscard]] std::vector<Change> take() { return std::move(changes_); }
 
  private:
-  static Names instants(const Catalog::Histories& histories, const std::string& name) {
+  template <class Shelf>
+  static Names names(const Shelf& shelf) {
     Names out;
-    const auto found = histories.find(name);
-    if (found == histories.end()) return out;
+    for (const auto& [name, unused] : shelf) out.insert(name);
+    return out;
+  }
+  template <class Shelf>
+  static Names instants(const Shelf& shelf, const std::string& name) {
+    Names out;
+    const auto found = shelf.find(name);
+    if (found == shelf.end()) return out;
     for (const InstantPoint& point : found->second.points) out.insert(point.listed_name);
     return out;
   }

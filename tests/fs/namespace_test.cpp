@@ -139,6 +139,88 @@ TEST_F(NamespaceTest, LeadsAnyInstantToItsSnapshot) {
   EXPECT_EQ(walk("db/.hg").node, 0u);
 }
 
+class GroupsTest : public NamespaceTest {
+ protected:
+  // The snapshot of a member of `group`, whose runs are told apart by a number.
+  SnapshotPtr member(const std::string& source, std::uint8_t run, Nanoseconds instant,
+                     const std::string& host = "nas") {
+    store::Snapshot out = repository_.snapshot(
+        SourceKind::container, source, instant,
+        {{"data", repository_.write(repository_.folder("", {repository_.file("of", source)}))}});
+    out.group = "shop";
+    out.run.bytes[0] = run;
+    out.members = {"web", "queue"};
+    out.host = host;
+    out.host_id = "id of " + host;
+    return repository_.commit(std::move(out));
+  }
+  void refresh() { ASSERT_TRUE(names_->refresh().ok()); }
+};
+
+TEST_F(GroupsTest, LeadTheMembersOfAnInstantToTheirSnapshots) {
+  EXPECT_EQ(list("@groups"), Names{});
+  for (const std::string source : {"web", "queue"}) {
+    member(source, 1, kFirst);
+    member(source, 2, kSecondOne);
+  }
+  refresh();
+  EXPECT_EQ(list("@groups"), (Names{"shop"}));
+  EXPECT_EQ(list("@groups/shop"), (Names{"2024-03-16T04:57", "2024-03-16T05:57", "latest"}));
+  EXPECT_EQ(list("@groups/shop/2024-03-16T05:57"), (Names{"queue", "web"}));
+  EXPECT_EQ(link("@groups/shop/2024-03-16T04:57/web"), "../../../web/2024-03-16T04:57");
+  EXPECT_EQ(content("web/2024-03-16T04:57/data/of"), "web");
+  EXPECT_EQ(link("@groups/shop/latest"), "2024-03-16T05:57");
+  EXPECT_EQ(link("@groups/shop/2024-03-16T05:30"), "2024-03-16T04:57");
+  EXPECT_EQ(walk("@groups/shop/2023-01-01").node, 0u);
+  EXPECT_EQ(walk("@groups/shop/2024-03-16T05:57/db").node, 0u);
+  EXPECT_EQ(walk("@groups/else").node, 0u);
+  EXPECT_EQ(names_->path(walk("@groups/shop/2024-03-16T05:57/web").node),
+            "/@groups/shop/2024-03-16T05:57/web");
+  EXPECT_EQ(names_->path(walk("@groups/shop/latest").node), "/@groups/shop/latest");
+  EXPECT_EQ(walk("@groups/shop/latest").name, Lifetime::moment);
+  EXPECT_EQ(walk("@groups/shop/2024-03-16T05:57/web").name, Lifetime::brief);
+  EXPECT_EQ(walk("@groups/shop/2024-03-16T04:57").attributes.mtime.seconds, kFirst / kSecond);
+}
+
+TEST_F(GroupsTest, ShowOnlyInstantsThatAreComplete) {
+  member("web", 1, kFirst);
+  refresh();
+  EXPECT_EQ(list("@groups"), Names{});
+  member("queue", 1, kFirst);
+  const NodeId root = walk("@groups").node;
+  const auto changes = names_->refresh();
+  ASSERT_TRUE(changes.ok());
+  EXPECT_TRUE(std::any_of(changes->begin(), changes->end(), [&](const Change& change) {
+    return change.folder == root && change.name == "shop";
+  }));
+  const NodeId shop = walk("@groups/shop").node;
+  const SnapshotPtr web = member("web", 2, kSecondOne);
+  refresh();
+  EXPECT_EQ(list("@groups/shop"), (Names{"2024-03-16T04:57", "latest"}));
+  member("queue", 2, kSecondOne);
+  const auto more = names_->refresh();
+  ASSERT_TRUE(more.ok());
+  EXPECT_TRUE(std::any_of(more->begin(), more->end(), [&](const Change& change) {
+    return change.folder == shop && change.name == "2024-03-16T05:57";
+  }));
+  EXPECT_EQ(link("@groups/shop/latest"), "2024-03-16T05:57");
+  // A member's snapshot is forgotten: the others of that instant are no group any more.
+  repository_.remove(web->id);
+  refresh();
+  EXPECT_EQ(list("@groups/shop"), (Names{"2024-03-16T04:57", "latest"}));
+  EXPECT_EQ(walk("@groups/shop").attributes.mtime.seconds, now_ / kSecond);
+}
+
+TEST_F(GroupsTest, OfOneNameOnTwoHostsAreTwo) {
+  for (const std::string source : {"web", "queue"}) {
+    member(source, 1, kFirst);
+    member(source, 2, kSecondOne, "cloud");
+  }
+  refresh();
+  EXPECT_EQ(list("@groups"), (Names{"shop", "shop+cloud"}));
+  EXPECT_EQ(list("@groups/shop+cloud"), (Names{"2024-03-16T05:57", "latest"}));
+}
+
 TEST_F(NamespaceTest, TellsHowLongAnAnswerHolds) {
   const auto expect = [&](const std::string& path, Lifetime name, Lifetime content) {
     EXPECT_EQ(walk(path).name, name) << path;
