@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The half of session.h that stores: from a chunk to a durable pack with its rows in the index.
 #include <set>
+#include <utility>
 
 #include "store/base/log.h"
 #include "store/chunk_store.h"
@@ -12,6 +13,24 @@ namespace {
 
 constexpr std::size_t kMaxToFinish = 2;          // packs that may wait for their fdatasync
 constexpr std::size_t kIndexBatch = 256u << 10;  // rows kept in memory before they are inserted
+
+// Room for a compressed chunk, kept from one to the next. Its thread has no other while this lives:
+// who stores from within a call to the file system, as tests do, gets one of his own.
+class Room {
+ public:
+  Room() : bytes(std::exchange(spare(), {})) {}
+  ~Room() { spare() = std::move(bytes); }
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+
+  Bytes bytes;
+
+ private:
+  static Bytes& spare() {
+    thread_local Bytes kept;
+    return kept;
+  }
+};
 
 }  // namespace
 
@@ -70,8 +89,8 @@ Result<void> Session::store(ChunkKind kind, const ChunkId& id, ByteView raw,
   record.id = id;
   record.volume_tag = volume_tag;
   record.raw_size = static_cast<std::uint32_t>(raw.size());
-  thread_local Bytes buffer;
-  auto stored = encode(record, raw, compressor, hint, buffer);
+  Room room;
+  auto stored = encode(record, raw, compressor, hint, room.bytes);
   if (!stored) return fail(std::move(stored).error());
   auto put = put_record(kind, record, *stored);
   if (!put) return fail(std::move(put).error());

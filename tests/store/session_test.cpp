@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -25,6 +26,20 @@ namespace {
 namespace filesystem = std::filesystem;
 using test::MemoryTree;
 using test::value_of;
+
+// Lets something else happen within the first call that makes a pack.
+class NestingFiles final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  std::function<void()> within;
+
+ protected:
+  Result<void> before(test::Call call, const std::string& path) override {
+    if (call != test::Call::open || path.find("/tmp/pack-") == std::string::npos) return {};
+    if (const auto other = std::exchange(within, nullptr)) other();
+    return {};
+  }
+};
 
 class SessionTest : public testing::Test {
  protected:
@@ -92,6 +107,20 @@ TEST_F(SessionTest, RunsBesideAnotherOfAnotherSource) {
   for (const Snapshot& snapshot : {one, two}) {
     EXPECT_EQ(value_of(test::read_back(*repository_, snapshot)), tree_);
   }
+}
+
+TEST_F(SessionTest, KeepsItsBytesFromAnotherThatRunsWithinItsCalls) {
+  NestingFiles files(system_files());
+  const auto outer = value_of(Repository::open(folder_ / "repo", test::key_file(),
+                                               {.index_dir = folder_ / "index", .files = &files}));
+  std::optional<Snapshot> inner;
+  files.within = [&] {
+    inner = value_of(test::back_up(*repository_, {{"x", test::prose(90'000, 8)}}, {.source = "x"}));
+  };
+  const Snapshot one = value_of(test::back_up(*outer, {{"text", test::prose(80'000, 9)}}));
+  ASSERT_TRUE(inner);
+  EXPECT_EQ(value_of(test::read_back(*repository_, one)),
+            (MemoryTree{{"text", test::prose(80'000, 9)}}));
 }
 
 TEST_F(SessionTest, OfTheSameSourceIsBusyUntilTheFirstIsDone) {
