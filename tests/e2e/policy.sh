@@ -124,7 +124,7 @@ check "backup of both" "$BYGONE" backup one two
 check_equal "one instant" "$(newest one instant)" "$(newest two instant)"
 appears one
 check "the record names the group" grep -q '"pair"' "$MNT/one/latest/.bygone/snapshot.json"
-appears pair @groups/pair
+appears two
 check_equal "the group's instant has both" "$(ls "$MNT/@groups/pair/latest")" $'one\ntwo'
 check "and leads to each of them" cmp "$MNT/@groups/pair/latest/two/.bygone/snapshot.json" \
   "$MNT/two/latest/.bygone/snapshot.json"
