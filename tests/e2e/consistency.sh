@@ -177,7 +177,8 @@ prove() {
 boots() { # DATABASE ID NANOSECONDS
   local db=$1 id=$2 instant=$3 copy=$1-$2 last root=$WORK/copies/$1-$2 data
   last=$(awk -v until="$instant" '$2 < until {id = $1} END {print id + 0}' "$WORK/ledger.$db")
-  [ "$last" -gt 0 ] || fail "$db: nothing was acknowledged before $id: this proves nothing"
+  [ "$last" -gt 0 ] ||
+    fail "$db: of $(wc -l <"$WORK/ledger.$db") numbers, $(head -n 1 "$WORK/ledger.$db") being the first, none was acknowledged before $id, taken at '$instant': this proves nothing"
   quietly "$BYGONE" restore "$db@id:$id" "$root"
   data=$(echo "$root"/*)
   case $db in
