@@ -167,7 +167,7 @@ Result<bool> Compressor::patch(ByteView base, ByteView raw, std::size_t limit, B
     }
     writer.bytes(frame);
   }
-  out = writer.take();
+  out.assign(writer.buffer().begin(), writer.buffer().end());  // which keeps its room
   return true;
 }
 
@@ -184,7 +184,7 @@ Result<std::optional<std::uint8_t>> Compressor::compress_on(ByteView base, ByteV
   Bytes& frame = contexts_->frame;
   if (TRY(compress_with_prefix(contexts_->prefix, base, raw, limit, frame))) {
     codec = kCodecZstd;
-    out.assign(frame.begin(), frame.end());
+    out.swap(frame);
   }
   return codec;
 }
