@@ -12,7 +12,7 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr std::string_view kMagic = "bygone freeze journal ";
+constexpr std::string_view kKind = "freeze";
 constexpr std::string_view kVersion = "1";
 constexpr std::string_view kVersionWithStops = "2";
 
@@ -51,10 +51,7 @@ std::optional<FreezeRecord> body_of(std::string_view text) {
     if (!container) return std::nullopt;
     record.containers.push_back(std::move(*container));
   }
-  const auto end = take_line(text, "end");
-  if (!end || number_field<std::size_t>(*end) != record.containers.size() || !text.empty()) {
-    return std::nullopt;
-  }
+  if (!is_end(text, record.containers.size())) return std::nullopt;
   return record;
 }
 
@@ -66,8 +63,8 @@ std::string encode(const FreezeRecord& record) {
   const auto& all = record.containers;
   const bool stops = std::any_of(all.begin(), all.end(), [](const auto& c) { return c.stopped; });
   std::string text =
-      fmt::format("{}{}\nengine {}\ntime {}\n", kMagic, stops ? kVersionWithStops : kVersion,
-                  escape_field(record.engine), record.time);
+      fmt::format("bygone {} journal {}\nengine {}\ntime {}\n", kKind,
+                  stops ? kVersionWithStops : kVersion, escape_field(record.engine), record.time);
   for (const auto& c : all) {
     text += fmt::format("{} {} {} {}\n", c.stopped ? "stopped" : "container", escape_field(c.id),
                         escape_field(c.name), escape_field(c.started_at));
@@ -76,15 +73,7 @@ std::string encode(const FreezeRecord& record) {
 }
 
 Result<FreezeRecord> decode_freeze_record(std::string_view text) {
-  const bool ours = text.substr(0, kMagic.size()) == kMagic;
-  if (ours) text.remove_prefix(kMagic.size());
-  const auto version = take_field(text, '\n');
-  if (!ours || !version) return Error{Code::corrupt, 0, "it is no freeze journal"};
-  if (*version != kVersion && *version != kVersionWithStops) {
-    return Error{Code::unsupported, 0,
-                 fmt::format("it has version '{}'; hint: thaw with the bygone that wrote it",
-                             printable(*version))};
-  }
+  TRY(take_version(text, kKind, {kVersion, kVersionWithStops}));
   auto record = body_of(text);
   if (!record) return Error{Code::corrupt, 0, "the journal is damaged"};
   return std::move(*record);

@@ -22,10 +22,6 @@ constexpr std::uint64_t kMaxBytes = 4 << 20;
 constexpr int kLockAttempts = 5;
 constexpr std::chrono::milliseconds kLockPause{10};
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 // mkdir -p; what is new is durable in its parent.
 Result<void> make_folders(const std::string& path) {
   Files& files = system_files();
@@ -112,6 +108,24 @@ std::optional<std::string_view> take_line(std::string_view& text, std::string_vi
   return line->substr(word.size() + 1);
 }
 
+bool is_end(std::string_view text, std::size_t lines) {
+  const auto end = take_line(text, "end");
+  return end && number_field<std::size_t>(*end) == lines && text.empty();
+}
+
+Result<std::string_view> take_version(std::string_view& text, std::string_view kind,
+                                      const std::vector<std::string_view>& known) {
+  const std::string magic = fmt::format("bygone {} journal ", kind);
+  const bool ours = text.starts_with(magic);
+  if (ours) text.remove_prefix(magic.size());
+  const auto version = take_field(text, '\n');
+  if (!ours || !version) return Error{Code::corrupt, 0, fmt::format("it is no {} journal", kind)};
+  if (std::find(known.begin(), known.end(), *version) != known.end()) return *version;
+  return Error{Code::unsupported, 0,
+               fmt::format("it has version '{}'; hint: thaw with the bygone that wrote it",
+                           printable(*version))};
+}
+
 Result<IntentJournal> IntentJournal::create(const std::string& folder, const std::string& text) {
   struct NameTag;
   TRY(make_folders(folder));
@@ -165,7 +179,7 @@ Result<std::vector<std::string>> intent_journals(const std::string& folder) {
   std::vector<std::string> paths;
   if (!names && names.error().code == Code::not_found) return paths;
   for (const std::string& name : TRY(std::move(names))) {
-    if (ends_with(name, kSuffix)) paths.push_back(folder + "/" + name);
+    if (name.ends_with(kSuffix)) paths.push_back(folder + "/" + name);
   }
   return paths;
 }
@@ -191,7 +205,7 @@ Result<void> remove_unfinished_journals(const std::string& folder) {
   auto names = files.list(folder);
   if (!names && names.error().code == Code::not_found) return {};
   for (const std::string& name : TRY(std::move(names))) {
-    if (!ends_with(name, kUnfinished)) continue;
+    if (!name.ends_with(kUnfinished)) continue;
     const Fd fd = TRY(open_journal(folder + "/" + name));
     if (!fd.is_open() || !TRY(files.try_lock(fd, Lock::exclusive))) continue;
     // Renamed meanwhile, it is a journal now: then its name here is gone, or another's.

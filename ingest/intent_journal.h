@@ -63,6 +63,12 @@ Result<void> remove_unfinished_journals(const std::string& folder);
 std::optional<std::string_view> take_field(std::string_view& text, char separator);
 // The rest of the next line, which must begin with `word` and a space.
 std::optional<std::string_view> take_line(std::string_view& text, std::string_view word);
+// Whether `text` is the last line of a journal, which counts the lines before it.
+[[nodiscard]] bool is_end(std::string_view text, std::size_t lines);
+// Takes the first line, "bygone KIND journal VERSION", off `text`. Errors: corrupt for another
+// line; unsupported for a version that is not `known`.
+Result<std::string_view> take_version(std::string_view& text, std::string_view kind,
+                                      const std::vector<std::string_view>& known);
 
 template <class T>
 [[nodiscard]] std::optional<T> number_field(std::string_view text) {

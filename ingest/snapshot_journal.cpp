@@ -15,7 +15,7 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr std::string_view kMagic = "bygone snapshot journal ";
+constexpr std::string_view kKind = "snapshot";
 constexpr std::string_view kVersion = "1";
 
 std::optional<SnapshotRecord::Snapshot> snapshot_of(std::string_view line) {
@@ -46,10 +46,7 @@ std::optional<SnapshotRecord> body_of(std::string_view text) {
     if (!snapshot) return std::nullopt;
     record.snapshots.push_back(std::move(*snapshot));
   }
-  const auto end = take_line(text, "end");
-  if (!end || number_field<std::size_t>(*end) != record.snapshots.size() || !text.empty()) {
-    return std::nullopt;
-  }
+  if (!is_end(text, record.snapshots.size())) return std::nullopt;
   return record;
 }
 
@@ -74,7 +71,7 @@ Result<void> delete_by(const std::string& path, std::vector<std::string>& delete
 }  // namespace
 
 std::string encode(const SnapshotRecord& record) {
-  std::string text = fmt::format("{}{}\ntime {}\n", kMagic, kVersion, record.time);
+  std::string text = fmt::format("bygone {} journal {}\ntime {}\n", kKind, kVersion, record.time);
   for (const auto& s : record.snapshots) {
     text += fmt::format("snapshot {} {} {} {}\n", escape_field(s.file_system),
                         escape_field(s.folder), escape_field(s.name), escape_field(s.origin));
@@ -83,15 +80,7 @@ std::string encode(const SnapshotRecord& record) {
 }
 
 Result<SnapshotRecord> decode_snapshot_record(std::string_view text) {
-  const bool ours = text.substr(0, kMagic.size()) == kMagic;
-  if (ours) text.remove_prefix(kMagic.size());
-  const auto version = take_field(text, '\n');
-  if (!ours || !version) return Error{Code::corrupt, 0, "it is no snapshot journal"};
-  if (*version != kVersion) {
-    return Error{Code::unsupported, 0,
-                 fmt::format("it has version '{}'; hint: thaw with the bygone that wrote it",
-                             printable(*version))};
-  }
+  TRY(take_version(text, kKind, {kVersion}));
   auto record = body_of(text);
   if (!record) return Error{Code::corrupt, 0, "the journal is damaged"};
   return std::move(*record);
