@@ -27,45 +27,31 @@ class Differences {
     for (std::string& name : names) changes_.push_back({*node, std::move(name)});
     changes_.push_back({*node, {}});
   }
-  void compare(const Catalog::Histories& before, const Catalog::Histories& now, bool bare) {
-    Made shelf;
-    if (bare) {
-      shelf.kind = Made::Kind::volumes;
-      shelf.name = "@volumes";
-    }
-    compare(shelf, names(before), names(now));
+  // Two shelves, of folders like `any` but for the name.
+  template <class Shelf>
+  void compare(const Shelf& before, const Shelf& now, const Made& any) {
+    compare(parent_of(any), names(before), names(now));
     Names all = names(before);
     all.merge(names(now));
     for (const std::string& name : all) {
-      Made folder;
-      folder.kind = Made::Kind::source;
-      folder.bare = bare;
-      folder.source = folder.name = name;
-      compare(folder, instants(before, name), instants(now, name));
-    }
-  }
-  void compare(const Catalog::Groups& before, const Catalog::Groups& now) {
-    Made shelf;
-    shelf.kind = Made::Kind::groups;
-    shelf.name = "@groups";
-    compare(shelf, names(before), names(now));
-    Names all = names(before);
-    all.merge(names(now));
-    for (const std::string& name : all) {
-      Made folder;
-      folder.kind = Made::Kind::group;
-      folder.group = folder.name = name;
+      Made folder = any;
+      (any.kind == Made::Kind::group ? folder.group : folder.source) = folder.name = name;
       compare(folder, instants(before, name), instants(now, name));
     }
   }
   void compare(const Catalog& before, const Catalog& now) {
-    compare(before.sources(), now.sources(), false);
-    compare(before.volumes(), now.volumes(), true);
+    Made any;
+    any.kind = Made::Kind::source;
+    compare(before.sources(), now.sources(), any);
+    any.bare = true;
+    compare(before.volumes(), now.volumes(), any);
+    Made group;
+    group.kind = Made::Kind::group;
+    compare(before.groups(), now.groups(), group);
     Made by_id;
     by_id.kind = Made::Kind::snapshots;
     by_id.name = "@snapshots";
     compare(by_id, ids(before), ids(now));
-    compare(before.groups(), now.groups());
   }
   [[nodiscard]] std::vector<Change> take() { return std::move(changes_); }
 
