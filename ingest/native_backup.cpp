@@ -19,12 +19,6 @@ using store::FileType;
 
 constexpr std::size_t kControlFile = 8192;
 
-std::pair<std::string, std::string> split_last(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return {".", path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
-}
-
 Error cannot(const std::string& why) { return {Code::unsupported, 0, "PostgreSQL: " + why}; }
 
 // Servers that run in a container, by their command lines. The processes of one server call

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/base/clock.h"
@@ -48,6 +49,13 @@ struct Listing {
 // Path of `name` in `folder`, from a volume's root, which is the empty path.
 [[nodiscard]] inline std::string join_path(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
+}
+
+// The folder, "." for none, and the last name of a path: what openat() takes for each.
+[[nodiscard]] inline std::pair<std::string, std::string> split_last(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return {".", path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
 // Opens the root of a volume: a folder, or a regular file for a bind of a file. Symbolic links in

@@ -34,12 +34,6 @@ Result<Fd> open_above(const Fd& folder) {
   return Fd(fd);
 }
 
-std::pair<std::string, std::string> split_last(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return {"", path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
-}
-
 Result<Fd> open_below(const Fd& folder, const std::string& path) {
   return open_folder(folder, path.empty() ? "." : path);
 }
