@@ -8,28 +8,29 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr std::size_t kBlock = 1u << 20;
-constexpr std::size_t kMostBlocks = 8;
 constexpr std::chrono::milliseconds kGlance{100};  // how late a cancel is seen
 
 }  // namespace
 
 ArchiveFeed::ArchiveFeed(docker::Engine& engine, std::string container, std::string path,
-                         Limiter* limiter, const std::atomic<bool>& cancel)
+                         Limiter* limiter, const std::atomic<bool>& cancel, FeedAhead ahead)
     : engine_(engine),
       limiter_(limiter),
       cancel_(cancel),
+      ahead_(ahead),
       thread_([this, container = std::move(container), path = std::move(path)] {
         run(container, path);
       }) {}
 
-ArchiveFeed::~ArchiveFeed() {
+ArchiveFeed::~ArchiveFeed() { stop(); }
+
+void ArchiveFeed::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void ArchiveFeed::run(const std::string& container, const std::string& path) {
@@ -49,10 +50,10 @@ Result<void> ArchiveFeed::take(ByteView bytes) {
   const auto begin = SteadyClock::now();
   if (limiter_ != nullptr) TRY(limiter_->wait(bytes.size(), stop_));
   filling_.insert(filling_.end(), bytes.begin(), bytes.end());
-  if (filling_.size() >= kBlock) {
+  if (filling_.size() >= ahead_.block) {
     put(std::move(filling_));
     filling_ = Bytes();
-    filling_.reserve(kBlock + (kBlock >> 2u));
+    filling_.reserve(ahead_.block + (ahead_.block >> 2u));
   }
   const std::lock_guard lock(mutex_);
   waited_ += SteadyClock::now() - begin;
@@ -62,7 +63,7 @@ Result<void> ArchiveFeed::take(ByteView bytes) {
 
 void ArchiveFeed::put(Bytes block) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stop_ || blocks_.size() < kMostBlocks; });
+  changed_.wait(lock, [&] { return stop_ || blocks_.size() < ahead_.blocks; });
   blocks_.push_back(std::move(block));
   changed_.notify_all();
 }

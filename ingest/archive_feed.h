@@ -20,12 +20,18 @@
 
 namespace bygone::ingest {
 
+// How far a feed is ahead of its reader: what is asked for and not read has cost as much.
+struct FeedAhead {
+  std::size_t block = 1u << 20;  // bytes that are handed over at once
+  std::size_t blocks = 8;
+};
+
 class ArchiveFeed {
  public:
   // Begins to read `path` of a container. `limiter` may be null; the references must outlive the
   // feed.
   ArchiveFeed(docker::Engine& engine, std::string container, std::string path, Limiter* limiter,
-              const std::atomic<bool>& cancel);
+              const std::atomic<bool>& cancel, FeedAhead ahead = {});
   // Ends the transfer, wherever it is; within some 100 ms.
   ~ArchiveFeed();
   ArchiveFeed(const ArchiveFeed&) = delete;
@@ -34,8 +40,10 @@ class ArchiveFeed {
   // The next bytes; empty at the end, which proves nothing. Valid until the next call. Errors: the
   // engine's; cancelled.
   Result<ByteView> next();
-  // How long the transfer takes by itself: without the time in which it waited for the reader and
-  // the limiter.
+  // Ends the transfer, as the destructor does. Nothing follows but transfer_time().
+  void stop();
+  // How long the transfer took by itself: without the time in which it waited for the reader and
+  // the limiter. After its end.
   [[nodiscard]] std::chrono::nanoseconds transfer_time();
 
  private:
@@ -46,6 +54,7 @@ class ArchiveFeed {
   docker::Engine& engine_;
   Limiter* limiter_;
   const std::atomic<bool>& cancel_;
+  const FeedAhead ahead_;
   std::atomic<bool> stop_{false};
   Bytes filling_;  // of the thread alone
   Bytes given_;    // what next() gave last

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include "ingest/dump_run.h"
-#include "ingest/tar_pass.h"
 #include "ingest/volume_pass.h"
 #include "store/base/log.h"
 #include "store/format.h"
@@ -33,10 +32,6 @@ OffLimits find_off_limits(const store::Repository& repository, const BackupOptio
     if (::stat(path.c_str(), &st) == 0) found.emplace(std::pair(st.st_dev, st.st_ino), what);
   }
   return found;
-}
-
-std::string called(const VolumeSource& volume) {
-  return "volume " + printable(volume.destination.empty() ? volume.origin : volume.destination);
 }
 
 }  // namespace
@@ -133,29 +128,6 @@ void SourceBackup::show(bool walk_finished) {
     now.phase = phase_;
   }
   progress_(now);
-}
-
-Result<void> SourceBackup::open_volumes(docker::Engine* engine) {
-  for (std::size_t i = 0; i < source_.volumes.size(); ++i) {
-    const VolumeSource& volume = source_.volumes[i];
-    const bool is_layer = volume.kind == store::VolumeKind::layer;
-    PassVolume told{.number = i,
-                    .tag = session_.volume_tag(claimed_.id, volume.destination),
-                    .tree = is_layer ? TreeKind::layer : TreeKind::plain,
-                    .excludes = std::move(excludes_[i])};
-    if (volume.access == Access::engine) {
-      CHECK(engine != nullptr);
-      if (!reader_) reader_ = TRY(ReaderContainer::make(*engine, source_.volumes));
-      passes_.push_back(std::make_unique<TarPass>(context_, *reader_, std::move(told)));
-      here_.push_back(nullptr);
-      continue;
-    }
-    auto pass = VolumePass::open(context_, volume.host_path, std::move(told));
-    if (!pass) return std::move(pass).error().with(called(volume));
-    here_.push_back(pass->get());
-    passes_.push_back(std::move(*pass));
-  }
-  return {};
 }
 
 // Volumes match by destination: anonymous ones change their names.

@@ -24,6 +24,7 @@
 #include "ingest/pass.h"
 #include "ingest/reader_container.h"
 #include "ingest/subvolume_snapshots.h"
+#include "ingest/tar_pass.h"
 #include "ingest/ticker.h"
 #include "ingest/volume_pass.h"
 #include "store/page_liveness.h"
@@ -130,7 +131,9 @@ class SourceBackup {
   [[nodiscard]] bool can_be_written() const {
     return !source_.writers.empty() || !source_.restarting.empty();
   }
+  [[nodiscard]] static std::string called(const VolumeSource& volume);  // for people
   Result<void> open_volumes(docker::Engine* engine);
+  Result<TarPass::Open> open_archive(docker::Engine& engine, std::size_t number);
   Result<void> begin_native(docker::Engine& engine);
   Result<void> read_volumes();
   Result<void> plan_snapshot();

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "ingest/source_backup.h"
-#include "ingest/tar_pass.h"
 #include "ingest/volume_pass.h"
 
 namespace bygone::ingest {

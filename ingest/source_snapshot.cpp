@@ -5,7 +5,6 @@
 
 #include "ingest/btrfs.h"
 #include "ingest/source_backup.h"
-#include "ingest/tar_pass.h"
 #include "ingest/volume_pass.h"
 #include "store/base/log.h"
 

@@ -152,9 +152,7 @@ class TarReader::Impl {
     if (::archive_read_open(archive_.get(), this, nullptr, take, nullptr) < ARCHIVE_OK) {
       return broken();
     }
-    auto first = TRY(step());
-    if (!first) return lie("it is empty");
-    return first;
+    return step();
   }
 
   Result<std::optional<TarEntry>> step() {

@@ -5,52 +5,34 @@
 // when it has its own end. The only includer of libarchive. One thread.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
 
+#include "ingest/tree_stream.h"
 #include "store/base/bytes.h"
 #include "store/base/result.h"
-#include "store/node.h"
 
 namespace bygone::ingest {
 
-struct TarEntry {
-  std::string path;    // below the root, raw bytes, no slash in front; empty for the root itself
-  store::Entry entry;  // metadata; ctime is mtime, inode 0 and links 1: a tar has none of them
-  // Of a hard link: the path of the earlier entry that it is another name of.
-  std::optional<std::string> same_as;
-};
-
-class TarReader {
+class TarReader final : public TreeStream {
  public:
   // The next bytes of the archive, as many as there are; empty at the end of the stream. Valid
   // until the next call. An error of it is what next() and read() return.
   using Source = std::function<Result<ByteView>()>;
   explicit TarReader(Source source);
-  ~TarReader();
+  ~TarReader() override;
   TarReader(const TarReader&) = delete;
   TarReader& operator=(const TarReader&) = delete;
 
-  // The next entry, the root first; nothing at the proven end of the archive and the stream. What
-  // was not read of the last one is skipped. Errors: io when the stream ends before the archive
-  // does; invalid for what no engine writes (names with "..", absolute or too long ones, numbers
-  // out of range, damaged headers, bytes after the end); those of the source.
-  Result<std::optional<TarEntry>> next();
-
-  struct Block {
-    std::uint64_t offset = 0;  // in the file; what lies between two blocks is a hole
-    ByteView data;             // valid until the next call
-  };
-  // The next bytes of the last entry, a regular file; nothing at its end. Blocks come in order and
-  // lie within the file's size. Errors: as those of next().
-  Result<std::optional<Block>> read();
-
-  // After an error: whether it was that the stream ended too early. An engine ends it so when a
-  // file shrinks while it is read.
-  [[nodiscard]] bool ended_early() const;
+  // The root comes first, unless the archive is empty; the end is the proven one of the archive and
+  // the stream. Errors: io when the stream ends before the archive does; invalid for what no engine
+  // writes (names with "..", absolute or too long ones, numbers out of range, damaged headers,
+  // bytes after the end); those of the source.
+  Result<std::optional<TarEntry>> next() override;
+  // Errors: as those of next().
+  Result<std::optional<Block>> read() override;
+  [[nodiscard]] bool ended_early() const override;
 
  private:
   class Impl;

@@ -24,9 +24,9 @@ Error cut_short(const FileWork& work) {
 
 // Calls `data` and `hole` with what a file consists of, in order, all of its size.
 template <class Data, class Hole>
-Result<void> for_each_block(const FileWork& work, TarReader& tar, Data data, Hole hole) {
+Result<void> for_each_block(const FileWork& work, TreeStream& stream, Data data, Hole hole) {
   std::uint64_t done = 0;
-  while (auto block = TRY(tar.read())) {
+  while (auto block = TRY(stream.read())) {
     if (block->offset > done) TRY(hole(block->offset - done));
     TRY(data(block->data));
     done = block->offset + block->data.size();
@@ -95,19 +95,19 @@ FileReaderOptions TarPass::reader_options() const {
           .limiter = nullptr};
 }
 
-Result<void> TarPass::take(FileReader& reader, FileWork& work, TarReader& tar) {
+Result<void> TarPass::take(FileReader& reader, FileWork& work, TreeStream& stream) {
   context_.files_seen += 1;
   context_.bytes_seen += work.entry.size;
-  TRY(work.large ? take_large(work, tar) : take_small(reader, work, tar));
+  TRY(work.large ? take_large(work, stream) : take_small(reader, work, stream));
   context_.bytes_read += work.entry.size;
   return {};
 }
 
-Result<void> TarPass::take_small(FileReader& reader, FileWork& work, TarReader& tar) {
+Result<void> TarPass::take_small(FileReader& reader, FileWork& work, TreeStream& stream) {
   Bytes content;
   content.reserve(work.entry.size);
   TRY(for_each_block(
-      work, tar,
+      work, stream,
       [&](ByteView data) -> Result<void> {
         content.insert(content.end(), data.begin(), data.end());
         return {};
@@ -126,14 +126,14 @@ Result<void> TarPass::take_small(FileReader& reader, FileWork& work, TarReader& 
   return {};
 }
 
-Result<void> TarPass::take_large(FileWork& work, TarReader& tar) {
+Result<void> TarPass::take_large(FileWork& work, TreeStream& stream) {
   ContentCutter cutter(context_.session.repository().keys(), context_.jobs, volume_.tag,
                        work.entry.size);
   cutter.follow(ParentExtents::of(context_.trees, work.parent), trials_);
   std::optional<Fingerprinter> prints;
   if (context_.fingerprints != nullptr) prints.emplace(context_.fingerprints->seed());
   TRY(for_each_block(
-      work, tar,
+      work, stream,
       [&](ByteView data) -> Result<void> {
         if (prints) prints->data(data);
         cutter.append(data);
@@ -157,7 +157,7 @@ Result<void> TarPass::take_large(FileWork& work, TarReader& tar) {
   return {};
 }
 
-Result<void> TarPass::compare(FileWork& work, TarReader& tar) {
+Result<void> TarPass::compare(FileWork& work, TreeStream& stream) {
   work.captured = std::make_unique<Captured>();
   Captured& captured = *work.captured;
   captured.size = work.entry.size;
@@ -170,7 +170,7 @@ Result<void> TarPass::compare(FileWork& work, TarReader& tar) {
   captured.has_base = prints != nullptr;
   Comparison comparison(captured, prints.get(), context_.fingerprints->seed(), *context_.spill);
   TRY(for_each_block(
-      work, tar, [&](ByteView data) { return comparison.data(data); },
+      work, stream, [&](ByteView data) { return comparison.data(data); },
       [&](std::uint64_t length) { return comparison.zeros(length); }));
   TRY(comparison.end_block());
   context_.bytes_read += work.entry.size;
@@ -204,9 +204,7 @@ Result<Entry> TarPass::patch(Entry root) {
 
 Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended_early) {
   notes_ = WalkNotes();
-  ArchiveFeed feed(reader_.engine(), reader_.id(), ReaderContainer::path(volume_.number),
-                   context_.limiter, context_.cancel);
-  TarReader tar([&feed] { return feed.next(); });
+  const auto stream = open_(context_.limiter, notes_);
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
   Pipeline pipeline(context_.session, context_.writer, context_.trees, reader, context_.jobs,
                     context_.counts,
@@ -216,24 +214,24 @@ Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended
                      .liveness = context_.liveness});
   KeptCheck kept(context_.session, context_.trees);
   TarWalkOptions options{
-      .collapse = false, .is_stored = {}, .take = [&](FileWork& work, TarReader& from) {
+      .collapse = false, .is_stored = {}, .take = [&](FileWork& work, TreeStream& from) {
         return take(reader, work, from);
       }};
   if (context_.session.may_lack_chunks()) {
     options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
   }
-  TarWalk walk(tar, context_.trees, volume_.excludes, std::move(options), notes_);
+  TarWalk walk(*stream, context_.trees, volume_.excludes, std::move(options), notes_);
   auto walked = walk.run(parent, [&](Item&& item) {
     return pipeline.push(std::move(item)) && !context_.cancel.load();
   });
-  ended_early = tar.ended_early();
+  ended_early = stream->ended_early();
   if (context_.cancel) pipeline.abandon();
   auto root = pipeline.finish();
   if (context_.cancel) return Error{Code::cancelled, 0, "cancelled"};
   // Without its end the pipeline has no root: what it says of that is not the reason.
   if (!walked && walked.error().code != Code::cancelled) return std::move(walked).error();
   if (!root) return root;
-  transfer_time_ = feed.transfer_time();
+  transfer_time_ = stream->transfer_time();
   links_ = walk.link_changes();
   return patch(std::move(*root));
 }
@@ -256,13 +254,11 @@ Result<void> TarPass::capture(const Entry& hot) {
 
 Result<void> TarPass::capture_all(const Entry& hot) {
   captured_.clear();
-  ArchiveFeed feed(reader_.engine(), reader_.id(), ReaderContainer::path(volume_.number), nullptr,
-                   context_.cancel);
-  TarReader tar([&feed] { return feed.next(); });
-  TarWalk walk(tar, context_.trees, volume_.excludes,
+  const auto stream = open_(nullptr, notes_);
+  TarWalk walk(*stream, context_.trees, volume_.excludes,
                {.collapse = true,
                 .is_stored = {},
-                .take = [&](FileWork& work, TarReader& from) { return compare(work, from); }},
+                .take = [&](FileWork& work, TreeStream& from) { return compare(work, from); }},
                notes_);
   TRY(walk.run(hot, [&](Item&& item) {
     captured_.push_back(std::move(item));

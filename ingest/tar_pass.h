@@ -1,28 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The passes over a volume that only its engine can see: each is one transfer of all of it through
-// the archive endpoint, and what is stored is what differs. Times are never believed: the content
-// comes anyway, and is compared. One thread at a time.
+// The passes over a volume that only its engine can see: each is a transfer of all of it, and what
+// is stored is what differs. Times are never believed: the content comes anyway, and is compared.
+// One thread at a time.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "ingest/archive_feed.h"
+#include "ingest/limiter.h"
 #include "ingest/pass.h"
-#include "ingest/reader_container.h"
 #include "ingest/tar_walk.h"
+#include "ingest/tree_stream.h"
 
 namespace bygone::ingest {
 
 class TarPass final : public Pass {
  public:
-  // `context` and `reader` must outlive the pass.
-  TarPass(PassContext& context, const ReaderContainer& reader, PassVolume volume)
-      : context_(context), reader_(reader), volume_(std::move(volume)) {}
+  // Begins the transfer of all of the volume; what it finds that is no entry goes to `notes`, which
+  // outlive it. `limiter` may be null.
+  using Open = std::function<std::unique_ptr<EngineTree>(Limiter* limiter, WalkNotes& notes)>;
+  // `context` must outlive the pass.
+  TarPass(PassContext& context, Open open, PassVolume volume)
+      : context_(context), open_(std::move(open)), volume_(std::move(volume)) {}
 
   // A transfer that ends too early, which a file that shrinks meanwhile is enough for, is tried
   // again.
@@ -37,16 +42,16 @@ class TarPass final : public Pass {
 
  private:
   Result<store::Entry> read_once(const std::optional<store::Entry>& parent, bool& ended_early);
-  Result<void> take(FileReader& reader, FileWork& work, TarReader& tar);
-  Result<void> take_small(FileReader& reader, FileWork& work, TarReader& tar);
-  Result<void> take_large(FileWork& work, TarReader& tar);
-  Result<void> compare(FileWork& work, TarReader& tar);
+  Result<void> take(FileReader& reader, FileWork& work, TreeStream& stream);
+  Result<void> take_small(FileReader& reader, FileWork& work, TreeStream& stream);
+  Result<void> take_large(FileWork& work, TreeStream& stream);
+  Result<void> compare(FileWork& work, TreeStream& stream);
   Result<void> capture_all(const store::Entry& hot);
   Result<store::Entry> patch(store::Entry root);
   [[nodiscard]] FileReaderOptions reader_options() const;
 
   PassContext& context_;
-  const ReaderContainer& reader_;
+  Open open_;
   PassVolume volume_;
   WalkNotes notes_;
   std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);

@@ -57,9 +57,13 @@ struct TarWalk::Frame {
   std::string last;            // name
 };
 
-TarWalk::TarWalk(TarReader& tar, store::TreeReader& trees, const Excludes& excludes,
+TarWalk::TarWalk(TreeStream& stream, store::TreeReader& trees, const Excludes& excludes,
                  TarWalkOptions options, WalkNotes& notes)
-    : tar_(tar), trees_(trees), excludes_(excludes), options_(std::move(options)), notes_(notes) {}
+    : stream_(stream),
+      trees_(trees),
+      excludes_(excludes),
+      options_(std::move(options)),
+      notes_(notes) {}
 
 TarWalk::~TarWalk() = default;
 
@@ -182,7 +186,7 @@ Result<void> TarWalk::take_file(TarEntry&& from, const Entry* before, int leaf) 
   item.entry = from.entry;
   item.work = work;
   work->entry = std::move(from.entry);
-  TRY(options_.take(*work, tar_));
+  TRY(options_.take(*work, stream_));
   if (before == nullptr) ++notes_.new_files;
   if (options_.collapse && work->outcome == FileWork::Outcome::kept && before != nullptr &&
       work->entry == *before && !frames_.empty()) {
@@ -271,11 +275,11 @@ Result<void> TarWalk::step(TarEntry&& from) {
 Result<void> TarWalk::run(const std::optional<Entry>& parent,
                           const std::function<bool(Item&&)>& emit) {
   emit_ = &emit;
-  auto first = TRY(tar_.next());
+  auto first = TRY(stream_.next());
   if (!first) return out_of_order("the end");
   TRY(begin(std::move(*first), parent));
   while (!stopped_) {
-    auto entry = TRY(tar_.next());
+    auto entry = TRY(stream_.next());
     if (!entry) break;
     TRY(step(std::move(*entry)));
   }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks an archive as walk.h walks a folder: the same items in the same order, beside the parent
-// snapshot's tree. The content of files is handed out as it passes by. What the order of a walk
-// demands (folders before what is in them, names sorted by bytes) the archive must have; engines
-// write it so. One thread.
+// Walks a stream as walk.h walks a folder: the same items in the same order, beside the parent
+// snapshot's tree. The content of files is handed out as it passes by. One thread.
 #pragma once
 
 #include <functional>
@@ -16,7 +14,7 @@
 #include <vector>
 
 #include "ingest/exclude.h"
-#include "ingest/tar.h"
+#include "ingest/tree_stream.h"
 #include "ingest/walk.h"
 #include "store/tree_reader.h"
 
@@ -32,17 +30,17 @@ struct TarWalkOptions {
   std::function<bool(const store::Entry&)> is_stored;
   // Reads the content of a regular file. `work` has metadata, name, path and the parent to follow;
   // outcome, and what belongs to it, are to be set.
-  std::function<Result<void>(FileWork& work, TarReader& tar)> take;
+  std::function<Result<void>(FileWork& work, TreeStream& stream)> take;
 };
 
 class TarWalk {
  public:
   // All references must outlive the walk.
-  TarWalk(TarReader& tar, store::TreeReader& trees, const Excludes& excludes,
+  TarWalk(TreeStream& stream, store::TreeReader& trees, const Excludes& excludes,
           TarWalkOptions options, WalkNotes& notes);
   ~TarWalk();
 
-  // Walks all of the archive. `emit` as in Walk::run(). Errors: those of the reader; invalid for
+  // Walks all of the stream. `emit` as in Walk::run(). Errors: those of the reader; invalid for
   // an order that is none; cancelled when `emit` stopped it.
   Result<void> run(const std::optional<store::Entry>& parent,
                    const std::function<bool(Item&&)>& emit);
@@ -69,7 +67,7 @@ class TarWalk {
   void put(Item&& item);
   [[nodiscard]] bool is_stored(const store::Entry* before) const;
 
-  TarReader& tar_;
+  TreeStream& stream_;
   store::TreeReader& trees_;
   const Excludes& excludes_;
   TarWalkOptions options_;
