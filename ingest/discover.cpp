@@ -96,19 +96,20 @@ class Discovery {
   void add_layer(Source& source, const docker::Container& container) {
     VolumeSource layer;
     layer.name = layer.destination = kLayerName;
-    layer.origin = container.upper_dir;
+    layer.origin = container.upper_dir.empty() ? container.id : container.upper_dir;
     layer.kind = store::VolumeKind::layer;
-    layer.host_path = canonical(container.upper_dir);
-    if (container.upper_dir.empty()) {
-      source.skipped.emplace_back("@layer: the engine does not tell where it keeps it");
-    } else if (survey_.host.blind()) {
-      source.skipped.push_back("@layer: " + survey_.host.blind()->message);
-    } else if (kind_of(layer.host_path) != FileKind::folder) {
-      source.skipped.push_back("@layer: '" + printable(layer.host_path) +
-                               "' is not to be seen here");
-    } else {
-      source.volumes.push_back(std::move(layer));
-    }
+    layer.host_path = layer_place(container, survey_);
+    const bool is_here = !survey_.host.blind() && !container.upper_dir.empty() &&
+                         kind_of(layer.host_path) == FileKind::folder;
+    if (!is_here) layer.access = Access::engine;
+    for (const docker::Mount& mount : container.mounts) add_nested(layer, mount.destination);
+    for (const std::string& destination : container.tmpfs) add_nested(layer, destination);
+    source.volumes.push_back(std::move(layer));
+  }
+
+  static void add_nested(VolumeSource& layer, const std::string& destination) {
+    const std::size_t begin = destination.find_first_not_of('/');
+    if (begin != std::string::npos) layer.nested.push_back(destination.substr(begin));
   }
 
   void add_volume(const std::string& name, bool named) {

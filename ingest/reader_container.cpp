@@ -22,6 +22,10 @@ constexpr int kTries = 3;                           // another backup that ends 
 
 std::string image() { return std::string(kImageName) + ":" + kImageTag; }
 
+bool is_read_through_it(const VolumeSource& volume) {
+  return volume.access == Access::engine && volume.kind != store::VolumeKind::layer;
+}
+
 // What is mounted below a bind is somebody else's: /proc, where all of the host is bound.
 Result<std::string> mount_of(const VolumeSource& volume, std::size_t number) {
   const bool is_bind = volume.kind == store::VolumeKind::bind;
@@ -35,7 +39,7 @@ Result<std::string> mount_of(const VolumeSource& volume, std::size_t number) {
 Result<std::string> body_of(const std::vector<VolumeSource>& volumes) {
   std::string mounts;
   for (std::size_t i = 0; i < volumes.size(); ++i) {
-    if (volumes[i].access != Access::engine) continue;
+    if (!is_read_through_it(volumes[i])) continue;
     mounts += (mounts.empty() ? "" : ",") + TRY(mount_of(volumes[i], i));
   }
   return fmt::format(
@@ -48,7 +52,7 @@ Result<std::string> body_of(const std::vector<VolumeSource>& volumes) {
 // stand in for data that is gone.
 Result<void> check_there(docker::Engine& engine, const std::vector<VolumeSource>& volumes) {
   for (const VolumeSource& volume : volumes) {
-    if (volume.access == Access::engine && volume.kind != store::VolumeKind::bind) {
+    if (is_read_through_it(volume) && volume.kind != store::VolumeKind::bind) {
       TRY(engine.volume(volume.origin));
     }
   }

@@ -134,6 +134,7 @@ class SourceBackup {
   [[nodiscard]] static std::string called(const VolumeSource& volume);  // for people
   Result<void> open_volumes(docker::Engine* engine);
   Result<TarPass::Open> open_archive(docker::Engine& engine, std::size_t number);
+  TarPass::Open open_layer(docker::Engine& engine, const VolumeSource& volume);
   Result<void> begin_native(docker::Engine& engine);
   Result<void> read_volumes();
   Result<void> plan_snapshot();

@@ -30,7 +30,7 @@ Result<void> SourceBackup::begin_native(docker::Engine& engine) {
       roots.push_back(&pass->fd());
     } else if (options_.wish == Wish::native) {
       return Error{Code::unsupported, 0,
-                   "its volumes are not on this host; hint: --consistency freeze"};
+                   "not all of it is read on this host; hint: --consistency freeze"};
     } else {
       return {};
     }

@@ -20,7 +20,7 @@ using store::Entry;
 Result<void> SourceBackup::find_places() {
   std::vector<std::string> paths;
   for (const VolumePass* pass : here_) {
-    if (pass == nullptr) return Error{Code::unsupported, 0, "its volumes are not on this host"};
+    if (pass == nullptr) return Error{Code::unsupported, 0, "not all of it is read on this host"};
     paths.push_back(pass->path());
   }
   std::vector<std::optional<SubvolumePlace>> places(here_.size());

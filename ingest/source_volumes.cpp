@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ingest/archive_tree.h"
+#include "ingest/layer_stream.h"
 #include "ingest/source_backup.h"
 #include "ingest/tar_pass.h"
 #include "ingest/volume_pass.h"
@@ -25,7 +26,7 @@ Result<void> SourceBackup::open_volumes(docker::Engine* engine) {
                     .excludes = std::move(excludes_[i])};
     if (volume.access == Access::engine) {
       CHECK(engine != nullptr);
-      auto open = TRY(open_archive(*engine, i));
+      auto open = is_layer ? open_layer(*engine, volume) : TRY(open_archive(*engine, i));
       passes_.push_back(std::make_unique<TarPass>(context_, std::move(open), std::move(told)));
       here_.push_back(nullptr);
       continue;
@@ -44,6 +45,19 @@ Result<TarPass::Open> SourceBackup::open_archive(docker::Engine& engine, std::si
     return std::make_unique<ArchiveTree>(reader_->engine(), reader_->id(),
                                          ReaderContainer::path(number), limiter, context_.cancel);
   });
+}
+
+TarPass::Open SourceBackup::open_layer(docker::Engine& engine, const VolumeSource& volume) {
+  const auto origin = std::make_shared<LayerOrigin>(LayerOrigin{
+      .engine = engine,
+      .container = source_.container_id,
+      .destinations = {},
+      .cancel = context_.cancel,
+  });
+  for (const std::string& below : volume.nested) origin->destinations.push_back("/" + below);
+  return [origin](Limiter* limiter, WalkNotes& notes) {
+    return std::make_unique<LayerStream>(*origin, limiter, notes);
+  };
 }
 
 }  // namespace bygone::ingest

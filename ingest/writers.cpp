@@ -34,6 +34,11 @@ std::string parent_of(const std::string& path) {
 
 }  // namespace
 
+std::string layer_place(const docker::Container& container, const Survey& survey) {
+  return container.upper_dir.empty() ? "/@layer/" + container.id
+                                     : survey.host.place(container.upper_dir);
+}
+
 void WriterIndex::add(const docker::Container& container, const Survey& survey) {
   const docker::ContainerState& state = container.state;
   const bool restarting = state.status == docker::Status::restarting;
@@ -44,7 +49,7 @@ void WriterIndex::add(const docker::Container& container, const Survey& survey) 
   Writer writer{container.id, container.name, state.paused, state.started_at};
   const std::size_t place = entries_.size();
   add_entry({std::move(writer), restarting}, container.mounts, survey);
-  if (!container.upper_dir.empty()) by_path_[canonical(container.upper_dir)].insert(place);
+  by_path_[layer_place(container, survey)].insert(place);
 }
 
 void WriterIndex::add(const docker::ContainerSummary& summary, const Survey& survey) {

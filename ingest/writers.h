@@ -17,6 +17,10 @@
 
 namespace bygone::ingest {
 
+// Where the writable layer of a container is: a path of the engine's host, or where that is not
+// told one that no other layer has.
+[[nodiscard]] std::string layer_place(const docker::Container& container, const Survey& survey);
+
 class WriterIndex {
  public:
   // Takes a container up, if it runs, is paused, or is between two runs of a crash loop.

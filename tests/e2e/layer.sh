@@ -3,6 +3,7 @@
 #
 # What a container changed outside its volumes is beside them in @layer, what it deleted is listed;
 # both follow the container, and nothing of overlayfs itself shows. Without the label, nothing of it.
+# The same comes from an engine that is far away, which lists and sends what changed.
 . "$(dirname "$0")/lib.sh"
 
 start_engine
@@ -52,3 +53,55 @@ appears bare
 last=$(docker cp bare:/now - | tar -xO)
 [ -n "$last" ] || fail "the container wrote nothing"
 check_equal "the last word" "$(cat "$MNT/bare/latest/@layer/now")" "$last"
+
+step "the same, from an engine far away"
+host_image layered bash cat chmod chown dd date ln ls mkdir mkfifo mknod rm sleep touch
+docker run -d --name far --label bygone.layer=on --network none -v data:/data -v inner:/new/deep/volume \
+  -v linked:/lib/volume --tmpfs /memory layered sleep infinity >/dev/null
+docker exec far bash -c '
+  mkdir -p /root/work/empty /new/deep/beside /srv/tree && cd /root
+  echo note >work/note; ln work/note work/same; ln -s work/note link; ln -s work folder-link
+  mkfifo fifo; mknod work/null c 1 3; dd if=/dev/urandom of=/big bs=1M count=8 2>/dev/null
+  echo x >$'"'new\nline'"'; echo x >$'"'bad\xff'"'; mkdir $'"'bad\xfe'"'; echo x >$'"'bad\xfe/file'"'
+  echo x >"q?a&b=c %41"; echo x >"back\\slash"; mkdir a a.b; touch a/x a.b/x
+  echo line >>/etc/passwd; chown 5:6 /etc/group; chmod 700 /usr/bin; rm /bin/ls /usr/bin/date
+  echo new >/usr/bin/new; touch -d "2024-01-02 03:04:05" /srv/tree work/empty work/note
+  for secret in /data /new/deep/volume /lib/volume /memory; do echo secret >$secret/secret; done'
+touch_socket() { # PATH in the container: its shell cannot make one
+  python3 -c 'import os, socket, sys
+os.chdir(sys.argv[1]); socket.socket(socket.AF_UNIX).bind(sys.argv[2])' \
+    "/proc/$(inspect '{{.State.Pid}}' far)/root$(dirname "$1")" "$(basename "$1")"
+}
+touch_socket /usr/bin/socket
+python3 "$HERE/forward" "$WORK/port" "$WORK/e/docker.sock" &
+PIDS+=($!)
+wait_for 10 test -s "$WORK/port" || fail "the engine is not reachable over TCP"
+elsewhere=tcp://127.0.0.1:$(cat "$WORK/port")
+check "backup beside the engine" "$BYGONE" backup far
+appears far
+near=$(newest far instant)
+next_second
+check "backup from elsewhere" env DOCKER_HOST="$elsewhere" "$BYGONE" backup far --json
+says '"data_added": ?[0-9]{1,5}[,}]'
+check_equal "consistent" "$(newest far consistency)" freeze
+check_equal "it runs" "$(inspect '{{.State.Status}}' far)" running
+appears far
+away=$(newest far instant)
+[ "$near" != "$away" ] || fail "there is one snapshot, not two"
+# Where something is mounted an overlay has an empty folder. Sockets are not sent.
+check_silent "the layer is the same" tree_difference "$MNT/far/$near/@layer/" "$MNT/far/$away/@layer/" \
+  --exclude /memory --exclude /new/deep/volume --exclude /usr/lib/volume --exclude /usr/bin/socket
+check_equal "names that are no UTF-8, too" "$(cat "$MNT/far/$away/@layer/root/"bad*/file)" x
+check_silent "nothing of a volume is in it" find "$MNT/far/$away/@layer" -name 'secret*'
+check "the deletions are the same" diff "$MNT/far/$near/.bygone/layer-deleted" "$MNT/far/$away/.bygone/layer-deleted"
+check "restore" "$BYGONE" restore "far@$away:@layer" "$WORK/restored"
+check_silent "is the same" tree_difference "$MNT/far/$away/@layer/" "$WORK/restored/"
+
+step "what such an engine cannot be asked for is named"
+docker exec far bash -c 'dd if=/dev/zero of=/usr/lib/large bs=1M count=8 2>/dev/null; echo x >$'"'/usr/lib/zz\xff'"
+docker commit far layered-too >/dev/null
+docker run -d --name named --label bygone.layer=on --network none layered-too \
+  bash -c 'echo x >$'"'/usr/lib/zz\xfe'"'; sleep infinity' >/dev/null
+expect 3 env DOCKER_HOST="$elsewhere" "$BYGONE" backup named
+says 'zz.*no UTF-8'
+check "verify --read-data" "$BYGONE" verify --read-data

@@ -252,6 +252,32 @@ TEST_F(Mounts, ReadsThroughTheEngineWhatItHoldsElsewhere) {
   expect_blind("is not on this host");
 }
 
+TEST_F(Mounts, ReadsALayerThroughTheEngineWhereItIsNotToBeSeen) {
+  docker::Container& app = add("app");
+  app.mounts = {volume_at(add_volume("v"), "/x")};
+  app.tmpfs = {"/memory"};
+  const auto layer_of_app = [&] {
+    const auto sources = test::value_of(
+        try_discover({.names = {"app"}, .wants_layer = [](const Source&) { return true; }}));
+    EXPECT_EQ(sources.at(0).skipped, Names{"/memory: tmpfs, gone with the container"});
+    EXPECT_EQ(writers_of(sources.at(0).writers), Names{"app"});
+    const VolumeSource layer = sources.at(0).volumes.back();
+    EXPECT_EQ(layer.name, "@layer");
+    EXPECT_EQ(layer.kind, store::VolumeKind::layer);
+    EXPECT_TRUE(layer.has_writers);
+    EXPECT_EQ(layer.nested, (Names{"x", "memory"}));
+    return layer;
+  };
+  EXPECT_EQ(layer_of_app().access, Access::engine) << "not told";
+  app.upper_dir = root_ + "/docker/overlay2/app/diff";
+  EXPECT_EQ(layer_of_app().access, Access::engine) << "not there";
+  make_folder("docker/overlay2/app/diff");
+  EXPECT_EQ(layer_of_app().access, Access::host);
+  EXPECT_EQ(layer_of_app().host_path, app.upper_dir);
+  engine_.socket = "";
+  EXPECT_EQ(layer_of_app().access, Access::engine) << "another host's";
+}
+
 TEST_F(Mounts, RefusesABindThatAContainerCanSteer) {
   const std::string shared = make_folder("shared");
   make_folder("shared/real");
