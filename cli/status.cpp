@@ -37,7 +37,7 @@ std::string good_text(const SourceState& state, Nanoseconds now) {
 }
 
 std::string next_text(const SourceState& state, const View& view) {
-  if (!view.running) return "-";
+  if (!view.running || state.gone_since != 0) return "-";
   if (state.running) return "running";
   if (state.next_run == 0) return "-";
   return state.next_run <= view.now ? "waiting" : relative(state.next_run, view.now);
@@ -50,6 +50,7 @@ std::string consistency_text(const SourceState& state) {
 }
 
 std::string state_text(const SourceState& state, Nanoseconds now) {
+  if (state.gone_since != 0) return "gone " + relative(state.gone_since, now);
   if (ingest::is_overdue(state, now)) return "OVERDUE";
   if (!state.last_error.empty()) return "failed";
   if (state.schedule.empty()) return "no schedule";
@@ -78,7 +79,8 @@ Json described(const SourceState& state, const View& view) {
   object["last_error"] = state.last_error;
   object["failures"] = state.failures;
   object["running"] = view.running && state.running;
-  object["next_run"] = time_or_null(view.running ? state.next_run : 0);
+  object["next_run"] = time_or_null(view.running && state.gone_since == 0 ? state.next_run : 0);
+  object["gone_since"] = time_or_null(state.gone_since);
   const auto since = ingest::overdue_at(state);
   object["overdue_at"] = time_or_null(since.value_or(0));
   object["overdue"] = ingest::is_overdue(state, view.now);
@@ -109,7 +111,7 @@ void say_what_is_wrong(Output& out, const View& view) {
     out.warning("Docker cannot be reached: " + view.ledger.engine_error);
   }
   for (const SourceState& state : view.ledger.sources) {
-    if (state.last_error.empty()) continue;
+    if (state.last_error.empty() || state.gone_since != 0) continue;
     out.warning(printable(spelled(state)) + ": the last attempt, " +
                 relative(state.last_begun, view.now) + ", failed: " + state.last_error);
   }
@@ -134,7 +136,7 @@ void print_json(Output& out, const View& view) {
                   {"overdue", overdue_in(view)}});
 }
 
-Exit status(Context& context) {
+Exit status(Context& context, bool with_gone) {
   const std::string folder = ingest::default_state_folder();
   View view;
   view.running = ingest::is_daemon_running(folder);
@@ -147,7 +149,8 @@ Exit status(Context& context) {
   }
   view.ledger = std::move(*ledger);
   view.now = system_now();
-  std::erase_if(view.ledger.sources, [](const auto& state) { return state.gone_since != 0; });
+  std::erase_if(view.ledger.sources,
+                [&](const auto& state) { return state.gone_since != 0 && !with_gone; });
   if (context.out.json()) {
     print_json(context.out, view);
   } else {
@@ -163,6 +166,8 @@ Exit status(Context& context) {
 }  // namespace
 
 Action add_status(CLI::App& app) {
+  const auto with_gone = std::make_shared<bool>(false);
+  app.add_flag("--gone", *with_gone, "also sources that went within the last week");
   app.footer(
       "Reads what the daemon wrote into its state folder (BYGONE_STATE_DIR, /var/lib/bygone): "
       "needs\n"
@@ -171,8 +176,9 @@ Action add_status(CLI::App& app) {
       "least ten minutes. Exit code 24 when one is.\n\n"
       "Examples:\n"
       "  bygone status\n"
+      "  bygone status --gone\n"
       "  bygone status --json | jq -r 'select(.overdue == true) | .source'");
-  return status;
+  return [with_gone](Context& context) { return status(context, *with_gone); };
 }
 
 }  // namespace bygone::cli

@@ -69,6 +69,7 @@ ok "a changed label is taken up"
 docker rm -f app >/dev/null
 wait_for 10 status_lacks '^app ' || fail "a container that is gone stays in status"
 ok "a container that is gone leaves the status, and keeps its snapshots: $(count app)"
+"$BYGONE" status --gone | check "status --gone still knows it" grep -qE '^app +gone .* ago +20'
 
 step "a configuration that changes"
 kill -HUP "$DAEMON"
