@@ -129,8 +129,9 @@ write() { # DATABASE
 }
 written() { docker exec "$1" grep -qs . /ack/ledger; } # DATABASE
 
-# Keeps what was noted; it goes with a container's stop.
-keep_ledger() { docker exec "$1" cat /ack/ledger >>"$WORK/ledger.$1"; } # DATABASE
+# Keeps what was noted; it goes with a container's stop. Not through `docker exec`, whose output may
+# be cut off when the command ends.
+keep_ledger() { cat "/proc/$(inspect '{{.State.Pid}}' "$1")/root/ack/ledger" >>"$WORK/ledger.$1"; } # DATABASE
 
 # --- the proof ----------------------------------------------------------------------------------
 
