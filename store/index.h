@@ -89,8 +89,9 @@ class Index {
   std::unique_ptr<RunFilters> filters_;
 };
 
-// Leaves `index/suspect` behind when the process dies by SIGSEGV, SIGBUS or SIGABRT while an
-// index is open: LMDB can die on its own damaged page, and the next start rebuilds. Once a process.
+// Leaves `index/suspect` behind when the process dies by a SIGSEGV, SIGBUS or SIGABRT of its own
+// while an index is open: LMDB can die on its own damaged page, and the next start rebuilds. Once a
+// process.
 void watch_for_index_crashes();
 
 }  // namespace bygone::store

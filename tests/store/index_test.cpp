@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/index.h"
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -173,6 +174,32 @@ TEST_F(IndexTest, IsSuspectAfterACrashOfTheProcess) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "index/suspect"));
   open();
   EXPECT_TRUE(index_->is_fresh());
+}
+
+TEST_F(IndexTest, IsNotSuspectWhenAWatchdogEndsTheProcess) {
+  value_of(index_->insert({pack(0, 5)}));
+  index_.reset();
+  std::fflush(nullptr);
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    forbid_core_dumps();
+    watch_for_index_crashes();
+    const auto index = Index::open(system_files(), folder_ / "index", folder_ / "elsewhere");
+    if (::write(pipe[1], "", 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  ::close(pipe[1]);
+  char opened = 0;
+  ASSERT_EQ(::read(pipe[0], &opened, 1), 1);
+  ::close(pipe[0]);
+  ASSERT_EQ(::kill(child, SIGABRT), 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "index/suspect"));
 }
 
 // Root passes every permission check, so the folder is one that nobody can write: a file's.
