@@ -9,9 +9,15 @@ constexpr std::size_t kMostSpare = 3;  // buffers that wait for their next use
 
 }  // namespace
 
-ChunkJobs::ChunkJobs(store::Session& session, store::Compression compression, unsigned threads)
+ChunkJobs::ChunkJobs(store::Session& session, store::Compression compression, unsigned threads,
+                     const Limiter* limiter)
     : session_(session) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([=, this] { run(compression); });
+  for (unsigned i = 0; i < threads; ++i) {
+    threads_.emplace_back([=, this] {
+      Limiter::give_way(limiter);
+      run(compression);
+    });
+  }
 }
 
 ChunkJobs::~ChunkJobs() {

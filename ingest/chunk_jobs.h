@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "ingest/limiter.h"
 #include "store/session.h"
 
 namespace bygone::ingest {
@@ -37,7 +38,9 @@ inline constexpr std::size_t kPooledBuffer = 4u << 20;
 
 class ChunkJobs {
  public:
-  ChunkJobs(store::Session& session, store::Compression compression, unsigned threads);
+  // The threads give way to others as `limiter` says.
+  ChunkJobs(store::Session& session, store::Compression compression, unsigned threads,
+            const Limiter* limiter = nullptr);
   // Waits for what was handed in.
   ~ChunkJobs();
   ChunkJobs(const ChunkJobs&) = delete;

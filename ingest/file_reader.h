@@ -72,7 +72,7 @@ struct FileReaderOptions {
   Fingerprints* fingerprints = nullptr;       // read(): gathers; capture(): compares
   SealedSpill* spill = nullptr;               // capture() and resolve()
   const std::atomic<bool>* cancel = nullptr;  // makes long reads end with `cancelled`
-  Limiter* limiter = nullptr;                 // read() alone; nullptr: as fast as it goes
+  Limiter* limiter = nullptr;                 // not of capture(); nullptr: as fast as it goes
 };
 
 class FileReader {
@@ -89,6 +89,7 @@ class FileReader {
   void take_content(FileWork& work, Bytes content);
   // Bytes read from sources so far.
   [[nodiscard]] std::uint64_t bytes_read() const { return bytes_read_.load(); }
+  [[nodiscard]] const Limiter* limiter() const { return options_.limiter; }
 
  private:
   Result<Fd> open(FileWork& work, Nanoseconds& now);

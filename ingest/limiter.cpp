@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "store/base/bytes.h"
@@ -41,6 +42,9 @@ constexpr double kDrowning = 0.50;
 constexpr double kCalm = 0.04;
 constexpr double kOwnShare = 0.85;  // more of a window, and nothing of others could be heard
 constexpr unsigned kMostCalmNeeded = 16;
+
+// Not the lowest: on a host that is busy for days a backup must come to its end all the same.
+constexpr int kNice = 15;
 
 constexpr nanoseconds kLook = 100ms;
 constexpr nanoseconds kShortWindow = 1500ms;
@@ -137,6 +141,13 @@ Surroundings Surroundings::real() {
 
 Limiter::Limiter(ReadLimit limit, Surroundings surroundings)
     : limit_(limit), surroundings_(std::move(surroundings)), rate_(limit.bytes_per_second) {}
+
+void Limiter::give_way(const Limiter* limiter) {
+  if (limiter == nullptr || limiter->is_off()) return;
+  // Of this thread alone, as Linux has it. Nobody is refused less than he has, and who already has
+  // less (started by `nice`) keeps it.
+  if (::getpriority(PRIO_PROCESS, 0) < kNice) ::setpriority(PRIO_PROCESS, 0, kNice);
+}
 
 std::optional<std::uint64_t> Limiter::rate() const {
   const std::lock_guard lock(mutex_);

@@ -3,8 +3,9 @@
 // How fast a process reads its sources: a token bucket that all reader threads share and sleep on
 // between reads, with a rate that is fixed or follows what others suffer (the kernel's pressure
 // stall information, less our own waiting). Sleeping in user space, because cgroup throttles hold
-// the application's locks while they wait, and ionice does nothing. Never asked under a freeze.
-// The daemon's default is `auto`. Callable from any thread.
+// the application's locks while they wait, and ionice does nothing. What the page cache has costs
+// others a processor instead: the threads of a limited backup give way there, too. Never asked
+// under a freeze. The daemon's default is `auto`. Callable from any thread.
 #pragma once
 
 #include <atomic>
@@ -56,6 +57,10 @@ struct Surroundings {
 
 class Limiter {
  public:
+  // For a thread's begin: with any limit but none and `off` the kernel gives it a thirtieth of the
+  // time that another thread gets, and all that nobody else wants.
+  static void give_way(const Limiter* limiter);
+
   explicit Limiter(ReadLimit limit, Surroundings surroundings = Surroundings::real());
 
   // Waits until `bytes` may be asked of a disk. Errors: cancelled, within 50 ms of `cancel`.

@@ -42,7 +42,7 @@ struct PassContext {
   bool rescan = false;
   Fingerprints* fingerprints = nullptr;
   SealedSpill* spill = nullptr;
-  Limiter* limiter = nullptr;                     // read() alone
+  Limiter* limiter = nullptr;                     // of all but capture()
   const store::PageLiveness* liveness = nullptr;  // read(): what to write anew
 
   // Progress and outcome, gathered over all passes.

@@ -30,7 +30,12 @@ void announce(std::atomic<bool>& flag) {
 
 ReaderPool::ReaderPool(FileReader& reader, Mode mode, unsigned threads)
     : reader_(reader), room_(kSmallRoom) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this, mode] { run(mode); });
+  for (unsigned i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, mode] {
+      if (mode != Mode::capture) Limiter::give_way(reader_.limiter());
+      run(mode);
+    });
+  }
 }
 
 ReaderPool::~ReaderPool() {
@@ -187,8 +192,14 @@ Pipeline::Pipeline(store::Session& session, store::TreeWriter& writer, store::Tr
       readers_(reader, options.mode, options.readers),
       to_stream_(kStreamQueue),
       to_assembler_(kAssemblerQueue),
-      stream_([this] { run_stream(); }),
-      assembler_([this] { run_assembler(); }) {}
+      stream_([this, &reader] {
+        Limiter::give_way(reader.limiter());
+        run_stream();
+      }),
+      assembler_([this, &reader] {
+        Limiter::give_way(reader.limiter());
+        run_assembler();
+      }) {}
 
 Pipeline::~Pipeline() {
   if (stream_.joinable()) abandon();

@@ -12,9 +12,14 @@ constexpr std::size_t kMaxStack = 64u << 10;
 }  // namespace
 
 Scanner::Scanner(const Excludes& excludes, std::function<bool(const Listed&)> is_off_limits,
-                 unsigned threads)
+                 unsigned threads, const Limiter* limiter)
     : excludes_(excludes), is_off_limits_(std::move(is_off_limits)) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  for (unsigned i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, limiter] {
+      Limiter::give_way(limiter);
+      run();
+    });
+  }
 }
 
 Scanner::~Scanner() {

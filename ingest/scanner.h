@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "ingest/exclude.h"
+#include "ingest/limiter.h"
 #include "ingest/source_tree.h"
 
 namespace bygone::ingest {
@@ -48,10 +49,10 @@ struct ScannedFolder {
 
 class Scanner {
  public:
-  // `is_off_limits` says of a listed folder that it must not be entered. Both references must
-  // outlive the scanner.
+  // `is_off_limits` says of a listed folder that it must not be entered. The threads give way to
+  // others as `limiter` says. All references must outlive the scanner.
   Scanner(const Excludes& excludes, std::function<bool(const Listed&)> is_off_limits,
-          unsigned threads);
+          unsigned threads, const Limiter* limiter);
   ~Scanner();
   Scanner(const Scanner&) = delete;
   Scanner& operator=(const Scanner&) = delete;

@@ -92,7 +92,7 @@ FileReaderOptions TarPass::reader_options() const {
           .fingerprints = context_.fingerprints,
           .spill = context_.spill,
           .cancel = &context_.cancel,
-          .limiter = nullptr};
+          .limiter = context_.limiter};
 }
 
 Result<void> TarPass::take(FileReader& reader, FileWork& work, TreeStream& stream) {

@@ -131,8 +131,8 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
   }
   const auto reason = [this](const Listed& listed) { return why_left_out(listed); };
   Scanner scanner(
-      volume_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); },
-      kScanners);
+      volume_.excludes, [&](const Listed& listed) { return reason(listed).has_value(); }, kScanners,
+      options.collapse ? nullptr : context_.limiter);  // collapse: writers may wait
   // The volume may be listed more than once: each pass begins with a fresh descriptor.
   Fd fd = TRY(open_folder(fd_, "."));
   Listed self = TRY(look_at(fd));

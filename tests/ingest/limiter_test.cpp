@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/limiter.h"
 
+#include <thread>
+
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 namespace bygone::ingest {
 namespace {
@@ -107,6 +110,35 @@ TEST(Limiter, ThatIsOffNeverWaits) {
   for (int i = 0; i < 1000; ++i) ASSERT_TRUE(limiter.wait(kMiB, never).ok());
   EXPECT_EQ(host.now, 1000s);
   EXPECT_TRUE(limiter.is_off());
+}
+
+int niceness_after_giving_way(const Limiter* limiter, int before) {
+  int niceness = 0;
+  std::thread([&] {
+    EXPECT_EQ(::setpriority(PRIO_PROCESS, 0, before), 0);
+    Limiter::give_way(limiter);
+    niceness = ::getpriority(PRIO_PROCESS, 0);
+  }).join();
+  return niceness;
+}
+
+TEST(Limiter, GivesWayInTheThreadThatAsksAndInNoOther) {
+  const int own = ::getpriority(PRIO_PROCESS, 0);
+  ASSERT_LT(own, 15);
+  const Limiter automatic(ReadLimit{.kind = ReadLimit::Kind::automatic, .bytes_per_second = 0});
+  const Limiter fixed(ReadLimit{.kind = ReadLimit::Kind::fixed, .bytes_per_second = kMiB});
+  EXPECT_EQ(niceness_after_giving_way(&automatic, own), 15);
+  EXPECT_EQ(niceness_after_giving_way(&fixed, own), 15);
+  EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), own);
+}
+
+TEST(Limiter, LeavesAThreadAloneThatIsOffOrBehindOthersAlready) {
+  const int own = ::getpriority(PRIO_PROCESS, 0);
+  const Limiter off(ReadLimit{});
+  const Limiter automatic(ReadLimit{.kind = ReadLimit::Kind::automatic, .bytes_per_second = 0});
+  EXPECT_EQ(niceness_after_giving_way(&off, own), own);
+  EXPECT_EQ(niceness_after_giving_way(nullptr, own), own);
+  EXPECT_EQ(niceness_after_giving_way(&automatic, 18), 18);
 }
 
 TEST(Limiter, HoldsAFixedRate) {
