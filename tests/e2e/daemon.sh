@@ -2,18 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The daemon with a real engine: it takes up containers and changed labels while it runs, backs up
-# by schedule, tells its status, and ends when asked. Killed while a container is frozen, its next
+# by schedule, tells its status, and ends when asked, with no more of the kernel than its unit of
+# systemd leaves it. Killed while a container is frozen, its next
 # start puts back what ran. An engine that restarts is found again.
 . "$(dirname "$0")/lib.sh"
 
 LOG=$WORK/daemon.log
-# With the capabilities of scripts/bygone.service, and no others.
-POWERS=$(sed -n 's/^CapabilityBoundingSet=//p' "$TOP/scripts/bygone.service" | tr '[:upper:]' '[:lower:]')
-POWERS=${POWERS//cap_/+}
-POWERS=-all,${POWERS// /,}
 start_daemon() {
-  setpriv --bounding-set "$POWERS" --inh-caps -all --no-new-privs \
-    "$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
+  "$TOP/tests/e2e/as-service" "$TOP/scripts/bygone.service" "$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
   DAEMON=$!
   PIDS+=("$DAEMON")
 }
