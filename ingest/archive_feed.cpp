@@ -13,11 +13,11 @@ constexpr std::chrono::milliseconds kGlance{100};  // how late a cancel is seen
 }  // namespace
 
 ArchiveFeed::ArchiveFeed(docker::Engine& engine, std::string container, std::string path,
-                         Limiter* limiter, const std::atomic<bool>& cancel, FeedAhead ahead)
+                         Limiter* limiter, const std::atomic<bool>& cancel, FeedOptions options)
     : engine_(engine),
       limiter_(limiter),
       cancel_(cancel),
-      ahead_(ahead),
+      options_(options),
       thread_([this, container = std::move(container), path = std::move(path)] {
         run(container, path);
       }) {}
@@ -48,12 +48,13 @@ void ArchiveFeed::run(const std::string& container, const std::string& path) {
 // Called by the engine with what has come.
 Result<void> ArchiveFeed::take(ByteView bytes) {
   const auto begin = SteadyClock::now();
+  received_ += bytes.size();
   if (limiter_ != nullptr) TRY(limiter_->wait(bytes.size(), stop_));
   filling_.insert(filling_.end(), bytes.begin(), bytes.end());
-  if (filling_.size() >= ahead_.block) {
+  if (filling_.size() >= options_.block) {
     put(std::move(filling_));
     filling_ = Bytes();
-    filling_.reserve(ahead_.block + (ahead_.block >> 2u));
+    filling_.reserve(options_.block + (options_.block >> 2u));
   }
   const std::lock_guard lock(mutex_);
   waited_ += SteadyClock::now() - begin;
@@ -63,21 +64,28 @@ Result<void> ArchiveFeed::take(ByteView bytes) {
 
 void ArchiveFeed::put(Bytes block) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stop_ || blocks_.size() < ahead_.blocks; });
+  changed_.wait(lock, [&] { return stop_ || blocks_.size() < options_.blocks; });
   blocks_.push_back(std::move(block));
   changed_.notify_all();
 }
 
+// Why whoever reads is to have no more.
+std::optional<Error> ArchiveFeed::ordered_end() {
+  const bool over = options_.over != nullptr && *options_.over;
+  if (!over && !cancel_) return std::nullopt;
+  stop_ = true;
+  if (cancel_) return Error{Code::cancelled, 0, "cancelled"};
+  return Error{Code::unavailable, 0, "the time for it is over"};
+}
+
 Result<ByteView> ArchiveFeed::next() {
   std::unique_lock lock(mutex_);
-  while (blocks_.empty() && !ended_) {
-    if (cancel_) {
-      stop_ = true;
-      return Error{Code::cancelled, 0, "cancelled"};
-    }
+  auto end = ordered_end();
+  while (!end && blocks_.empty() && !ended_) {
     changed_.wait_for(lock, kGlance);
+    end = ordered_end();
   }
-  if (cancel_) return Error{Code::cancelled, 0, "cancelled"};
+  if (end) return *std::move(end);
   if (!blocks_.empty()) {
     given_ = std::move(blocks_.front());
     blocks_.pop_front();

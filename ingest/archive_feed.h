@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -20,10 +21,12 @@
 
 namespace bygone::ingest {
 
-// How far a feed is ahead of its reader: what is asked for and not read has cost as much.
-struct FeedAhead {
+struct FeedOptions {
+  // How far it is ahead of its reader: what is asked for and not read has cost as much.
   std::size_t block = 1u << 20;  // bytes that are handed over at once
   std::size_t blocks = 8;
+  // When this is set the transfer ends with `unavailable`. May be null.
+  const std::atomic<bool>* over = nullptr;
 };
 
 class ArchiveFeed {
@@ -31,7 +34,7 @@ class ArchiveFeed {
   // Begins to read `path` of a container. `limiter` may be null; the references must outlive the
   // feed.
   ArchiveFeed(docker::Engine& engine, std::string container, std::string path, Limiter* limiter,
-              const std::atomic<bool>& cancel, FeedAhead ahead = {});
+              const std::atomic<bool>& cancel, FeedOptions options = {});
   // Ends the transfer, wherever it is; within some 100 ms.
   ~ArchiveFeed();
   ArchiveFeed(const ArchiveFeed&) = delete;
@@ -40,22 +43,26 @@ class ArchiveFeed {
   // The next bytes; empty at the end, which proves nothing. Valid until the next call. Errors: the
   // engine's; cancelled.
   Result<ByteView> next();
-  // Ends the transfer, as the destructor does. Nothing follows but transfer_time().
+  // Ends the transfer, as the destructor does. Nothing follows but the questions below.
   void stop();
   // How long the transfer took by itself: without the time in which it waited for the reader and
   // the limiter. After its end.
   [[nodiscard]] std::chrono::nanoseconds transfer_time();
+  // Bytes that the engine has sent.
+  [[nodiscard]] std::uint64_t received() const { return received_; }
 
  private:
   void run(const std::string& container, const std::string& path);
   Result<void> take(ByteView bytes);
   void put(Bytes block);
+  [[nodiscard]] std::optional<Error> ordered_end();
 
   docker::Engine& engine_;
   Limiter* limiter_;
   const std::atomic<bool>& cancel_;
-  const FeedAhead ahead_;
+  const FeedOptions options_;
   std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> received_{0};
   Bytes filling_;  // of the thread alone
   Bytes given_;    // what next() gave last
   std::mutex mutex_;

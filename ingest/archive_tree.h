@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,8 +21,8 @@ class ArchiveTree final : public EngineTree {
   // As ArchiveFeed's. Errors of next(): those of TarReader and of the engine, not_found when
   // nothing is at `path`.
   ArchiveTree(docker::Engine& engine, std::string container, std::string path, Limiter* limiter,
-              const std::atomic<bool>& cancel, FeedAhead ahead = {})
-      : feed_(engine, std::move(container), std::move(path), limiter, cancel, ahead),
+              const std::atomic<bool>& cancel, FeedOptions options = {})
+      : feed_(engine, std::move(container), std::move(path), limiter, cancel, options),
         tar_([this] { return feed_.next(); }) {}
 
   Result<std::optional<TarEntry>> next() override { return tar_.next(); }
@@ -32,6 +33,8 @@ class ArchiveTree final : public EngineTree {
     feed_.stop();
     return feed_.transfer_time();
   }
+  // Bytes that the engine has sent.
+  [[nodiscard]] std::uint64_t received() const { return feed_.received(); }
 
  private:
   ArchiveFeed feed_;

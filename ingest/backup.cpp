@@ -215,6 +215,9 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
     std::unique_lock lock(mutex);
     in_time = changed.wait_until(lock, deadline, [&] { return done; });
   }
+  if (!in_time) {
+    for (Member* member : members) member->backup->let_go();
+  }
   auto thawed = freezer.thaw();
   // Also while a capture that took too long goes on: nobody waits for it any more.
   for (Member* member : members) member->hooks->after();

@@ -49,6 +49,16 @@ std::string_view next_name(std::string_view& path) {
   return name;
 }
 
+// What lies below a folder that is left out is left out, too.
+bool is_excluded(std::string_view path, const Excludes& excludes) {
+  if (excludes.empty() || path.empty()) return false;
+  for (std::size_t slash = path.find('/'); slash != std::string_view::npos;
+       slash = path.find('/', slash + 1)) {
+    if (excludes.matches(path.substr(0, slash), true)) return true;
+  }
+  return excludes.matches(path, false);
+}
+
 bool is_unnameable(const LayerList::Node& node) {
   return node.path.find(kReplacement) != std::string::npos && node.came < node.listed;
 }
@@ -71,30 +81,31 @@ bool before_in_walk(std::string_view a, std::string_view b) {
 }
 
 Result<LayerList> LayerList::make(const std::vector<docker::Change>& changes,
-                                  const LayerMounts& mounts) {
+                                  const LayerMounts& mounts, const Excludes& excludes) {
   LayerList list;
-  for (const docker::Change& change : changes) TRY(list.add_change(change, mounts));
+  for (const docker::Change& change : changes) {
+    if (!is_path(change.path)) {
+      return Error{Code::invalid, 0,
+                   "the list of changes cannot be believed: '" +
+                       printable(std::string_view(change.path).substr(0, kLongestPath)) +
+                       "' is no path"};
+    }
+    const std::string_view path = std::string_view(change.path).substr(1);
+    if (mounts.cover(path) || is_excluded(path, excludes)) continue;
+    list.add_change(change.kind, path);
+  }
   std::sort(list.deleted_.begin(), list.deleted_.end(), before_in_walk);
   return list;
 }
 
-Result<void> LayerList::add_change(const docker::Change& change, const LayerMounts& mounts) {
-  if (!is_path(change.path)) {
-    return Error{Code::invalid, 0,
-                 "the list of changes cannot be believed: '" +
-                     printable(std::string_view(change.path).substr(0, kLongestPath)) +
-                     "' is no path"};
-  }
-  std::string_view path = std::string_view(change.path).substr(1);
-  if (mounts.cover(path)) return {};
-  if (change.kind == docker::Change::Kind::deleted) {
-    deleted_.emplace_back(path);
-    path = path.substr(0, path.rfind('/') == std::string_view::npos ? 0 : path.rfind('/'));
-    add(path);
-  } else {
+void LayerList::add_change(docker::Change::Kind kind, std::string_view path) {
+  if (kind != docker::Change::Kind::deleted) {
     ++add(path).listed;
+    return;
   }
-  return {};
+  deleted_.emplace_back(path);
+  const std::size_t slash = path.rfind('/');
+  add(path.substr(0, slash == std::string_view::npos ? 0 : slash));
 }
 
 LayerList::Node& LayerList::add(std::string_view path) {

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "ingest/docker/engine.h"
+#include "ingest/exclude.h"
 #include "ingest/layer_mounts.h"
 #include "store/base/result.h"
 
@@ -35,9 +35,10 @@ class LayerList {
     std::size_t request = 0;  // the one that it came with last
   };
 
-  // Leaves out what is covered by `mounts`. Errors: invalid for what is no path.
+  // Leaves out what is covered by `mounts`, and of `excludes` what does not take to know whether it
+  // is a folder. Errors: invalid for what is no path.
   static Result<LayerList> make(const std::vector<docker::Change>& changes,
-                                const LayerMounts& mounts);
+                                const LayerMounts& mounts, const Excludes& excludes);
 
   // The deleted paths in the order of a walk.
   [[nodiscard]] const std::vector<std::string>& deleted() const { return deleted_; }
@@ -60,7 +61,7 @@ class LayerList {
 
  private:
   Node& add(std::string_view path);
-  Result<void> add_change(const docker::Change& change, const LayerMounts& mounts);
+  void add_change(docker::Change::Kind kind, std::string_view path);
   static std::size_t forget(Node& node);
   static std::size_t forget_before(Node& node, std::string_view path);
   static void count_off(Node* node, std::size_t count);

@@ -11,7 +11,7 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr FeedAhead kHeadAlone{.block = 16u << 10, .blocks = 1};
+constexpr FeedOptions kHeadAlone{.block = 16u << 10, .blocks = 1, .over = nullptr};
 constexpr int kMostLinks = 40;  // as in the kernel
 
 // What no container can do without.

@@ -13,7 +13,8 @@ using SteadyClock = std::chrono::steady_clock;
 // What one archive may bring in a row that nobody wants: less time than another one takes.
 constexpr std::uint64_t kMostWaste = 4u << 20;
 constexpr std::uint64_t kHeader = 1024;
-constexpr FeedAhead kAhead{.block = 128u << 10, .blocks = 4};
+constexpr std::size_t kBlock = 128u << 10;
+constexpr std::size_t kBlocks = 4;
 
 std::string join(const std::string& folder, const std::string& below) {
   if (folder.empty() || below.empty()) return folder + below;
@@ -24,11 +25,11 @@ std::string join(const std::string& folder, const std::string& below) {
 
 // One archive, of what is at and below a path.
 struct LayerStream::Request {
-  Request(const LayerOrigin& origin, Limiter* limiter, LayerList::Node& node)
+  Request(const LayerOrigin& origin, LayerList::Node& node)
       : root(node),
         // The archive of "/" has absolute names.
-        tree(origin.engine, origin.container, node.path.empty() ? "/." : "/" + node.path, limiter,
-             origin.cancel, kAhead) {}
+        tree(origin.engine, origin.container, node.path.empty() ? "/." : "/" + node.path, nullptr,
+             origin.cancel, {.block = kBlock, .blocks = kBlocks, .over = &origin.over}) {}
 
   LayerList::Node& root;
   ArchiveTree tree;
@@ -50,7 +51,7 @@ Result<void> LayerStream::begin() {
     origin_.mounts = TRY(LayerMounts::find(origin_.engine, origin_.container, origin_.destinations,
                                            changes, origin_.cancel));
   }
-  list_ = TRY(LayerList::make(changes, *origin_.mounts));
+  list_ = TRY(LayerList::make(changes, *origin_.mounts, origin_.excludes));
   notes_.deleted = list_->deleted();
   return {};
 }
@@ -61,9 +62,12 @@ void LayerStream::end() {
   }
 }
 
-void LayerStream::close() {
+Result<void> LayerStream::close() {
   earlier_ += request_->tree.transfer_time();
+  const std::uint64_t received = request_->tree.received();
   request_.reset();
+  if (limiter_ != nullptr) TRY(limiter_->wait(received, origin_.cancel));
+  return {};
 }
 
 Result<std::optional<TarEntry>> LayerStream::next() {
@@ -72,12 +76,12 @@ Result<std::optional<TarEntry>> LayerStream::next() {
     if (!request_) {
       LayerList::Node* const node = list_->first_pending();
       if (node == nullptr) break;
-      request_ = std::make_unique<Request>(origin_, limiter_, *node);
+      request_ = std::make_unique<Request>(origin_, *node);
       ++requests_;
     }
     auto entry = TRY(step());
     if (entry) return entry;
-    close();
+    TRY(close());
   }
   end();
   return std::optional<TarEntry>();
@@ -173,7 +177,8 @@ Result<std::optional<TreeStream::Block>> LayerStream::read() {
 bool LayerStream::ended_early() const { return request_ && request_->tree.ended_early(); }
 
 std::chrono::nanoseconds LayerStream::transfer_time() {
-  if (request_) close();
+  if (request_) earlier_ += request_->tree.transfer_time();
+  request_.reset();
   return earlier_;
 }
 

@@ -20,6 +20,7 @@
 
 #include "ingest/archive_tree.h"
 #include "ingest/docker/engine.h"
+#include "ingest/exclude.h"
 #include "ingest/layer_list.h"
 #include "ingest/layer_mounts.h"
 #include "ingest/limiter.h"
@@ -34,7 +35,10 @@ struct LayerOrigin {
   docker::Engine& engine;
   std::string container;                  // its id
   std::vector<std::string> destinations;  // of all that is mounted in it
+  Excludes excludes;                      // need not be asked for
   const std::atomic<bool>& cancel;
+  // When this is set there is no time for it any more: the stream ends with `unavailable`.
+  const std::atomic<bool>& over;
   std::optional<LayerMounts> mounts = std::nullopt;  // when they were looked for
 };
 
@@ -59,7 +63,7 @@ class LayerStream final : public EngineTree {
   enum class Verdict { take, pass_over, cut_off };
   Result<void> begin();
   void end();
-  void close();
+  Result<void> close();
   Result<std::optional<TarEntry>> step();
   Result<void> judge_failure(Error error);
   void finish();

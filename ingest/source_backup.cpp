@@ -274,6 +274,7 @@ Result<void> SourceBackup::judge_transfer() {
 }
 
 Result<void> SourceBackup::sync() {
+  let_go_ = false;
   for (const auto& pass : passes_) TRY(pass->sync());
   return {};
 }

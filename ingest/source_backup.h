@@ -93,6 +93,9 @@ class SourceBackup {
   Result<void> sync();
   // Walks again and takes what changed since the hot pass.
   Result<void> capture();
+  // Ends what keeps the engine from thawing a container, at the cost of the capture. Any thread;
+  // lasts until the next sync().
+  void let_go() { let_go_ = true; }
   // After capture(): whether it was of one moment. Errors: io when the wish insists and it was not.
   Result<void> judge(const Stillness& stillness);
   // Stores what capture() took, or the snapshots have.
@@ -134,7 +137,8 @@ class SourceBackup {
   [[nodiscard]] static std::string called(const VolumeSource& volume);  // for people
   Result<void> open_volumes(docker::Engine* engine);
   Result<TarPass::Open> open_archive(docker::Engine& engine, std::size_t number);
-  TarPass::Open open_layer(docker::Engine& engine, const VolumeSource& volume);
+  TarPass::Open open_layer(docker::Engine& engine, const VolumeSource& volume,
+                           const Excludes& excludes);
   Result<void> begin_native(docker::Engine& engine);
   Result<void> read_volumes();
   Result<void> plan_snapshot();
@@ -180,6 +184,7 @@ class SourceBackup {
   SubvolumeSnapshots* snapshots_ = nullptr;
   bool left_snapshot_ = false;
   std::atomic<bool> walk_finished_{false};
+  std::atomic<bool> let_go_{false};
   std::mutex phase_mutex_;
   std::string phase_ = "reading";
   store::Snapshot snapshot_;

@@ -26,7 +26,8 @@ Result<void> SourceBackup::open_volumes(docker::Engine* engine) {
                     .excludes = std::move(excludes_[i])};
     if (volume.access == Access::engine) {
       CHECK(engine != nullptr);
-      auto open = is_layer ? open_layer(*engine, volume) : TRY(open_archive(*engine, i));
+      auto open =
+          is_layer ? open_layer(*engine, volume, told.excludes) : TRY(open_archive(*engine, i));
       passes_.push_back(std::make_unique<TarPass>(context_, std::move(open), std::move(told)));
       here_.push_back(nullptr);
       continue;
@@ -47,12 +48,15 @@ Result<TarPass::Open> SourceBackup::open_archive(docker::Engine& engine, std::si
   });
 }
 
-TarPass::Open SourceBackup::open_layer(docker::Engine& engine, const VolumeSource& volume) {
+TarPass::Open SourceBackup::open_layer(docker::Engine& engine, const VolumeSource& volume,
+                                       const Excludes& excludes) {
   const auto origin = std::make_shared<LayerOrigin>(LayerOrigin{
       .engine = engine,
       .container = source_.container_id,
       .destinations = {},
+      .excludes = excludes,
       .cancel = context_.cancel,
+      .over = let_go_,
   });
   for (const std::string& below : volume.nested) origin->destinations.push_back("/" + below);
   return [origin](Limiter* limiter, WalkNotes& notes) {

@@ -4,6 +4,9 @@
 // the test, shown as Docker shows a container's; a real one is in tests/e2e/remote.sh.
 #include "ingest/layer_stream.h"
 
+#include <mutex>
+#include <thread>
+
 #include "tests/ingest/backup_fixture.h"
 #include "tests/support/bare_engine.h"
 #include "tests/support/tar_maker.h"
@@ -38,8 +41,9 @@ class LayeredEngine final : public test::BareEngine {
   std::vector<std::string> requests;
   std::size_t sent = 0;  // bytes
   std::size_t containers_made = 0;
-  bool paused = false;
+  std::atomic<bool> paused{false};
   bool gone = false;
+  bool slow_when_paused = false;
 
   void folder(const std::string& path) { files[path] = {'5', "", 0755}; }
   void added(const std::string& path) { listed.push_back({Change::Kind::added, "/" + path}); }
@@ -65,16 +69,21 @@ class LayeredEngine final : public test::BareEngine {
     return docker::Paused::paused;
   }
   Result<docker::Unpaused> unpause(const std::string&) override {
+    const std::lock_guard lock(container_);
     paused = false;
     return docker::Unpaused::unpaused;
   }
   Result<void> archive(const std::string& id, const std::string& path,
                        const std::function<Result<void>(ByteView)>& sink,
                        const std::atomic<bool>& cancel) override {
+    const std::lock_guard lock(container_);
     EXPECT_EQ(id, "c1");
     requests.push_back(path);
     on_archive(path);
     if (gone) return missing("the container");
+    while (slow_when_paused && paused && !cancel) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     const std::string root = path == "/." ? "" : path.substr(1);
     const auto at = files.find(root);
     if (at == files.end()) return missing(path);
@@ -97,6 +106,8 @@ class LayeredEngine final : public test::BareEngine {
   }
 
  private:
+  std::mutex container_;  // Docker locks a container while it sends of it
+
   static Error missing(const std::string& what) {
     return {Code::not_found, 0, what + " is not there"};
   }
@@ -403,6 +414,56 @@ TEST_F(LayerStreamTest, TakesUnderTheFreezeWhatChanged) {
   EXPECT_TRUE(content(report.snapshot, "usr/share/large") == changed);
   EXPECT_TRUE(content(report.snapshot, "usr/share/same") == random_text(300'000, 2));
   EXPECT_EQ(extra(report.snapshot, "layer-deleted"), "/bin/cat\n");
+}
+
+TEST_F(LayerStreamTest, DoesNotKeepTheEngineFromThawing) {
+  writers_ = {{"c1", "app", false, ""}};
+  engine_.files["root/new"].content = "hot";
+  engine_.added("root/new");
+  engine_.slow_when_paused = true;
+  BackupOptions options;
+  options.max_freeze = std::chrono::milliseconds(300);
+  const auto begin = std::chrono::steady_clock::now();
+  const BackupReport report = must(options);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::live);
+  EXPECT_EQ(content(report.snapshot, "root/new"), "hot");
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_NE(report.warnings[0].find("the time for it is over"), std::string::npos);
+  options.wish = Wish::freeze;
+  EXPECT_FALSE(back_up(options).ok());
+  EXPECT_FALSE(engine_.paused);
+}
+
+TEST_F(LayerStreamTest, AsksForNothingThatIsExcluded) {
+  engine_.folder("usr/share/cache");
+  for (const char* path : {"usr/share/cache/a", "lib/x.tmp", "root/kept"}) {
+    engine_.files[path].content = "new";
+    engine_.added(path);
+  }
+  engine_.deleted("usr/share/cache/gone");
+  engine_.folder("root/tmp");
+  engine_.added("root/tmp");
+  BackupOptions options;
+  options.exclude = {"/usr/share/cache/", "*.tmp", "tmp/"};
+  const BackupReport report = must(options);
+  EXPECT_EQ(paths(report.snapshot), (Paths{"root/", "root/kept"}));
+  EXPECT_EQ(extra(report.snapshot, "layer-deleted"), "");
+  EXPECT_EQ(engine_.requests, (Paths{"/.", "/root"}));
+}
+
+TEST_F(LayerStreamTest, IsCancelled) {
+  writers_ = {{"c1", "app", false, ""}};
+  engine_.files["root/new"].content = random_text(300'000, 1);
+  engine_.added("root/new");
+  for (const char* when : {"/.", "/root"}) {
+    engine_.on_archive = [&](const std::string& path) { cancel_ = cancel_ || path == when; };
+    must_fail(Code::cancelled);
+    cancel_ = false;
+  }
+  engine_.on_archive = [&](const std::string&) { cancel_ = engine_.paused.load(); };
+  must_fail(Code::cancelled);
+  EXPECT_FALSE(engine_.paused);
 }
 
 TEST_F(LayerStreamTest, RefusesWhatIsNoList) {
