@@ -108,10 +108,11 @@ Result<std::optional<TarEntry>> LayerStream::step() {
                    "the archive cannot be believed: '" + printable(entry.path) +
                        "' is not where it belongs"};
     }
-    LayerList::Node* const node = request.any ? list_->find(entry.path) : &request.root;
-    request.any = true;
+    // What was asked for comes first, whatever it is by now.
+    const bool is_root = !std::exchange(request.any, true);
+    LayerList::Node* const node = is_root ? &request.root : list_->find(entry.path);
     request.last = entry.path;
-    switch (judge(entry, node)) {
+    switch (is_root ? Verdict::take : judge(entry, node)) {
       case Verdict::take:
         take(entry, *node);
         return std::move(*came);
@@ -137,14 +138,11 @@ Result<void> LayerStream::judge_failure(Error error) {
 
 // The archive's own end: what has not come by now does not.
 void LayerStream::finish() {
-  LayerList::Node& root = request_->root;
-  if (request_->any) {
-    list_->drop_below(root);
-    return;
+  const std::string path = printable(request_->root.path);
+  if (!request_->any) {
+    notes_.skipped.push_back(path + ": the engine's archive leaves it out, as sockets");
   }
-  notes_.skipped.push_back(printable(root.path) +
-                           ": the engine's archive leaves it out, as sockets");
-  list_->drop(root);
+  list_->drop(request_->root);
 }
 
 LayerStream::Verdict LayerStream::judge(const TarEntry& entry, const LayerList::Node* node) {
