@@ -97,6 +97,22 @@ check "the deletions are the same" diff "$MNT/far/$near/.bygone/layer-deleted" "
 check "restore" "$BYGONE" restore "far@$away:@layer" "$WORK/restored"
 check_silent "is the same" tree_difference "$MNT/far/$away/@layer/" "$WORK/restored/"
 
+step "a freeze ends in time, whatever the engine is sending"
+# The hook grows the layer after the hot pass. Docker locks a container while it sends of it.
+docker run -d --name grows --label bygone.layer=on --network none \
+  --label bygone.pre='dd if=/dev/zero of=/huge bs=1 count=0 seek=8G' layered sleep infinity >/dev/null
+since=$(date +%s)
+check "it is live" env DOCKER_HOST="$elsewhere" "$BYGONE" backup grows --max-freeze 2s
+says 'captured live'
+next_second # the engine counts in whole ones
+docker events --since "$since" --until 0s --filter container=grows --format '{{.TimeNano}} {{.Action}}' >"$OUT"
+held=$(awk '$2 == "pause" {from = $1} $2 == "unpause" {printf "%d", ($1 - from) / 1e6}' "$OUT")
+if [ "${held:-0}" -lt 1900 ] || [ "$held" -gt 4000 ]; then
+  show_output
+  fail "it stood still for $held ms"
+fi
+ok "it stood still for $held ms"
+
 step "what such an engine cannot be asked for is named"
 docker exec far bash -c 'dd if=/dev/zero of=/usr/lib/large bs=1M count=8 2>/dev/null; echo x >$'"'/usr/lib/zz\xff'"
 docker commit far layered-too >/dev/null
