@@ -100,7 +100,7 @@ Result<void> Freezer::prepare(const std::vector<Writer>& writers,
   }
   for_each_at_once(members_, [&](Member& member) {
     look(member);
-    refuse_if_removed(member);
+    prepare_stop(member);
   });
   for (const Member& member : members_) {
     if (member.failure) return *member.failure;
@@ -127,18 +127,25 @@ void Freezer::look(Member& member) {
   }
 }
 
-void Freezer::refuse_if_removed(Member& member) {
+void Freezer::prepare_stop(Member& member) {
   if (!member.container.stopped || member.failure || member.hold != Member::Hold::none) return;
   const auto container = engine_.container(member.container.id);
-  if (container && !container->auto_remove) return;
-  member.failure = container ? Error{Code::unsupported, 0, "it would be removed at its end (--rm)"}
-                             : container.error();
+  if (!container) {
+    member.failure = container.error();
+  } else if (container->auto_remove) {
+    member.failure = Error{Code::unsupported, 0, "it would be removed at its end (--rm)"};
+  } else if (container->stop_timeout < std::chrono::seconds(0)) {
+    member.failure = Error{Code::unsupported, 0, "it may take forever (its stop timeout is -1)"};
+  } else {
+    member.stop_timeout = container->stop_timeout;
+    return;
+  }
   member.failure = std::move(*member.failure).with("stopping " + quoted(member.container));
 }
 
 void Freezer::stop(Member& member) {
   if (!member.container.stopped || member.hold != Member::Hold::none) return;
-  auto done = engine_.stop(member.container.id, kStopGrace);
+  auto done = engine_.stop(member.container.id, member.stop_timeout);
   if (done || done.error().code == Code::not_found) {
     const bool ours = done && *done == docker::Stopped::stopped;
     member.hold = ours ? Member::Hold::ours : Member::Hold::ended;
@@ -229,7 +236,8 @@ void Freezer::resume(Member& member) {
 
 void Freezer::start_again(Member& member) {
   const bool unsure = member.hold == Member::Hold::unsure;
-  auto started = start_stopped(engine_, member.container, unsure ? kLateStop : milliseconds(0));
+  const auto patience = unsure ? late_stop(member.stop_timeout) : milliseconds(0);
+  auto started = start_stopped(engine_, member.container, patience);
   if (!started) {
     member.failure = std::move(started).error();
     return;
@@ -301,11 +309,18 @@ struct Found {
   std::optional<Error> failure;
 };
 
+Result<bool> start_found(Engine& engine, const FreezeRecord::Container& found) {
+  const auto container = engine.container(found.id);
+  if (!container && container.error().code == Code::not_found) return false;
+  if (!container) return container.error();
+  return start_stopped(engine, found, late_stop(container->stop_timeout));
+}
+
 // Looks twice: what was asked for just before the process died may take hold late. A container
 // that was started anew has lost our pause; if it is paused now, somebody else did that.
 void put_back(Engine& engine, Found& found) {
   if (found.container.stopped) {
-    auto started = start_stopped(engine, found.container, kLateStop);
+    auto started = start_found(engine, found.container);
     if (!started) {
       found.failure = std::move(started).error();
     } else {

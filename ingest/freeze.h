@@ -38,8 +38,9 @@ class Freezer {
   // changed. Once for each thaw(). Errors: unavailable, io, or the engine's refusal; if then a
   // container could not be resumed either, the message says so, the journal stays and thaw() (or
   // `bygone thaw`) may be tried.
-  // Writers whose id is in `to_stop` are stopped first, with ten seconds of grace each, which do
-  // not count for the deadline; unsupported for one that its engine would remove then (--rm).
+  // Writers whose id is in `to_stop` are stopped first; the time that each has for its end, ten
+  // seconds unless it was made with another stop timeout, does not count for the deadline.
+  // Unsupported for one that its engine would remove then (--rm), or that has no stop timeout.
   Result<void> freeze(const std::vector<Writer>& writers,
                       std::chrono::milliseconds deadline = std::chrono::seconds(10),
                       const std::set<std::string>& to_stop = {});
@@ -64,8 +65,9 @@ class Freezer {
       foreign,  // paused by somebody else
       ended,    // nothing of it runs
     } hold = Hold::none;
-    bool listed = false;  // in the journal
-    bool lasted = true;   // stayed as it was until thaw()
+    std::chrono::seconds stop_timeout{0};  // of one that is to be stopped
+    bool listed = false;                   // in the journal
+    bool lasted = true;                    // stayed as it was until thaw()
     std::optional<Error> failure;
   };
   using Deadline = std::chrono::steady_clock::time_point;
@@ -73,7 +75,7 @@ class Freezer {
   void look(Member& member);
   void pause(Member& member, Deadline deadline, std::atomic<bool>& give_up);
   void stop(Member& member);
-  void refuse_if_removed(Member& member);
+  void prepare_stop(Member& member);
   void resume(Member& member);
   void start_again(Member& member);
   void check_stayed(Member& member);

@@ -12,10 +12,11 @@
 
 namespace bygone::ingest {
 
-// How long a container that is stopped has for its end.
-constexpr std::chrono::seconds kStopGrace{10};
-// An engine goes on with a stop whose caller has died: how long that can take to show.
-constexpr std::chrono::milliseconds kLateStop = kStopGrace + std::chrono::seconds(2);
+// An engine goes on with a stop whose caller has died: how long that can take to show, of a
+// container that has `timeout` for its end.
+[[nodiscard]] constexpr std::chrono::milliseconds late_stop(std::chrono::seconds timeout) {
+  return timeout + std::chrono::seconds(2);
+}
 
 [[nodiscard]] inline bool is_paused(const docker::ContainerState& state) {
   return state.paused || state.status == docker::Status::paused;

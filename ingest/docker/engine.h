@@ -89,6 +89,8 @@ struct Container {
   std::vector<std::string> entrypoint;   // together with
   std::vector<std::string> command;      // these arguments, what it runs
   bool auto_remove = false;              // gone at its end (`docker run --rm`)
+  // What its program has for its end before it is killed; negative: as long as it takes.
+  std::chrono::seconds stop_timeout{10};
   std::string upper_dir;  // its writable layer, on the engine's host; empty: not told
   std::string json;       // the whole answer, byte for byte
 };

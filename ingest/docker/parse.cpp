@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <climits>
 #include <utility>
 
@@ -11,6 +12,8 @@
 
 namespace bygone::docker {
 namespace {
+
+constexpr std::int64_t kLongStop = 86'400;  // seconds; nobody means more
 
 // A field without which the rest means nothing.
 Result<std::string> required(const Json& json, std::string_view key) {
@@ -177,6 +180,10 @@ Result<Container> parse_container(std::string body) {
   container.entrypoint = TRY(config.texts("Entrypoint"));
   container.command = TRY(config.texts("Cmd"));
   container.auto_remove = TRY(host_config.flag("AutoRemove"));
+  if (TRY(config.has("StopTimeout"))) {
+    const std::int64_t seconds = TRY(config.number("StopTimeout"));
+    container.stop_timeout = std::chrono::seconds(std::clamp<std::int64_t>(seconds, -1, kLongStop));
+  }
   container.upper_dir = TRY(upper_dir_of(root));
   container.json = std::move(body);
   return container;

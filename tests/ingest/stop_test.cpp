@@ -68,6 +68,23 @@ TEST_F(Stop, RefusesWhatWouldBeRemoved) {
   EXPECT_TRUE(journals().empty());
 }
 
+TEST_F(Stop, GivesEachTheTimeForItsEndThatItWasMadeWith) {
+  engine_.stop_timeouts["db"] = std::chrono::seconds(90);
+  const auto held = freezer();
+  ASSERT_TRUE(stop(*held, {"db", "web"}).ok());
+  EXPECT_EQ(engine_.given_to_stop["db"], std::chrono::seconds(90));
+  EXPECT_EQ(engine_.given_to_stop["web"], std::chrono::seconds(10));
+}
+
+TEST_F(Stop, RefusesWhatMayTakeForever) {
+  engine_.stop_timeouts["db"] = std::chrono::seconds(-1);
+  const auto held = freezer();
+  const auto done = stop(*held, {"db", "web"});
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code, Code::unsupported);
+  EXPECT_TRUE(engine_.calls().empty());
+}
+
 TEST_F(Stop, StartsTheOthersWhenOneCannotBeStopped) {
   engine_.fail("stop web", kGone);
   engine_.before = [&](const std::string& call) {

@@ -62,6 +62,8 @@ class FakeEngine final : public test::BareEngine {
   std::map<std::string, std::vector<std::string>> processes;
   std::function<Result<std::unique_ptr<Exec>>(const ExecRequest&)> on_exec;
   std::set<std::string> auto_remove;  // ids of containers that are gone at their end
+  // What a container was made with for its end, and what a stop gave it, by its id.
+  std::map<std::string, std::chrono::seconds> stop_timeouts, given_to_stop;
   // Runs before a call does anything, outside of the fake's lock; set it before any call.
   std::function<void(const std::string& call)> before;
 
@@ -79,6 +81,8 @@ class FakeEngine final : public test::BareEngine {
     Container container;
     container.id = id;
     container.auto_remove = auto_remove.count(id) > 0;
+    const auto timeout = stop_timeouts.find(id);
+    if (timeout != stop_timeouts.end()) container.stop_timeout = timeout->second;
     return container;
   }
   Result<std::vector<Volume>> volumes() override { return none(); }
@@ -103,9 +107,10 @@ class FakeEngine final : public test::BareEngine {
     return Paused::paused;
   }
 
-  Result<Stopped> stop(const std::string& id, std::chrono::seconds) override {
+  Result<Stopped> stop(const std::string& id, std::chrono::seconds grace) override {
     TRY(begin("stop " + id));
     const std::lock_guard lock(mutex_);
+    given_to_stop[id] = grace;
     if (states_.count(id) == 0) return none();
     if (!states_[id].running) return Stopped::was_not_running;
     set(states_[id], Status::exited);

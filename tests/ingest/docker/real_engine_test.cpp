@@ -167,13 +167,15 @@ TEST_F(RealEngine, MakesAndRemovesAContainerOfNothing) {
   ASSERT_OK(engine_->import_empty_image("bygone-test-empty", "1"));
   EXPECT_EQ(value_of(engine_->image("bygone-test-empty:1")).repo_tags,
             std::vector<std::string>{"bygone-test-empty:1"});
-  const std::string id = value_of(
-      engine_->create_container("nothing", R"({"Image":"bygone-test-empty:1","Cmd":["x"]})"));
+  const std::string id = value_of(engine_->create_container(
+      "nothing", R"({"Image":"bygone-test-empty:1","Cmd":["x"],"StopTimeout":90})"));
   EXPECT_CODE(Code::busy, engine_->create_container(
                               "nothing", R"({"Image":"bygone-test-empty:1","Cmd":["x"]})"));
   const Container container = value_of(engine_->container(id));
   EXPECT_EQ(container.name, "nothing");
   EXPECT_EQ(container.command, std::vector<std::string>{"x"});
+  EXPECT_EQ(container.stop_timeout, std::chrono::seconds(90));
+  EXPECT_EQ(value_of(engine_->container("box")).stop_timeout, std::chrono::seconds(10));
   EXPECT_OK(engine_->remove_container(id, RemoveVolumes::anonymous, Force::no));
   EXPECT_CODE(Code::not_found, engine_->remove_container(id, RemoveVolumes::anonymous, Force::no));
   EXPECT_OK(engine_->remove_image("bygone-test-empty:1"));
