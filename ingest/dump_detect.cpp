@@ -92,6 +92,8 @@ class DataSearch {
  public:
   DataFound run(const Source& source) {
     for (volume_ = 0; volume_ < source.volumes.size(); ++volume_) {
+      // What lies at the same path of this host is somebody else's.
+      if (source.volumes[volume_].access == Access::engine) continue;
       auto root = open_root(source.volumes[volume_].host_path);
       if (!root) continue;
       auto self = look_at(*root);

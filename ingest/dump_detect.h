@@ -33,8 +33,8 @@ struct DataFound {
   std::vector<SqliteFile> sqlite;  // sorted by volume and path
   bool whole = true;               // false: there was more than is looked at
 };
-// Looks into the volumes, four folders deep and at 20,000 names at most. What cannot be read is
-// passed by: the backup itself names it.
+// Looks into the volumes that this host sees, four folders deep and at 20,000 names at most. What
+// cannot be read is passed by: the backup itself names it.
 [[nodiscard]] DataFound look_for_data(const Source& source);
 
 }  // namespace bygone::ingest

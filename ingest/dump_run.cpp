@@ -195,7 +195,7 @@ Result<void> Dumper::dump_sqlite_files(const DataFound& found, bool by_wish) {
     return {};
   };
   if (found.sqlite.empty()) {
-    return by_wish ? cannot("there is no SQLite database in its volumes") : Result<void>();
+    return by_wish ? cannot("no SQLite database is to be seen in its volumes") : Result<void>();
   }
   for (const SqliteFile& file : found.sqlite) {
     const VolumeSource& volume = context_.source.volumes[file.volume];
@@ -204,8 +204,9 @@ Result<void> Dumper::dump_sqlite_files(const DataFound& found, bool by_wish) {
       TRY(cannot("the name of a database is too long: " + printable(file.path)));
       continue;
     }
-    const std::string slash = file.path.empty() || volume.destination.ends_with('/') ? "" : "/";
-    const DumpCommand command = dump_sqlite(volume.destination + slash + file.path, *name);
+    const std::string root = volume.kind == store::VolumeKind::layer ? "/" : volume.destination;
+    const std::string slash = file.path.empty() || root.ends_with('/') ? "" : "/";
+    const DumpCommand command = dump_sqlite(root + slash + file.path, *name);
     const Try done = TRY(store(command));
     if (done.missing) {
       return cannot(

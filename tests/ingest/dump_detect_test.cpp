@@ -65,9 +65,11 @@ class DumpData : public testing::Test {
     VolumeSource volume;
     volume.name = "data";
     volume.host_path = folder_.path();
+    volume.access = access_;
     source.volumes = {volume};
     return look_for_data(source);
   }
+  Access access_ = Access::host;
   const std::string sqlite_ = std::string("SQLite format 3\0", 16) + "rest";
   test::TempFolder folder_;
 };
@@ -93,6 +95,16 @@ TEST_F(DumpData, FindsSqliteByNameAndFirstBytes) {
   EXPECT_EQ(found.sqlite[0].path, "a.db");
   EXPECT_EQ(found.sqlite[1].path, "deep/er/b.sqlite");
   EXPECT_TRUE(found.whole);
+}
+
+// The folder of an engine elsewhere may have a namesake on this host.
+TEST_F(DumpData, LooksIntoNothingThatOnlyTheEngineSees) {
+  put("PG_VERSION");
+  put("a.db", sqlite_);
+  access_ = Access::engine;
+  const DataFound found = look();
+  EXPECT_TRUE(found.kinds.empty());
+  EXPECT_TRUE(found.sqlite.empty());
 }
 
 // A container that swaps a file for a link must not make us look elsewhere on the host.
