@@ -3,8 +3,8 @@
 #
 # The daemon with a real engine: it takes up containers and changed labels while it runs, backs up
 # by schedule, tells its status, and ends when asked, with no more of the kernel than its unit of
-# systemd leaves it. Killed while a container is frozen, its next
-# start puts back what ran. An engine that restarts is found again.
+# systemd leaves it. Killed while a container is frozen, its next start puts back what ran. An engine
+# that restarts is found again.
 . "$(dirname "$0")/lib.sh"
 
 LOG=$WORK/daemon.log
