@@ -205,6 +205,7 @@ bool TreeVerifier::extents(const std::vector<Extent>& run, std::uint64_t offset)
                           : std::optional<std::uint32_t>(0);
     const bool lost =
         !size || (extent.kind == Extent::Kind::data && extent.offset + extent.length > *size);
+    if (lost) lost_chunks_.insert(extent.chunk);
     if (lost && (lost_from == lost_to || lost_to != offset)) {
       flush();
       lost_from = offset;

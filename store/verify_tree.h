@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <functional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +29,9 @@ class TreeVerifier {
   // Walks `root` and all below it. Lines begin with `snapshot` (what it is called) and the path,
   // which begins with `path`. Errors: cancelled.
   Result<void> walk(const std::string& snapshot, const std::string& path, const Entry& root);
+
+  // Chunks that are needed, and in no record that can be read.
+  [[nodiscard]] const std::set<ChunkId>& lost_chunks() const { return lost_chunks_; }
 
  private:
   enum class State : std::uint8_t { unseen, sound, damaged };
@@ -70,6 +74,7 @@ class TreeVerifier {
   std::string path_;  // of the entry that is being looked at
   std::unordered_map<ChunkId, std::vector<State>, IdHash> seen_;
   std::unordered_map<ChunkId, std::string, IdHash> lost_pages_;  // each is searched for once
+  std::set<ChunkId> lost_chunks_;
 };
 
 }  // namespace bygone::store
