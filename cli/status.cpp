@@ -37,7 +37,7 @@ std::string good_text(const SourceState& state, Nanoseconds now) {
 }
 
 std::string next_text(const SourceState& state, const View& view) {
-  if (!view.running || state.gone_since != 0) return "-";
+  if (!view.running) return "-";
   if (state.running) return "running";
   if (state.next_run == 0) return "-";
   return state.next_run <= view.now ? "waiting" : relative(state.next_run, view.now);
@@ -79,7 +79,7 @@ Json described(const SourceState& state, const View& view) {
   object["last_error"] = state.last_error;
   object["failures"] = state.failures;
   object["running"] = view.running && state.running;
-  object["next_run"] = time_or_null(view.running && state.gone_since == 0 ? state.next_run : 0);
+  object["next_run"] = time_or_null(view.running ? state.next_run : 0);
   object["gone_since"] = time_or_null(state.gone_since);
   const auto since = ingest::overdue_at(state);
   object["overdue_at"] = time_or_null(since.value_or(0));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ingest/source_tree.h"
 #include "store/base/bytes.h"
 
 namespace bygone::ingest {
@@ -115,7 +116,7 @@ LayerList::Node& LayerList::add(std::string_view path) {
     auto& child = node->children[name];
     if (!child) {
       child = std::make_unique<Node>();
-      child->path = node->path.empty() ? name : node->path + "/" + name;
+      child->path = join_path(node->path, name);
       child->parent = node;
       for (Node* above = node; above != nullptr; above = above->parent) ++above->left;
     }

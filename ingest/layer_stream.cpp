@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "ingest/source_tree.h"
 #include "store/base/bytes.h"
 
 namespace bygone::ingest {
@@ -17,8 +18,7 @@ constexpr std::size_t kBlock = 128u << 10;
 constexpr std::size_t kBlocks = 4;
 
 std::string join(const std::string& folder, const std::string& below) {
-  if (folder.empty() || below.empty()) return folder + below;
-  return folder + "/" + below;
+  return below.empty() ? folder : join_path(folder, below);
 }
 
 }  // namespace

@@ -48,8 +48,6 @@ class LayerStream final : public EngineTree {
   // out.
   LayerStream(LayerOrigin& origin, Limiter* limiter, WalkNotes& notes);
   ~LayerStream() override;
-  LayerStream(const LayerStream&) = delete;
-  LayerStream& operator=(const LayerStream&) = delete;
 
   // Of a path that is gone nothing comes. Errors: those of the engine, not_found for a container
   // that is gone; those of TarReader; invalid for a list or an order that is none.

@@ -22,8 +22,6 @@ class TarReader final : public TreeStream {
   using Source = std::function<Result<ByteView>()>;
   explicit TarReader(Source source);
   ~TarReader() override;
-  TarReader(const TarReader&) = delete;
-  TarReader& operator=(const TarReader&) = delete;
 
   // The root comes first, unless the archive is empty; the end is the proven one of the archive and
   // the stream. Errors: io when the stream ends before the archive does; invalid for what no engine

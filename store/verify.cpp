@@ -55,11 +55,13 @@ class Verifier {
   Result<void> read_footers();
   Result<void> read_records(double percent);
   Result<void> read_pack(const PackId& id);
-  Result<void> walk_snapshots();
+  // What snapshots need and cannot be read.
+  Result<std::set<ChunkId>> walk_snapshots();
   Result<void> walk(TreeVerifier& walker, const Snapshot& snapshot, const std::string& name);
   Result<void> check_records();
   Result<void> check_chain();
-  [[nodiscard]] std::vector<std::string> judge_bad_records();
+  [[nodiscard]] std::vector<std::string> judge_bad_records(const std::vector<ChunkId>& broken,
+                                                           const std::set<ChunkId>& lost);
   Result<void> write_marks(const VerifyOptions& options);
   void note_verified(Nanoseconds now);
   void damaged(const std::string& line) {
@@ -77,8 +79,6 @@ class Verifier {
   const std::atomic<bool>& cancel_;
   std::vector<Snapshot> snapshots_, trashed_;
   std::vector<SnapshotId> sound_;  // no damage in its reach
-  std::set<ChunkId> lost_;         // needed, and not to be read
-  std::vector<ChunkId> broken_;    // deltas whose chain ends nowhere
   Notes notes_;
   std::vector<PackId> packs_;
   std::set<PackId> listed_, unreadable_;
@@ -235,17 +235,19 @@ Result<void> Verifier::read_records(double percent) {
 
 // What the records say of the damage. A damaged copy costs nothing as long as another one is whole.
 // A delta that nothing needs may outlive its base: prune keeps a pack for what is alive in it, and
-// keeps a base for living deltas alone.
-std::vector<std::string> Verifier::judge_bad_records() {
+// keeps a base for living deltas alone. `broken`: deltas whose chain ends nowhere; `lost`: what is
+// needed and cannot be read.
+std::vector<std::string> Verifier::judge_bad_records(const std::vector<ChunkId>& broken,
+                                                     const std::set<ChunkId>& lost) {
   std::vector<std::string> lines;
-  for (const ChunkId& id : broken_) {
-    if (!lost_.contains(id)) continue;
+  for (const ChunkId& id : broken) {
+    if (!lost.contains(id)) continue;
     lines.push_back("chunk " + id.hex() + " is a delta on a chunk that no pack holds any more");
   }
   for (const BadRecord& bad : bad_) {
     if (records_.find(bad.kind, bad.record.id)) {
       report_.spare_damage.push_back(bad.line + "; another copy is whole");
-    } else if (!bad.by_its_base || lost_.contains(bad.record.id)) {
+    } else if (!bad.by_its_base || lost.contains(bad.record.id)) {
       lines.push_back(bad.line);
     }
   }
@@ -323,7 +325,7 @@ Result<void> Verifier::walk(TreeVerifier& walker, const Snapshot& snapshot,
   return {};
 }
 
-Result<void> Verifier::walk_snapshots() {
+Result<std::set<ChunkId>> Verifier::walk_snapshots() {
   TreeVerifier walker(repository_.trees(), records_, cancel_,
                       [this](const std::string& line) { damaged(line); });
   for (const Snapshot& snapshot : snapshots_) {
@@ -337,8 +339,7 @@ Result<void> Verifier::walk_snapshots() {
     TRY(walk(walker, snapshot, "forgotten " + title(snapshot)));
     ++report_.trashed;
   }
-  lost_ = walker.lost_chunks();
-  return {};
+  return walker.lost_chunks();
 }
 
 Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
@@ -352,11 +353,11 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   TRY(list_packs());
   TRY(read_footers());
   if (options.read_data_percent > 0) TRY(read_records(options.read_data_percent));
-  broken_ = records_.resolve_deltas();
+  const std::vector<ChunkId> broken = records_.resolve_deltas();
   const auto before = static_cast<std::ptrdiff_t>(report_.damage.size());
   TRY(check_chain());
-  TRY(walk_snapshots());
-  const std::vector<std::string> causes = judge_bad_records();
+  const std::set<ChunkId> lost = TRY(walk_snapshots());
+  const std::vector<std::string> causes = judge_bad_records(broken, lost);
   report_.damage.insert(report_.damage.begin() + before, causes.begin(), causes.end());
   if (auto marked = write_marks(options); !marked) {
     log::warning(marked.error().message + ": what is damaged could not be noted");

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "tests/ingest/backup_fixture.h"
-#include "tests/support/bare_engine.h"
+#include "tests/support/pausable_engine.h"
 #include "tests/support/tar_maker.h"
 
 namespace bygone::ingest {
@@ -30,7 +30,7 @@ struct File {
   unsigned mode = 0644;
 };
 
-class LayeredEngine final : public test::BareEngine {
+class LayeredEngine final : public test::PausableEngine {
  public:
   std::map<std::string, File, WalkOrder> files;  // without a slash in front
   std::vector<Change> listed;
@@ -40,8 +40,6 @@ class LayeredEngine final : public test::BareEngine {
   std::function<void(const std::string& path)> on_archive = [](const std::string&) {};
   std::vector<std::string> requests;
   std::size_t sent = 0;  // bytes
-  std::size_t containers_made = 0;
-  std::atomic<bool> paused{false};
   bool gone = false;
   bool slow_when_paused = false;
   bool unsorted = false;  // archives begin with what is last
@@ -52,27 +50,18 @@ class LayeredEngine final : public test::BareEngine {
   void deleted(const std::string& path) { listed.push_back({Change::Kind::deleted, "/" + path}); }
 
   Result<std::vector<Change>> changes(const std::string&) override { return listed; }
-  Result<std::string> create_container(const std::string&, const std::string&) override {
-    ++containers_made;
-    return std::string("reader");
-  }
-  Result<docker::ContainerState> state(const std::string&) override {
+  Result<docker::ContainerState> state(const std::string& id) override {
     if (gone) return missing("the container");
-    docker::ContainerState state;
-    state.status = paused ? docker::Status::paused : docker::Status::running;
-    state.running = true;
-    state.paused = paused;
-    return state;
+    return PausableEngine::state(id);
   }
-  Result<docker::Paused> pause(const std::string&, std::chrono::milliseconds) override {
-    paused = true;
+  Result<docker::Paused> pause(const std::string& id, std::chrono::milliseconds wait) override {
+    const auto done = PausableEngine::pause(id, wait);
     on_pause();
-    return docker::Paused::paused;
+    return done;
   }
-  Result<docker::Unpaused> unpause(const std::string&) override {
+  Result<docker::Unpaused> unpause(const std::string& id) override {
     const std::lock_guard lock(container_);
-    paused = false;
-    return docker::Unpaused::unpaused;
+    return PausableEngine::unpause(id);
   }
   Result<void> archive(const std::string& id, const std::string& path,
                        const std::function<Result<void>(ByteView)>& sink,

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/ingest/backup_fixture.h"
-#include "tests/support/bare_engine.h"
+#include "tests/support/pausable_engine.h"
 #include "tests/support/tar_maker.h"
 
 namespace bygone::ingest {
@@ -15,44 +15,23 @@ namespace {
 using test::TarMaker;
 
 // An engine whose only volume is what a test says, one archive a transfer.
-class ArchiveEngine final : public test::BareEngine {
+class ArchiveEngine final : public test::PausableEngine {
  public:
   std::vector<std::string> archives;  // the last one from then on
   std::function<void(std::size_t transfer)> before = [](std::size_t) {};
   std::size_t transfers = 0;
-  std::size_t containers_made = 0;
   std::size_t containers_removed = 0;
-  bool paused = false;
 
   Result<docker::Volume> volume(const std::string& name) override {
     docker::Volume volume;
     volume.name = name;
     return volume;
   }
-  Result<std::string> create_container(const std::string&, const std::string&) override {
-    ++containers_made;
-    return std::string("reader");
-  }
   Result<void> remove_container(const std::string&, docker::RemoveVolumes, docker::Force) override {
     ++containers_removed;
     return {};
   }
   Result<void> remove_image(const std::string&) override { return {}; }
-  Result<docker::ContainerState> state(const std::string&) override {
-    docker::ContainerState state;
-    state.status = paused ? docker::Status::paused : docker::Status::running;
-    state.running = true;
-    state.paused = paused;
-    return state;
-  }
-  Result<docker::Paused> pause(const std::string&, std::chrono::milliseconds) override {
-    paused = true;
-    return docker::Paused::paused;
-  }
-  Result<docker::Unpaused> unpause(const std::string&) override {
-    paused = false;
-    return docker::Unpaused::unpaused;
-  }
   Result<void> archive(const std::string&, const std::string& path,
                        const std::function<Result<void>(ByteView)>& sink,
                        const std::atomic<bool>&) override {
