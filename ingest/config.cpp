@@ -62,7 +62,7 @@ void take_environment(Config& config, std::vector<Problem>& problems) {
     const std::string name = variable_of(setting);
     const char* text = std::getenv(name.c_str());
     if (text == nullptr || *text == '\0') continue;
-    const Value value{text, {}, false};
+    const Value value = text_value(text);
     auto checked = check_setting(config, setting, value);
     if (checked.ok()) {
       config.environment[setting.key] = {value, name};

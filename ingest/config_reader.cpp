@@ -244,7 +244,7 @@ void ConfigReader::prune_schedule(const YamlNode& node) {
   const auto value = text(node);
   if (!value) return;
   Policy policy;
-  const auto taken = find_setting("schedule")->take({*value, {}, false}, config_.zone, policy);
+  const auto taken = find_setting("schedule")->take(text_value(*value), config_.zone, policy);
   if (!taken.ok()) return problem(node, taken.error().message);
   config_.prune_schedule = policy.schedule;
 }
@@ -253,7 +253,7 @@ void ConfigReader::prune_jitter(const YamlNode& node) {
   const auto value = text(node);
   if (!value) return;
   Policy policy;
-  const auto taken = find_setting("jitter")->take({*value, {}, false}, config_.zone, policy);
+  const auto taken = find_setting("jitter")->take(text_value(*value), config_.zone, policy);
   if (!taken.ok()) return problem(node, taken.error().message);
   config_.prune_jitter = policy.jitter;
 }

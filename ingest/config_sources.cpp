@@ -89,7 +89,7 @@ void ConfigReader::take_value(const YamlNode& node, unsigned place, const std::s
   } else {
     const auto one = text(node);
     if (!one) return;
-    value.text = *one;
+    value = text_value(*one);
   }
   const auto checked = check_setting(config_, *setting, value);
   if (!checked.ok()) return problem(node, checked.error().message);
@@ -153,7 +153,7 @@ void ConfigReader::folders(const YamlNode& node) {
 
 void ConfigReader::add_built_in() {
   for (const BuiltIn& one : kBuiltIn) {
-    config_.tiers[one.tier][one.key] = {{one.value, {}, false},
+    config_.tiers[one.tier][one.key] = {text_value(one.value),
                                         fmt::format("built in (tier {})", one.tier)};
   }
   auto daily = Schedule::parse("@daily", config_.zone);

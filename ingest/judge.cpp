@@ -62,7 +62,7 @@ class LabelReader {
     if ((allowed() & setting->places) == 0) {
       return problems_.push_back({where, "has no meaning on a volume"});
     }
-    Value value{text, {}, false};
+    Value value = text_value(text);
     const auto checked = check_setting(config_, *setting, value);
     if (!checked.ok()) return problems_.push_back({where, checked.error().message});
     values[setting->key] = {std::move(value), where};
@@ -111,7 +111,7 @@ std::string opt_in_origin(const Config& config) {
 
 Values built_in(const Config& config, const Source& source) {
   const auto value = [](const char* text, std::string origin) {
-    return Written{{text, {}, false}, std::move(origin)};
+    return Written{text_value(text), std::move(origin)};
   };
   Values values = {
       {"tier", value("standard", "built in")},    {"enable", value("true", "built in")},

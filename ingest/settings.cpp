@@ -33,7 +33,7 @@ std::string_view trim(std::string_view text) {
 
 Result<std::string> one(const Value& value) {
   if (value.is_list) return wrong("takes one value, and not a list");
-  return std::string(trim(value.text));
+  return value.text;
 }
 
 // A label has its items between commas, or one a line when it has lines.
@@ -311,6 +311,8 @@ const Setting* find_setting(std::string_view key) {
   }
   return nullptr;
 }
+
+Value text_value(std::string_view text) { return {std::string(trim(text)), {}, false}; }
 
 Result<void> check_value(const Setting& setting, const Value& value, const std::string& zone) {
   Policy scratch;

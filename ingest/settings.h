@@ -16,12 +16,15 @@
 
 namespace bygone::ingest {
 
-// A value as it was written, in a label or the file.
+// A value as it was written, in a label, the environment or the file.
 struct Value {
-  std::string text;  // of a list: its items, joined by ", "
+  std::string text;  // no blanks around it; of a list: its items, joined by ", "
   std::vector<std::string> items;
   bool is_list = false;  // given as a list, so that `text` is not to be split
 };
+
+// One text, without the blanks and line ends around it.
+[[nodiscard]] Value text_value(std::string_view text);
 
 // Values by key, each with where it was written (Given::origin).
 struct Written {

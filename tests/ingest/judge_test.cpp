@@ -182,7 +182,7 @@ TEST_F(Judge, TheNearestPlaceWins) {
   configure(
       "defaults: {keep-daily: 1, keep-weekly: 1, keep-monthly: 1}\n"
       "containers: {db: {keep-daily: 2, keep-weekly: 2}}\n");
-  config_.environment["keep-daily"] = {{"3", {}, false}, "BYGONE_KEEP_DAILY"};
+  config_.environment["keep-daily"] = {text_value("3"), "BYGONE_KEEP_DAILY"};
   const Policy policy = judge_labels({}).policy;
   EXPECT_EQ(policy.keep.daily, 3U);
   EXPECT_EQ(policy.keep.weekly, 2U);
@@ -211,6 +211,25 @@ TEST_F(Judge, ATierCountsWhereItIsNamed) {
   const Policy own = judge_labels({{"bygone.tier", "mine"}}).policy;
   EXPECT_EQ(own.schedule->text(), "every 5m");
   EXPECT_EQ(own.keep.weekly, 8U) << "what it leaves open is as in the standard tier";
+}
+
+// From a folded text of a compose file, which ends with a line end.
+TEST_F(Judge, BlanksAroundAValueDoNotCount) {
+  configure("tiers: {mine: {schedule: every 5m}}\nvolumes: {asked: {enable: \" yes \"}}\n");
+  const Policy policy =
+      judge_labels({{"bygone.tier", "mine\n"}, {"bygone.keep-daily", " 4"}}).policy;
+  EXPECT_EQ(policy.tier, "mine");
+  EXPECT_EQ(policy.schedule->text(), "every 5m");
+  EXPECT_EQ(policy.keep.daily, 4U);
+  const docker::Volume asked = add_volume("asked");
+  docker::Volume& labelled = add_volume("labelled");
+  labelled.labels = {{"bygone.enable", "true\n"}};
+  add("db").mounts = {volume_at(asked, "/asked"), volume_at(labelled, "/labelled")};
+  for (const Planned& planned : plan_all()) {
+    if (planned.source.name == "db") {
+      EXPECT_EQ(origins(planned), (Texts{"asked", "labelled"}));
+    }
+  }
 }
 
 TEST_F(Judge, NoneTakesAwayWhatAFartherPlaceSaid) {
