@@ -52,13 +52,21 @@ constexpr nanoseconds kLongWindow = 3s;
 // Since we last read: what the kernel calls recent is then all others'.
 constexpr nanoseconds kForgotten = 12s;
 
-std::optional<Pressure> read_pressure() {
-  const Fd fd(::open("/proc/pressure/io", O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) return std::nullopt;
+// The begin of a file of the kernel's; empty for one that cannot be read.
+std::string first_lines(const char* path) {
+  const Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return {};
   std::array<char, 512> text{};
   const ssize_t n = ::read(fd.get(), text.data(), text.size());
-  if (n <= 0) return std::nullopt;
-  return parse_pressure(std::string_view(text.data(), static_cast<std::size_t>(n)));
+  return n <= 0 ? std::string() : std::string(text.data(), static_cast<std::size_t>(n));
+}
+
+std::optional<ProcessorTimes> read_processors() {
+  auto times = parse_processor_times(first_lines("/proc/stat"));
+  timespec own{};
+  if (!times || ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own) != 0) return std::nullopt;
+  times->own = std::chrono::seconds(own.tv_sec) + nanoseconds(own.tv_nsec);
+  return times;
 }
 
 // The number behind `key`, up to a space or the end of the line.
@@ -135,8 +143,9 @@ std::optional<Pressure> parse_pressure(std::string_view text) {
 Surroundings Surroundings::real() {
   return {.now = [] { return nanoseconds(std::chrono::steady_clock::now().time_since_epoch()); },
           .sleep = [](nanoseconds time) { std::this_thread::sleep_for(time); },
-          .pressure = read_pressure,
-          .our_own_waits = disk_waits};
+          .pressure = [] { return parse_pressure(first_lines("/proc/pressure/io")); },
+          .our_own_waits = disk_waits,
+          .processors = read_processors};
 }
 
 Limiter::Limiter(ReadLimit limit, Surroundings surroundings)
@@ -151,26 +160,37 @@ void Limiter::give_way(const Limiter* limiter) {
 
 std::optional<std::uint64_t> Limiter::rate() const {
   const std::lock_guard lock(mutex_);
-  if (rate_ == 0) return std::nullopt;
-  return rate_;
+  const std::uint64_t pace = pace_.rate();
+  const std::uint64_t rate = rate_ == 0 || pace == 0 ? rate_ + pace : std::min(rate_, pace);
+  if (rate == 0) return std::nullopt;
+  return rate;
 }
 
-Result<void> Limiter::wait(std::uint64_t bytes, const std::atomic<bool>& cancel) {
+nanoseconds Limiter::Bucket::take(std::uint64_t bytes, std::uint64_t rate, nanoseconds now) {
+  if (rate == 0) return next_ = now;
+  const nanoseconds granted = std::max(next_, now - kBurst);
+  next_ = granted + nanoseconds(static_cast<std::int64_t>(static_cast<double>(bytes) * 1e9 /
+                                                          static_cast<double>(rate)));
+  return granted;
+}
+
+nanoseconds Limiter::pay(std::uint64_t bytes, std::uint64_t from_disk, nanoseconds now) {
+  if (limit_.kind == ReadLimit::Kind::fixed) return disk_.take(bytes, rate_, now);
+  observe(now);
+  bytes_ += bytes;
+  const nanoseconds until = processors_.take(bytes, pace_.rate(), now);
+  if (from_disk == 0) return until;
+  const nanoseconds granted = disk_.take(from_disk, rate_, now);
+  return std::max(until, rate_ == 0 && drowns_others_out(now) ? now + kSlice : granted);
+}
+
+Result<void> Limiter::wait(std::uint64_t bytes, std::uint64_t from_disk,
+                           const std::atomic<bool>& cancel) {
   if (is_off()) return {};
   nanoseconds until{0};
   {
     const std::lock_guard lock(mutex_);
-    const nanoseconds now = surroundings_.now();
-    if (limit_.kind == ReadLimit::Kind::automatic) observe(now);
-    if (rate_ == 0) {
-      next_ = now;
-      if (!drowns_others_out(now)) return {};
-      until = now + kSlice;
-    } else {
-      until = std::max(next_, now - kBurst);
-      next_ = until + nanoseconds(static_cast<std::int64_t>(static_cast<double>(bytes) * 1e9 /
-                                                            static_cast<double>(rate_)));
-    }
+    until = pay(bytes, from_disk, surroundings_.now());
   }
   for (;;) {
     if (cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
@@ -183,6 +203,8 @@ Result<void> Limiter::wait(std::uint64_t bytes, const std::atomic<bool>& cancel)
 // Before the first read, and after a long pause, the last 10 s tell of others alone.
 void Limiter::begin(nanoseconds now) {
   begun_ = true;
+  bytes_ = 0;
+  if (const auto times = surroundings_.processors()) pace_.begin(*times, now);
   calm_windows_ = 0;
   calm_needed_ = 1;
   const auto pressure = surroundings_.pressure();
@@ -204,7 +226,7 @@ void Limiter::open_window(nanoseconds now, const Pressure& pressure) {
 // On a disk as slow as us we wait all the time, and could not tell whether others do.
 bool Limiter::drowns_others_out(nanoseconds now) const {
   const nanoseconds window = now - window_begin_;
-  if (limit_.kind != ReadLimit::Kind::automatic || window < 4 * kSlice) return false;
+  if (window < 4 * kSlice) return false;
   return share(surroundings_.our_own_waits() - window_own_, window) > kOwnShare;
 }
 
@@ -212,6 +234,13 @@ void Limiter::observe(nanoseconds now) {
   const bool forgotten = now - last_asked_ > kForgotten;
   last_asked_ = now;
   if (!begun_ || forgotten) return begin(now);
+  if (pace_.is_due(now)) {
+    if (const auto times = surroundings_.processors()) pace_.observe(*times, now, bytes_);
+  }
+  observe_disk(now);
+}
+
+void Limiter::observe_disk(nanoseconds now) {
   if (now - last_look_ < kLook) return;
   last_look_ = now;
   const auto pressure = surroundings_.pressure();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How fast a process reads its sources: a token bucket that all reader threads share and sleep on
-// between reads, with a rate that is fixed or follows what others suffer (the kernel's pressure
-// stall information, less our own waiting). Sleeping in user space, because cgroup throttles hold
-// the application's locks while they wait, and ionice does nothing. What the page cache has costs
-// others a processor instead: the threads of a limited backup give way there, too. Never asked
-// under a freeze. The daemon's default is `auto`. Callable from any thread.
+// How fast a process reads its sources: token buckets that all reader threads share and sleep on
+// between reads, with a rate that is fixed or follows what others suffer: at the disk (the kernel's
+// pressure stall information, less our own waiting) and at the processors (ProcessorPace), which
+// also pay for what the page cache has. Sleeping in user space, because cgroup throttles hold the
+// application's locks while they wait, and ionice does nothing. Never asked under a freeze. The
+// daemon's default is `auto`. Callable from any thread.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 
+#include "ingest/processor_pace.h"
 #include "store/base/result.h"
 
 namespace bygone::ingest {
@@ -24,7 +25,7 @@ namespace bygone::ingest {
 struct ReadLimit {
   enum class Kind {
     off,        // as fast as it goes, and the page cache is left as it comes
-    automatic,  // full speed while nobody else waits for a disk, gently while somebody does
+    automatic,  // full speed while nobody else wants disk or processors, gently while somebody does
     fixed,
   };
   Kind kind = Kind::off;
@@ -52,6 +53,7 @@ struct Surroundings {
   std::function<void(std::chrono::nanoseconds)> sleep;      // in small slices
   std::function<std::optional<Pressure>()> pressure;        // nothing: the kernel has none
   std::function<std::chrono::nanoseconds()> our_own_waits;  // disk_waits()
+  std::function<std::optional<ProcessorTimes>()> processors;
   static Surroundings real();
 };
 
@@ -63,16 +65,31 @@ class Limiter {
 
   explicit Limiter(ReadLimit limit, Surroundings surroundings = Surroundings::real());
 
-  // Waits until `bytes` may be asked of a disk. Errors: cancelled, within 50 ms of `cancel`.
-  Result<void> wait(std::uint64_t bytes, const std::atomic<bool>& cancel);
+  // Waits until `bytes` may be read of which the page cache does not have `from_disk`. A fixed rate
+  // is of all that is read. Errors: cancelled, within 50 ms of `cancel`.
+  Result<void> wait(std::uint64_t bytes, std::uint64_t from_disk, const std::atomic<bool>& cancel);
 
   [[nodiscard]] const ReadLimit& limit() const { return limit_; }
   [[nodiscard]] bool is_off() const { return limit_.kind == ReadLimit::Kind::off; }
-  // Bytes a second at present; nothing for full speed.
+  // Bytes a second at present, the lower of two rates; nothing for full speed.
   [[nodiscard]] std::optional<std::uint64_t> rate() const;
 
  private:
+  // Pays for bytes at a rate that may change.
+  class Bucket {
+   public:
+    // Begins to pay for `bytes`; returns when they may be read. A rate of 0 is none.
+    std::chrono::nanoseconds take(std::uint64_t bytes, std::uint64_t rate,
+                                  std::chrono::nanoseconds now);
+
+   private:
+    std::chrono::nanoseconds next_{0};  // when what has been granted is paid for
+  };
+
+  [[nodiscard]] std::chrono::nanoseconds pay(std::uint64_t bytes, std::uint64_t from_disk,
+                                             std::chrono::nanoseconds now);
   void observe(std::chrono::nanoseconds now);
+  void observe_disk(std::chrono::nanoseconds now);
   void begin(std::chrono::nanoseconds now);
   void judge(double others);
   void open_window(std::chrono::nanoseconds now, const Pressure& pressure);
@@ -80,11 +97,14 @@ class Limiter {
 
   const ReadLimit limit_;
   const Surroundings surroundings_;
-  mutable std::mutex mutex_;          // guards all below
-  std::uint64_t rate_ = 0;            // 0: full speed
-  std::chrono::nanoseconds next_{0};  // when what has been granted is paid for
+  mutable std::mutex mutex_;  // guards all below
+  std::uint64_t rate_ = 0;    // of the disk, or the fixed one; 0: full speed
+  Bucket disk_;               // or of the fixed rate
+  Bucket processors_;         // automatic, and all below:
+  ProcessorPace pace_;
+  std::uint64_t bytes_ = 0;  // granted
   bool begun_ = false;
-  std::chrono::nanoseconds last_asked_{0};  // automatic:
+  std::chrono::nanoseconds last_asked_{0};
   std::chrono::nanoseconds last_look_{0};
   std::chrono::nanoseconds window_begin_{0};
   std::chrono::microseconds window_stalled_{0};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -100,17 +101,11 @@ Result<std::size_t> PacedFile::read(MutableByteView out, std::uint64_t offset) {
   out = out.first(
       static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), segment_end_ - offset)));
   const std::uint64_t from_disk = absent(offset, offset + out.size());
-  // A person who names a rate means all that is read; the others on a disk feel only its share.
-  const bool counts_all = limiter_->limit().kind == ReadLimit::Kind::fixed;
-  const std::uint64_t costs = counts_all ? out.size() : from_disk;
-  std::size_t n = 0;
-  if (costs > 0) {
-    TRY(limiter_->wait(costs, cancel_));
-    const DiskWait waiting;
-    n = TRY(read_at(fd_, out, offset));
-  } else {
-    n = TRY(read_at(fd_, out, offset));
-  }
+  TRY(limiter_->wait(out.size(), from_disk, cancel_));
+  std::optional<DiskWait> waiting;
+  if (from_disk > 0) waiting.emplace();
+  const std::size_t n = TRY(read_at(fd_, out, offset));
+  waiting.reset();
   read_to_ = std::max(read_to_, offset + n);
   if (read_to_ - std::min(read_to_, dropped_) >= kDropAtOnce) drop(read_to_);
   return n;

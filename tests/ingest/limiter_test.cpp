@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 namespace bygone::ingest {
 namespace {
@@ -22,11 +23,21 @@ struct FakeHost {
   double recent = 0;
   double others = 0;  // share of the time in which others wait
   bool sees = true;
+  ProcessorTimes processors;  // of two
+  double busy = 0;            // share of their time that others use
   std::atomic<bool>* cancel_in_sleep = nullptr;
 
   void pass(nanoseconds time) {
     now += time;
     stalled += std::chrono::duration_cast<std::chrono::microseconds>(time * others);
+    processors.all += 2 * time;
+    processors.busy += std::chrono::duration_cast<nanoseconds>(2 * time * busy);
+  }
+  // Two threads of ours that compute.
+  void compute(nanoseconds time) {
+    pass(time);
+    processors.own += 2 * time;
+    processors.busy = std::min(processors.busy + 2 * time, processors.all);
   }
   // A read that waits for the disk.
   void read(nanoseconds time) {
@@ -46,7 +57,11 @@ struct FakeHost {
               if (!sees) return std::nullopt;
               return Pressure{.recent = recent, .stalled = stalled};
             },
-            .our_own_waits = [this] { return own; }};
+            .our_own_waits = [this] { return own; },
+            .processors = [this]() -> std::optional<ProcessorTimes> {
+              if (!sees) return std::nullopt;
+              return processors;
+            }};
   }
 };
 
@@ -59,7 +74,7 @@ double read_for(Limiter& limiter, FakeHost& host, nanoseconds time) {
   const nanoseconds begin = host.now;
   std::uint64_t bytes = 0;
   while (host.now - begin < time) {
-    EXPECT_TRUE(limiter.wait(kMiB, never).ok());
+    EXPECT_TRUE(limiter.wait(kMiB, kMiB, never).ok());
     host.read(2ms);
     host.pass(2ms);
     bytes += kMiB;
@@ -104,10 +119,24 @@ TEST(PressureText, IsUnderstoodOrRefused) {
   }
 }
 
+TEST(ProcessorTimesText, IsUnderstoodOrRefused) {
+  const auto times = parse_processor_times(
+      "cpu  100 20 30 4000 50 6 7 8 90 10\n"
+      "cpu0 1 2 3 4 5 6 7 8 9 10\n");
+  ASSERT_TRUE(times);
+  const nanoseconds tick = nanoseconds(1s) / ::sysconf(_SC_CLK_TCK);
+  EXPECT_EQ(times->busy, 171 * tick);
+  EXPECT_EQ(times->all, 4221 * tick);
+  for (const char* text : {"", "cpu", "cpu ", "cpu  1 2 3 4 5 6 7", "cpu  1 2 3 4 5 6 7 x",
+                           "cpu  1 2 3 -4 5 6 7 8", "cpu0 1 2 3 4 5 6 7 8"}) {
+    EXPECT_FALSE(parse_processor_times(text)) << text;
+  }
+}
+
 TEST(Limiter, ThatIsOffNeverWaits) {
   FakeHost host;
   Limiter limiter(ReadLimit{}, host.surroundings());
-  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(limiter.wait(kMiB, kMiB, never).ok());
   EXPECT_EQ(host.now, 1000s);
   EXPECT_TRUE(limiter.is_off());
 }
@@ -151,10 +180,10 @@ TEST(Limiter, HoldsAFixedRate) {
 TEST(Limiter, GrantsNoMoreThanAMomentOfUnusedRate) {
   FakeHost host;
   Limiter limiter(*parse_read_limit("10M"), host.surroundings());
-  ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+  ASSERT_TRUE(limiter.wait(kMiB, kMiB, never).ok());
   host.pass(3600s);
   const nanoseconds begin = host.now;
-  for (int i = 0; i < 11; ++i) ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+  for (int i = 0; i < 11; ++i) ASSERT_TRUE(limiter.wait(kMiB, kMiB, never).ok());
   EXPECT_GE(host.now - begin, 890ms);
 }
 
@@ -163,9 +192,9 @@ TEST(Limiter, WakesForACancel) {
   std::atomic<bool> cancel{false};
   host.cancel_in_sleep = &cancel;
   Limiter limiter(*parse_read_limit("64K"), host.surroundings());
-  ASSERT_TRUE(limiter.wait(kMiB, cancel).ok());
+  ASSERT_TRUE(limiter.wait(kMiB, kMiB, cancel).ok());
   const nanoseconds begin = host.now;
-  const auto waited = limiter.wait(kMiB, cancel);
+  const auto waited = limiter.wait(kMiB, kMiB, cancel);
   ASSERT_FALSE(waited.ok());
   EXPECT_EQ(waited.error().code, Code::cancelled);
   EXPECT_LE(host.now - begin, 50ms);
@@ -247,7 +276,7 @@ TEST(AutomaticLimiter, LeavesTimeToHearOthersOnASlowDisk) {
   const auto read_slowly = [&](nanoseconds time) {
     const nanoseconds begin = host.now;
     while (host.now - begin < time) {
-      ASSERT_TRUE(limiter.wait(kMiB, never).ok());
+      ASSERT_TRUE(limiter.wait(kMiB, kMiB, never).ok());
       host.read(20ms);
     }
   };
@@ -271,6 +300,87 @@ TEST(AutomaticLimiter, BelievesTheKernelsMemoryOnlyAfterALongPause) {
   host.pass(60s);
   read_for(limiter, host, 1s);
   EXPECT_EQ(limiter.rate(), 20 * kMiB);
+}
+
+// Reads what the page cache has, MiB after MiB, with 5 ms of work of two processors on each.
+double read_cached_for(Limiter& limiter, FakeHost& host, nanoseconds time) {
+  const nanoseconds begin = host.now;
+  std::uint64_t bytes = 0;
+  while (host.now - begin < time) {
+    EXPECT_TRUE(limiter.wait(kMiB, 0, never).ok());
+    host.compute(5ms);
+    bytes += kMiB;
+  }
+  return static_cast<double>(bytes) / std::chrono::duration<double>(host.now - begin).count();
+}
+
+double our_share(const ProcessorTimes& before, const ProcessorTimes& after) {
+  return static_cast<double>((after.own - before.own).count()) /
+         static_cast<double>((after.all - before.all).count());
+}
+
+TEST(AutomaticLimiter, TakesAllOfIdleProcessorsAfterALook) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_cached_for(limiter, host, 300ms);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+  EXPECT_NEAR(read_cached_for(limiter, host, 10s) / kMiB, 200, 1) << "5 ms of work for each";
+}
+
+TEST(AutomaticLimiter, LeavesBusyProcessorsToOthersFromItsFirstRead) {
+  FakeHost host;
+  host.busy = 0.95;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_cached_for(limiter, host, 1s);
+  EXPECT_LT(our_share(ProcessorTimes{}, host.processors), 0.15)
+      << "it had to learn what a byte costs";
+  const ProcessorTimes before = host.processors;
+  read_cached_for(limiter, host, 60s);
+  EXPECT_LT(our_share(before, host.processors), 0.05);
+  EXPECT_GT(our_share(before, host.processors), 0.03);
+}
+
+TEST(AutomaticLimiter, TakesMoreOfProcessorsThatOthersUseLess) {
+  FakeHost host;
+  host.busy = 0.4;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_cached_for(limiter, host, 10s);
+  const ProcessorTimes before = host.processors;
+  read_cached_for(limiter, host, 60s);
+  EXPECT_NEAR(our_share(before, host.processors), 0.1, 0.02);
+  host.busy = 0.1;
+  read_cached_for(limiter, host, 2s);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+}
+
+TEST(AutomaticLimiter, SlowsDownWhenOthersBeginToCompute) {
+  FakeHost host;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_cached_for(limiter, host, 10s);
+  host.busy = 0.9;
+  // Two busy threads of ours leave no time in which others could be seen: the kernel takes it from
+  // us, as we are nice.
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(limiter.wait(kMiB, 0, never).ok());
+    host.pass(10ms);
+  }
+  ASSERT_TRUE(limiter.rate());
+  read_cached_for(limiter, host, 5s);
+  const ProcessorTimes before = host.processors;
+  read_cached_for(limiter, host, 30s);
+  EXPECT_LT(our_share(before, host.processors), 0.05);
+}
+
+TEST(AutomaticLimiter, StaysAboveAFloorWhateverAByteCosts) {
+  FakeHost host;
+  host.busy = 1;
+  Limiter limiter(kAutomatic, host.surroundings());
+  for (int i = 0; i < 400; ++i) {
+    ASSERT_TRUE(limiter.wait(kMiB, 0, never).ok());
+    host.pass(100ms);
+    host.processors.own += 60ms;  // of the 200 ms
+  }
+  EXPECT_EQ(limiter.rate(), 8 * kMiB);
 }
 
 TEST(AutomaticLimiter, IsABucketWhereTheKernelTellsNothing) {

@@ -20,6 +20,7 @@ const ReadLimit kAutomatic{.kind = ReadLimit::Kind::automatic, .bytes_per_second
 Limiter free_limiter(ReadLimit limit) {
   Surroundings surroundings = Surroundings::real();
   surroundings.pressure = [] { return Pressure{}; };
+  surroundings.processors = [] { return std::nullopt; };
   return Limiter(limit, surroundings);
 }
 

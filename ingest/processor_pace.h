@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How fast a backup may go for the sake of those who want the processors. A low priority alone
+// does not spare them: whoever wakes up finds the core, its caches and its sibling thread taken.
+// Measured beside a pgbench that keeps two processors three quarters busy (scripts/bench-docker):
+// at nice 15 alone a backup cost a quarter of the transactions; with 8 % of the processors' time
+// for it, 15 to 19 %, 7 of them for the checkpoint that PostgreSQL makes for each backup; with 4 %,
+// none that could be told from noise. So while others are busy the pace keeps our own share small,
+// and where nobody is there is none.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bygone::ingest {
+
+// Time of all processors together since the host's start, in the kernel's ticks.
+struct ProcessorTimes {
+  std::chrono::nanoseconds all{0};
+  std::chrono::nanoseconds busy{0};
+  std::chrono::nanoseconds own{0};  // used by this process
+};
+// /proc/stat; nothing for a text of another form. Without `own`.
+[[nodiscard]] std::optional<ProcessorTimes> parse_processor_times(std::string_view text);
+
+// Pure; one thread at a time.
+class ProcessorPace {
+ public:
+  // Before the first read, and after a pause: slow until somebody has looked.
+  void begin(const ProcessorTimes& times, std::chrono::nanoseconds now);
+  // `bytes`: read since begin().
+  void observe(const ProcessorTimes& times, std::chrono::nanoseconds now, std::uint64_t bytes);
+  // Whether observe() would look now.
+  [[nodiscard]] bool is_due(std::chrono::nanoseconds now) const;
+  // Bytes a second, 0 for full speed.
+  [[nodiscard]] std::uint64_t rate() const { return rate_; }
+
+ private:
+  void set_rate(double others, double processors);
+
+  std::uint64_t rate_ = 0;
+  double cost_ = 0;  // seconds of a processor for a byte
+  ProcessorTimes seen_;
+  std::chrono::nanoseconds looked_{0};
+  std::uint64_t bytes_ = 0;
+  bool is_first_ = true;
+};
+
+}  // namespace bygone::ingest
