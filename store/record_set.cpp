@@ -7,6 +7,7 @@ namespace bygone::store {
 namespace {
 
 constexpr auto kByKey = [](const auto& a, const auto& b) { return a.key < b.key; };
+constexpr auto kIsBefore = [](const auto& delta, const ChunkId& id) { return delta.id < id; };
 
 }  // namespace
 
@@ -30,10 +31,19 @@ void RecordSet::seal() {
             [](const Delta& a, const Delta& b) { return a.id < b.id; });
 }
 
+bool RecordSet::is_whole(ChunkKind kind, const ChunkId& id, std::size_t depth) const {
+  if (find(kind, id)) return true;
+  if (depth == kMaxDeltaDepth) return false;
+  for (auto delta = std::lower_bound(deltas_.begin(), deltas_.end(), id, kIsBefore);
+       delta != deltas_.end() && delta->id == id; ++delta) {
+    if (delta->kind == kind && is_whole(kind, delta->base, depth + 1)) return true;
+  }
+  return false;
+}
+
 void RecordSet::strike(const ChunkId& id, const std::optional<ChunkId>& base) {
   if (base) {
-    auto delta = std::lower_bound(deltas_.begin(), deltas_.end(), id,
-                                  [](const Delta& d, const ChunkId& i) { return d.id < i; });
+    auto delta = std::lower_bound(deltas_.begin(), deltas_.end(), id, kIsBefore);
     while (delta != deltas_.end() && delta->id == id && (delta->struck || delta->base != *base)) {
       ++delta;
     }

@@ -17,6 +17,11 @@ class RecordSet {
   void add(ChunkKind kind, const Record& record);
   // Sorts what was added. Call once, before the functions below.
   void seal();
+  // Whether a chain of records of that kind leads from a chunk to a plain record. Before the first
+  // strike().
+  [[nodiscard]] bool is_whole(ChunkKind kind, const ChunkId& id) const {
+    return is_whole(kind, id, 0);
+  }
   // Takes one copy of a chunk out: it was read and is damaged. O(log n).
   void strike(const ChunkId& id, const std::optional<ChunkId>& base);
   // Counts a delta as stored when its chain ends in a plain record; returns those that do not.
@@ -41,6 +46,7 @@ class RecordSet {
     bool struck;
   };
   static Key key_of(const ChunkId& id);
+  [[nodiscard]] bool is_whole(ChunkKind kind, const ChunkId& id, std::size_t depth) const;
 
   std::vector<Row> rows_;
   std::vector<Delta> deltas_;

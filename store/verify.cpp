@@ -55,6 +55,7 @@ class Verifier {
   Result<void> read_footers();
   Result<void> read_records(double percent);
   Result<void> read_pack(const PackId& id);
+  Result<std::shared_ptr<const Bytes>> base_of(ChunkKind kind, const ChunkId& id);
   // What snapshots need and cannot be read.
   Result<std::set<ChunkId>> walk_snapshots();
   Result<void> walk(TreeVerifier& walker, const Snapshot& snapshot, const std::string& name);
@@ -160,6 +161,13 @@ Result<void> Verifier::read_footers() {
   return {};
 }
 
+// What no footer shows is not looked for: the index would be made anew for each dead delta whose
+// base was pruned.
+Result<std::shared_ptr<const Bytes>> Verifier::base_of(ChunkKind kind, const ChunkId& id) {
+  if (records_.is_whole(kind, id)) return repository_.chunks().get(kind, id);
+  return Error{Code::not_found, 0, "chunk " + id.hex() + " is in no pack"};
+}
+
 Result<void> Verifier::read_pack(const PackId& id) {
   auto reader = PackReader::open(repository_.files(), repository_.keys(), repository_.path(), id);
   if (!reader && reader.error().code == Code::not_found) return {};
@@ -172,7 +180,7 @@ Result<void> Verifier::read_pack(const PackId& id) {
     const auto read = [&]() -> Result<Bytes> {
       std::shared_ptr<const Bytes> base;
       if (record.base) {
-        auto got = repository_.chunks().get((*reader)->kind(), *record.base);
+        auto got = base_of((*reader)->kind(), *record.base);
         if (!got) {
           by_its_base = true;
           return std::move(got).error().with(

@@ -237,10 +237,15 @@ TEST_F(Verify, CountsADeltaThatNothingNeedsAsNoDamageWithoutItsBase) {
   next[0] ^= 1;
   Bytes base = first_.at("a/medium");
   base[1] ^= 1;
-  test::write_pack(*repository_, {{.raw = next, .base = base, .depth = 1}});
+  Bytes last = next;
+  last[2] ^= 1;
+  test::write_pack(*repository_, {{.raw = next, .base = base, .depth = 1},
+                                  {.raw = last, .base = next, .depth = 2}});
   reopen();
+  testing::internal::CaptureStderr();
   EXPECT_EQ(structure(), "");
   EXPECT_EQ(everything(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "it rebuilt the index in vain";
 }
 
 TEST_F(Verify, CountsASecondGoodCopyAsNoLossButNamesTheBadRecord) {
