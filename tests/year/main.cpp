@@ -17,6 +17,7 @@
 #include "store/chunk_store.h"
 #include "store/forget.h"
 #include "store/prune.h"
+#include "store/survey.h"
 #include "store/trash.h"
 #include "store/verify.h"
 #include "tests/support/expect.h"
@@ -33,8 +34,13 @@ using store::Entry;
 constexpr Nanoseconds kHour = 3600 * kSecond;
 constexpr std::size_t kCache = 16u << 20;
 constexpr double kLimit = 3;  // decoded for needed, at most
-// Full after half a year: in the last quarter each rule lets go of as much as it takes in.
+// From then on each rule lets go of as much as it takes in, and every page has been written over.
 const store::RetentionRules kRules{.hourly = 24, .daily = 7, .weekly = 4, .monthly = 6};
+constexpr std::uint64_t kSettled = 180;  // days
+// Flat: the days of the last quarter need no more than those of the quarter before, on average.
+// From day to day prune lets a pack be this dead before it copies what lives.
+constexpr double kGrowth = 1.1;
+const double kMostDead = store::PruneOptions().max_dead_percent / 100;
 
 struct Options {
   std::uint64_t days = 365;
@@ -94,6 +100,17 @@ std::uint64_t stored_bytes(const std::string& repository) {
   return total;
 }
 
+// What was stored at the end of some days.
+struct Days {
+  double sum = 0;
+  std::uint64_t count = 0;
+  void add(std::uint64_t bytes) {
+    sum += static_cast<double>(bytes);
+    ++count;
+  }
+  [[nodiscard]] double mean() const { return sum / static_cast<double>(count); }
+};
+
 class Year {
  public:
   explicit Year(const Options& options)
@@ -149,14 +166,14 @@ class Year {
     store::PruneOptions prune;
     prune.now = now_;
     value_of(store::prune(*repository_, prune, {}, cancel_));
-    const bool report = day % 30 == 0 || day == options_.days;
-    // The last quarter is what "flat" is about.
     const std::uint64_t stored = stored_bytes(repository_->path());
     if (day * 4 >= options_.days * 3) {
-      lowest_ = std::min(lowest_, stored);
-      highest_ = std::max(highest_, stored);
+      last_quarter_.add(stored);
+      most_dead_ = std::max(most_dead_, dead_share());
+    } else if (day * 2 >= options_.days) {
+      third_quarter_.add(stored);
     }
-    if (!report) return;
+    if (day % 30 != 0 && day != options_.days) return;
     last_ = cost_of(*open(base_ + "/repository"), newest_);
     pages_per_page_ = last_.page_bytes / fresh.page_bytes;
     const double hours = static_cast<double>(day) * 24;
@@ -165,6 +182,14 @@ class Year {
                static_cast<double>(stored) / (1 << 20), static_cast<double>(added_) / 1024 / hours,
                increment_share(), pages_per_page_, last_.bytes_per_byte);
     std::fflush(stdout);
+  }
+
+  // Of the records' bytes, those that neither a snapshot nor the trash needs.
+  [[nodiscard]] double dead_share() {
+    const auto survey = value_of(store::Survey::make(*repository_, {}, {}, {}, cancel_));
+    store::RecordBytes bytes;
+    for (const store::PackUse& use : value_of(survey->measure())) bytes += use.bytes;
+    return static_cast<double>(bytes.dead) / static_cast<double>(bytes.total());
   }
 
   // Bytes added for the bytes of database pages written. Small files are in it, too.
@@ -178,10 +203,14 @@ class Year {
       fmt::print("{}: {}\n", holds ? "holds" : "FAILS", what);
       if (!holds) ++complaints;
     };
-    demand(highest_ < lowest_ * 5 / 4,
-           fmt::format("the repository is flat in the last quarter: {:.1f} to {:.1f} MiB",
-                       static_cast<double>(lowest_) / (1 << 20),
-                       static_cast<double>(highest_) / (1 << 20)));
+    if (options_.days >= 2 * kSettled) {
+      demand(last_quarter_.mean() < kGrowth * third_quarter_.mean(),
+             fmt::format("the repository is flat: {:.1f} MiB in the last quarter, {:.1f} in the "
+                         "one before",
+                         last_quarter_.mean() / (1 << 20), third_quarter_.mean() / (1 << 20)));
+    }
+    demand(most_dead_ < kMostDead,
+           fmt::format("after a prune at most {:.2f} of the records are dead", most_dead_));
     demand(pages_per_page_ < kLimit,
            fmt::format("find decodes {:.2f} for what a fresh snapshot needs", pages_per_page_));
     demand(last_.bytes_per_byte < kLimit,
@@ -205,7 +234,8 @@ class Year {
   store::Snapshot newest_;
   Nanoseconds now_ = 0;
   std::uint64_t added_ = 0, pages_written_ = 0;
-  std::uint64_t lowest_ = UINT64_MAX, highest_ = 0;
+  Days third_quarter_, last_quarter_;
+  double most_dead_ = 0;  // in the last quarter
   Cost last_;
   double pages_per_page_ = 0;  // of `find`, against the pages of the first snapshot
   std::atomic<bool> cancel_{false};
