@@ -297,6 +297,7 @@ void Run::capture_again(std::vector<Member*> members) {
     member->hooks->after();
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
     member->take(member->backup->read_hot());
+    if (!member->failure) member->take(member->backup->look_ahead());
     if (!member->failure) member->take(member->hooks->before(cancel_));
   }
   if (!members.empty()) hold_at_once({}, std::move(members));
@@ -306,7 +307,10 @@ void Run::hold() {
   std::vector<Member*> prepared = with(&SourceBackup::must_freeze);
   for (Member* member : with(&SourceBackup::is_native)) prepared.push_back(member);
   for (Member* member : prepared) {
-    member->take(member->hooks->before(cancel_));
+    if (member->backup->must_freeze()) member->take(member->backup->look_ahead());
+  }
+  for (Member* member : prepared) {
+    if (!member->failure) member->take(member->hooks->before(cancel_));
     if (member->failure) member->hooks->after();
   }
   hold_prepared();
@@ -327,6 +331,7 @@ void Run::hold_prepared() {
     if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());
     if (member->failure || !member->backup->must_freeze()) continue;
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
+    member->take(member->backup->look_ahead());
     left.push_back(member);
   }
   if (!left.empty()) hold_at_once({}, std::move(left));

@@ -17,15 +17,10 @@ using store::Extent;
 
 constexpr int kTries = 3;  // of a small file that changes while it is read
 constexpr std::int64_t kRecentSeconds = 3600;
-constexpr std::size_t kCaptureRead = 1u << 20;
 
 bool is_gone(const Error& error) {
   return error.errnum == ENOENT || error.errnum == ESTALE || error.errnum == ENOTDIR ||
          error.errnum == ELOOP;
-}
-
-bool same_times(const Entry& a, const Entry& b) {
-  return a.size == b.size && a.mtime == b.mtime && a.ctime == b.ctime;
 }
 
 // A store through mmap to a page that is dirty already moves no time. A racy file is read again
@@ -44,7 +39,13 @@ void rearm_times(const Fd& fd, const Entry& entry, Nanoseconds now) {
 
 FileReader::FileReader(store::Session& session, store::TreeReader& trees, ChunkJobs& jobs,
                        FileReaderOptions options)
-    : session_(session), trees_(trees), jobs_(jobs), options_(std::move(options)) {}
+    : session_(session),
+      trees_(trees),
+      jobs_(jobs),
+      options_(std::move(options)),
+      zeros_(options_.fingerprints == nullptr
+                 ? Fingerprint()
+                 : fingerprint(Bytes(kFingerprintBlock), options_.fingerprints->seed())) {}
 
 void FileReader::fail(FileWork& work, Error error) {
   work.outcome = is_gone(error) ? FileWork::Outcome::gone : FileWork::Outcome::unreadable;
@@ -231,216 +232,6 @@ Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
   work.entry.size = done;
   work.outcome = FileWork::Outcome::pieces;
   if (prints) options_.fingerprints->put(options_.volume, work.entry.inode, prints->finish());
-  return {};
-}
-
-void FileReader::capture(FileWork& work) {
-  Nanoseconds now = 0;
-  auto fd = open(work, now);
-  if (!fd) return fail(work, std::move(fd).error());
-  auto xattrs = read_xattrs(*fd, options_.tree);
-  if (!xattrs) return fail(work, std::move(xattrs).error());
-  work.entry.xattrs = std::move(*xattrs);
-  auto captured = capture_blocks(work, *fd);
-  if (!captured) return fail(work, std::move(captured).error());
-  work.entry.flags = is_racy(work.entry, now) ? store::kRacy : std::uint8_t{0};
-  // Nothing writes under a freeze; after a deadline that passed, something may.
-  auto after = look_at(*fd);
-  if (!after || !same_times(after->entry, work.entry)) {
-    work.entry.flags |= store::kRacy | store::kChangedWhileRead;
-  }
-  work.entry.size = work.captured->size;
-}
-
-Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd) {
-  work.captured = std::make_unique<Captured>();
-  Captured& captured = *work.captured;
-  captured.size = work.entry.size;
-  std::shared_ptr<const FileFingerprints> prints;
-  // The fingerprints are of the file with this inode number; the hot pass's content is known by
-  // path: both must be of one file.
-  if (work.parent && work.parent->inode == work.entry.inode &&
-      work.parent->type == store::FileType::regular) {
-    prints = options_.fingerprints->find(options_.volume, work.entry.inode);
-    if (prints && prints->size != work.parent->size) prints.reset();
-  }
-  captured.has_base = prints != nullptr;
-  std::uint64_t truncated_at = captured.size, read_to = 0;
-  TRY(for_each_segment(fd, captured.size, [&](const Segment& segment) -> Result<bool> {
-    // Whole blocks: what of the first and the last is a gap reads as zeros.
-    constexpr std::uint64_t kBlock = kFingerprintBlock;
-    const std::uint64_t begin = segment.begin / kBlock * kBlock;
-    std::uint64_t end = std::min(captured.size, (segment.end + kBlock - 1) / kBlock * kBlock);
-    if (segment.kind != Segment::Kind::data) {
-      capture_gap(captured, prints.get(), segment);
-      // A block that gaps share is whole in none of them: it is read, as one shared with data is.
-      if (begin == segment.begin || begin < read_to) return true;
-      end = std::min(captured.size, begin + kBlock);
-    }
-    auto done = capture_range(captured, prints.get(), fd, begin, end);
-    if (!done && done.error().code == Code::not_found) {
-      truncated_at = begin;
-      return false;
-    }
-    if (!done) return std::move(done).error();
-    read_to = end;
-    return true;
-  }));
-  captured.size = truncated_at;
-  return {};
-}
-
-// Blocks that lie in the gap whole, and the last one of the file.
-void FileReader::capture_gap(Captured& captured, const FileFingerprints* prints,
-                             const Segment& gap) {
-  const std::uint64_t seed = options_.fingerprints->seed();
-  for (std::uint64_t block = (gap.begin + kFingerprintBlock - 1) / kFingerprintBlock;; ++block) {
-    const std::uint64_t begin = block * kFingerprintBlock;
-    const std::uint64_t end = std::min(captured.size, begin + kFingerprintBlock);
-    if (end > gap.end || begin >= gap.end) break;
-    const Bytes zeros(end - begin);
-    const bool same = prints != nullptr && block < prints->blocks.size() &&
-                      prints->blocks[block] == fingerprint(zeros, seed);
-    if (!same) captured.gaps[block] = gap.kind;
-  }
-}
-
-Result<void> FileReader::capture_range(Captured& captured, const FileFingerprints* prints,
-                                       const Fd& fd, std::uint64_t begin, std::uint64_t end) {
-  thread_local Bytes buffer(kCaptureRead);
-  while (begin < end) {
-    TRY(check_cancel());
-    const std::size_t want =
-        static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, buffer.size()));
-    std::size_t got = 0;
-    while (got < want) {
-      const std::size_t n =
-          TRY(read_at(fd, MutableByteView(buffer).subspan(got, want - got), begin + got));
-      if (n == 0) return Error{Code::not_found, 0, "truncated while it was read"};
-      got += n;
-    }
-    bytes_read_ += got;
-    for (std::size_t at = 0; at < got; at += kFingerprintBlock) {
-      const ByteView block = ByteView(buffer).subspan(at, std::min(kFingerprintBlock, got - at));
-      const std::uint64_t number = (begin + at) / kFingerprintBlock;
-      const bool same = prints != nullptr && number < prints->blocks.size() &&
-                        prints->blocks[number] == fingerprint(block, options_.fingerprints->seed());
-      if (!same) captured.blocks[number] = TRY(options_.spill->append(block));
-    }
-    begin += got;
-  }
-  return {};
-}
-
-void FileReader::resolve(FileWork& work) {
-  if (work.outcome != FileWork::Outcome::waiting) return;  // capture failed
-  const bool small =
-      work.captured->size < store::kSmallFile && work.captured->gaps.empty() && !work.large;
-  auto resolved = small ? resolve_small(work) : resolve_large(work);
-  if (!resolved) fail(work, std::move(resolved).error());
-  work.captured.reset();
-}
-
-Result<void> FileReader::resolve_small(FileWork& work) {
-  const Captured& captured = *work.captured;
-  if (captured.size == 0) {
-    take_content(work, {});
-  } else if (captured.blocks.empty()) {
-    take_content(work, TRY(base_bytes(*work.parent, 0, captured.size)));
-  } else {
-    take_content(work, TRY(options_.spill->read(captured.blocks.begin()->second)));
-  }
-  return {};
-}
-
-// What the hot pass stored for [begin, end): its holes stay holes.
-Result<void> FileReader::append_base(ContentCutter& cutter, const Entry& base, std::uint64_t begin,
-                                     std::uint64_t end) {
-  if (base.content == Entry::Content::inline_bytes) {
-    cutter.append(TRY(base_bytes(base, begin, end)));
-    return {};
-  }
-  std::vector<std::pair<std::uint64_t, Extent>> extents;
-  TRY(trees_.extents(base, begin, end - begin, [&](std::uint64_t at, const Extent& extent) {
-    extents.emplace_back(at, extent);
-    return true;
-  }));
-  for (const auto& [at, extent] : extents) {
-    const std::uint64_t from = std::max(at, begin);
-    const std::uint64_t to = std::min(at + extent.length, end);
-    if (extent.kind == Extent::Kind::hole) {
-      cutter.hole(to - from);
-    } else if (extent.kind == Extent::Kind::zero) {
-      cutter.zeros(to - from);
-    } else {
-      cutter.append(TRY(base_bytes(base, from, to)));
-    }
-  }
-  return {};
-}
-
-Result<void> FileReader::append_range(ContentCutter& cutter, FileWork& work, std::uint64_t begin,
-                                      std::uint64_t end) {
-  const Captured& captured = *work.captured;
-  const auto is_clean = [&](std::uint64_t block) {
-    return !captured.blocks.contains(block) && !captured.gaps.contains(block);
-  };
-  while (begin < end) {
-    const std::uint64_t block = begin / kFingerprintBlock;
-    const std::uint64_t block_begin = block * kFingerprintBlock;
-    std::uint64_t to = std::min(end, block_begin + kFingerprintBlock);
-    if (const auto found = captured.blocks.find(block); found != captured.blocks.end()) {
-      const Bytes bytes = TRY(options_.spill->read(found->second));
-      cutter.append(ByteView(bytes).subspan(begin - block_begin, to - begin));
-    } else if (const auto gap = captured.gaps.find(block); gap != captured.gaps.end()) {
-      if (gap->second == Segment::Kind::hole) {
-        cutter.hole(to - begin);
-      } else {
-        cutter.zeros(to - begin);
-      }
-    } else {
-      while (to < end && to - begin < kCaptureRead && is_clean(to / kFingerprintBlock)) {
-        to = std::min(end, to + kFingerprintBlock);
-      }
-      TRY(append_base(cutter, *work.parent, begin, to));
-    }
-    begin = to;
-  }
-  return {};
-}
-
-// Extents of the hot pass that no changed block touches are kept; what lies between is cut anew.
-Result<void> FileReader::resolve_large(FileWork& work) {
-  const Captured& captured = *work.captured;
-  ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, captured.size);
-  cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
-  std::vector<std::pair<std::uint64_t, Extent>> base;
-  if (captured.has_base) {
-    TRY(trees_.extents(*work.parent, 0, captured.size, [&](std::uint64_t at, const Extent& extent) {
-      base.emplace_back(at, extent);
-      return true;
-    }));
-  }
-  const auto is_clean = [&](std::uint64_t begin, std::uint64_t end) {
-    const std::uint64_t first = begin / kFingerprintBlock;
-    const std::uint64_t last = (end - 1) / kFingerprintBlock;
-    const auto dirty = captured.blocks.lower_bound(first);
-    if (dirty != captured.blocks.end() && dirty->first <= last) return false;
-    const auto gap = captured.gaps.lower_bound(first);
-    return gap == captured.gaps.end() || gap->first > last;
-  };
-  std::uint64_t done = 0;
-  for (const auto& [at, extent] : base) {
-    const std::uint64_t end = at + extent.length;
-    if (end > captured.size || !is_clean(at, end)) continue;
-    TRY(append_range(cutter, work, done, at));
-    cutter.keep(extent);
-    done = end;
-  }
-  TRY(append_range(cutter, work, done, captured.size));
-  work.pieces = cutter.finish();
-  work.entry.size = captured.size;
-  work.outcome = FileWork::Outcome::pieces;
   return {};
 }
 

@@ -2,16 +2,17 @@
 //
 // Reads regular files of a source, in one of two ways: straight to pieces (read), or under a
 // freeze only what changed since the hot pass (capture), to be made into pieces after the thaw
-// (resolve). Callable from many threads, one FileWork each.
+// (resolve). What changed until shortly before the freeze can be captured by then (look_ahead).
+// Callable from many threads, one FileWork each.
 #pragma once
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "ingest/captured.h"
 #include "ingest/content.h"
 #include "ingest/fingerprints.h"
 #include "ingest/paced_file.h"
@@ -22,16 +23,6 @@
 #include "store/tree_reader.h"
 
 namespace bygone::ingest {
-
-// What a frozen file differs in from the version of the hot pass.
-struct Captured {
-  std::uint64_t size = 0;
-  bool has_base = false;  // FileWork::parent holds the hot pass's version of the same file
-  // Block number to spill ticket; absent blocks equal the base's.
-  std::map<std::uint64_t, std::uint64_t> blocks;
-  // Blocks that are holes or reserved now and were not all zeros before.
-  std::map<std::uint64_t, Segment::Kind> gaps;
-};
 
 // One regular file (all its names, when it has several) on its way through a backup.
 struct FileWork {
@@ -70,7 +61,7 @@ struct FileReaderOptions {
   std::uint64_t volume_tag = 0;
   Clock clock;
   Fingerprints* fingerprints = nullptr;       // read(): gathers; capture(): compares
-  SealedSpill* spill = nullptr;               // capture() and resolve()
+  SealedSpill* spill = nullptr;               // look_ahead(), capture() and resolve()
   const std::atomic<bool>* cancel = nullptr;  // makes long reads end with `cancelled`
   Limiter* limiter = nullptr;                 // not of capture(); nullptr: as fast as it goes
 };
@@ -83,6 +74,9 @@ class FileReader {
 
   // Each sets outcome (and what belongs to it); none marks the work as done.
   void read(FileWork& work);
+  // For capture() to find done. The work says nothing afterwards, and what cannot be read is left
+  // to capture().
+  void look_ahead(FileWork& work);
   void capture(FileWork& work);
   void resolve(FileWork& work);
   // As read(), of a small file whose content somebody else has read: all of it.
@@ -97,9 +91,16 @@ class FileReader {
   Result<void> read_once(FileWork& work, const Fd& fd);
   Result<void> read_small(FileWork& work, const Fd& fd);
   Result<void> read_large(FileWork& work, const Fd& fd);
-  Result<void> capture_blocks(FileWork& work, const Fd& fd);
-  void capture_gap(Captured& captured, const FileFingerprints* prints, const Segment& gap);
-  Result<void> capture_range(Captured& captured, const FileFingerprints* prints, const Fd& fd,
+  // What is known of a file when it is captured.
+  struct Known {
+    std::shared_ptr<const FileFingerprints> prints;    // may be null
+    bool has_base = false;                             // they are of FileWork::parent
+    std::shared_ptr<FileFingerprints> next = nullptr;  // look_ahead(): they and what it captures
+  };
+  [[nodiscard]] Known known(const FileWork& work) const;
+  Result<void> capture_blocks(FileWork& work, const Fd& fd, const Known& known);
+  void capture_gap(Captured& captured, const Known& known, const Segment& gap) const;
+  Result<void> capture_range(Captured& captured, const Known& known, const Fd& fd,
                              std::uint64_t begin, std::uint64_t end);
   Result<void> resolve_small(FileWork& work);
   Result<void> resolve_large(FileWork& work);
@@ -116,6 +117,7 @@ class FileReader {
   store::TreeReader& trees_;
   ChunkJobs& jobs_;
   FileReaderOptions options_;
+  const Fingerprint zeros_;  // of a block of them
   // Of all files: a volume of rewritten files costs little more than before.
   std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);
   std::atomic<std::uint64_t> bytes_read_{0};

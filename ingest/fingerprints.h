@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fingerprints of what the hot pass read: a seeded 128-bit XXH3 for each 64 KiB block of each
-// file, so that the pass under the freeze can tell, at the speed of memory, which blocks changed.
-// The only includer of xxhash. Fingerprints is callable from any thread; a Fingerprinter is not.
+// Fingerprints of what the hot pass read: a seeded 128-bit XXH3 for each 16 KiB block of each
+// file, a page of most databases, so that the pass under the freeze can tell, at the speed of
+// memory, which blocks changed. The only includer of xxhash. Fingerprints is callable from any
+// thread; a Fingerprinter is not.
 #pragma once
 
 #include <array>
@@ -16,7 +17,7 @@
 
 namespace bygone::ingest {
 
-inline constexpr std::size_t kFingerprintBlock = 64u << 10;
+inline constexpr std::size_t kFingerprintBlock = 16u << 10;
 
 struct Fingerprint {
   std::uint64_t low = 0;
@@ -30,8 +31,25 @@ struct Fingerprint {
 
 // Blocks in file order; the last may be short. Holes count as zeros.
 struct FileFingerprints {
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;  // of what the hot pass read
   std::vector<Fingerprint> blocks;
+  // Of blocks that a look ahead has captured, and whose fingerprint is of that: where their bytes
+  // are in the spill. 0, or beyond its end: as the hot pass read it.
+  std::vector<std::uint64_t> tickets;
+
+  // Whether the file had these bytes there when it was last looked at.
+  [[nodiscard]] bool has(std::uint64_t block, const Fingerprint& print) const {
+    return block < blocks.size() && blocks[block] == print;
+  }
+  [[nodiscard]] std::uint64_t ticket(std::uint64_t block) const {
+    return block < tickets.size() ? tickets[block] : 0;
+  }
+  void capture(std::uint64_t block, const Fingerprint& print, std::uint64_t ticket) {
+    if (block >= blocks.size()) blocks.resize(block + 1);  // no block has an empty fingerprint
+    if (block >= tickets.size()) tickets.resize(block + 1);
+    blocks[block] = print;
+    tickets[block] = ticket;
+  }
 };
 
 // Gathers the fingerprints of one file while it is read from its beginning.

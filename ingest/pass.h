@@ -2,7 +2,8 @@
 //
 // The passes of a backup over one volume, wherever it is read: read() walks and stores; capture()
 // walks under a freeze, keeping what changed since a hot pass, and store_captured() stores it after
-// the thaw. Implementations say which threads they start; the caller is one thread at a time.
+// the thaw. look_ahead() does capture()'s work as far as it can be done before the freeze.
+// Implementations say which threads they start; the caller is one thread at a time.
 #pragma once
 
 #include <atomic>
@@ -70,6 +71,9 @@ class Pass {
   virtual Result<store::Entry> read(const std::optional<store::Entry>& parent) = 0;
   // Makes everything that was written so far durable and visible to capture().
   virtual Result<void> sync() = 0;
+  // Keeps what has changed since `hot`, and may change again, so that capture() copies only what
+  // changes from here on. The notes are those of read().
+  virtual Result<void> look_ahead(const store::Entry& hot) = 0;
   // Walks beside `hot`, what read() returned, and captures what differs. After an error the notes
   // are still those of read().
   virtual Result<void> capture(const store::Entry& hot) = 0;

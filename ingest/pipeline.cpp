@@ -85,6 +85,8 @@ void ReaderPool::run(Mode mode) {
       work->outcome = FileWork::Outcome::gone;
     } else if (mode == Mode::read) {
       reader_.read(*work);
+    } else if (mode == Mode::look_ahead) {
+      reader_.look_ahead(*work);
     } else if (mode == Mode::capture) {
       reader_.capture(*work);
     } else {

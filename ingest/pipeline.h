@@ -75,7 +75,7 @@ class OrderedQueue {
 // never waits for one that comes after it.
 class ReaderPool {
  public:
-  enum class Mode { read, capture, resolve };
+  enum class Mode { read, look_ahead, capture, resolve };
   ReaderPool(FileReader& reader, Mode mode, unsigned threads);
   ~ReaderPool();
   ReaderPool(const ReaderPool&) = delete;

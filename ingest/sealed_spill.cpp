@@ -12,6 +12,26 @@ namespace {
 const ByteView kAssociated = as_bytes("bygone.spill");
 struct NameTag;
 
+// Where something is and how long, as a number.
+struct Place {
+  bool in_memory = false;
+  std::uint64_t offset = 0;
+  std::size_t size = 0;
+
+  static constexpr unsigned kSizeBits = 21;
+  static constexpr std::uint64_t kInMemory = 1ULL << 63U;
+  static_assert(SealedSpill::kLargest < 1U << kSizeBits);
+
+  [[nodiscard]] std::uint64_t ticket() const {
+    return (in_memory ? kInMemory : 0) | offset << kSizeBits | size;
+  }
+  static Place of(std::uint64_t ticket) {
+    return {.in_memory = (ticket & kInMemory) != 0,
+            .offset = (ticket & ~kInMemory) >> kSizeBits,
+            .size = static_cast<std::size_t>(ticket & ((1ULL << kSizeBits) - 1))};
+  }
+};
+
 // For file systems without O_TMPFILE: a name that nobody guesses, for as long as it takes.
 Result<Fd> open_and_unlink(const std::string& folder) {
   Files& files = system_files();
@@ -44,24 +64,25 @@ Result<void> SealedSpill::open_file() {
 }
 
 Result<std::uint64_t> SealedSpill::append(ByteView data) {
-  CHECK(!data.empty());
-  Piece piece;
-  piece.size = data.size();
-  std::unique_lock lock(mutex_);
-  const std::uint64_t ticket = next_ticket_++;
-  if (data.size() <= memory_limit_ - memory_used_) {
-    piece.memory.assign(data.begin(), data.end());
-    memory_used_ += data.size();
-  } else {
+  CHECK(!data.empty() && data.size() <= kLargest);
+  Place place{.in_memory = false, .offset = 0, .size = data.size()};
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spares_memory_ && data.size() <= memory_limit_ - memory_.size()) {
+      if (memory_.empty()) memory_.reserve(memory_limit_);
+      place.in_memory = true;
+      place.offset = memory_.size();
+      memory_.insert(memory_.end(), data.begin(), data.end());
+      size_ += data.size();
+      return place.ticket();
+    }
     TRY(open_file());
     // Taken even if the write fails: an offset is a nonce, and is used once.
-    piece.offset = std::exchange(file_end_, file_end_ + data.size() + store::kTagBytes);
-    lock.unlock();
-    TRY(write_sealed(data, piece.offset));
-    lock.lock();
+    place.offset = std::exchange(file_end_, file_end_ + data.size() + store::kTagBytes);
   }
-  pieces_.emplace(ticket, std::move(piece));
-  return ticket;
+  TRY(write_sealed(data, place.offset));
+  size_ += data.size();
+  return place.ticket();
 }
 
 Result<void> SealedSpill::write_sealed(ByteView data, std::uint64_t offset) {
@@ -76,25 +97,20 @@ Result<void> SealedSpill::write_sealed(ByteView data, std::uint64_t offset) {
 }
 
 Result<Bytes> SealedSpill::read(std::uint64_t ticket) {
-  Piece piece;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = pieces_.find(ticket);
-    CHECK(found != pieces_.end());
-    if (!found->second.memory.empty()) return found->second.memory;
-    piece.offset = found->second.offset;
-    piece.size = found->second.size;
-  }
-  return read_sealed(piece);
+  const Place place = Place::of(ticket);
+  if (!place.in_memory) return read_sealed(place.offset, place.size);
+  const std::lock_guard lock(mutex_);
+  const ByteView bytes = ByteView(memory_).subspan(place.offset, place.size);
+  return Bytes(bytes.begin(), bytes.end());
 }
 
-Result<Bytes> SealedSpill::read_sealed(const Piece& piece) {
-  Bytes sealed(piece.size + store::kTagBytes);
-  auto got = system_files().read_at(file_, sealed, piece.offset);
+Result<Bytes> SealedSpill::read_sealed(std::uint64_t offset, std::size_t size) {
+  Bytes sealed(size + store::kTagBytes);
+  auto got = system_files().read_at(file_, sealed, offset);
   if (!got) return std::move(got).error().with("reading the spill file");
-  Bytes data(piece.size);
+  Bytes data(size);
   if (*got != sealed.size() ||
-      !store::unseal(key_, store::offset_nonce(piece.offset), kAssociated, sealed, data)) {
+      !store::unseal(key_, store::offset_nonce(offset), kAssociated, sealed, data)) {
     return Error{Code::corrupt, 0,
                  "reading the spill file: it is not what was written; hint: look at the disk of " +
                      printable(folder_)};

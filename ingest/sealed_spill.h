@@ -2,14 +2,15 @@
 //
 // A place for bytes that were captured under a freeze: in memory up to a limit, then in a file
 // that only this process can read: sealed under a key that exists nowhere else, unlinked as soon
-// as it is open. append() from several threads; read() too.
+// as it is open. Takes no memory for what stands in the file: a ticket says where. append() from
+// several threads; read() too.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 
 #include "store/base/bytes.h"
 #include "store/base/files.h"
@@ -20,33 +21,35 @@ namespace bygone::ingest {
 
 class SealedSpill {
  public:
+  static constexpr std::size_t kLargest = 1u << 20;  // bytes of one append()
+
   // `folder` takes the file when one is needed, and must exist then. `memory_limit` in bytes.
   SealedSpill(std::string folder, std::size_t memory_limit);
 
-  // Keeps a copy of `data` (not empty); returns its ticket. Errors: io, no_space, not_found
-  // without the folder.
+  // Keeps a copy of `data`, of 1 to kLargest bytes; returns its ticket, which is not 0. Errors: io,
+  // no_space, not_found without the folder.
   Result<std::uint64_t> append(ByteView data);
+  // From here on everything goes to the file, or to memory again where there is room: what is not
+  // urgent leaves it to what is.
+  void spare_memory(bool spare) { spares_memory_ = spare; }
+  // Bytes taken so far.
+  [[nodiscard]] std::uint64_t size() const { return size_; }
   // The bytes of a ticket of append(). Errors: corrupt when the file was changed from outside; io.
   Result<Bytes> read(std::uint64_t ticket);
 
  private:
-  struct Piece {
-    Bytes memory;  // empty when it stands in the file
-    std::uint64_t offset = 0;
-    std::uint64_t size = 0;
-  };
   Result<void> open_file();
   Result<void> write_sealed(ByteView data, std::uint64_t offset);
-  Result<Bytes> read_sealed(const Piece& piece);
+  Result<Bytes> read_sealed(std::uint64_t offset, std::size_t size);
 
   std::string folder_;
   std::size_t memory_limit_;
   store::SecretBytes key_;
   std::mutex mutex_;  // guards all below but the file's content
-  std::size_t memory_used_ = 0;
-  std::uint64_t next_ticket_ = 0;
+  Bytes memory_;
   std::uint64_t file_end_ = 0;
-  std::unordered_map<std::uint64_t, Piece> pieces_;
+  std::atomic<std::uint64_t> size_{0};
+  std::atomic<bool> spares_memory_{false};
   Fd file_;  // once open, stays as it is
 };
 

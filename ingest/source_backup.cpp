@@ -20,6 +20,10 @@ using store::Entry;
 constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
 constexpr std::size_t kSpillMemory = 64u << 20;
+// What is written during a hot pass that short is copied under the freeze.
+constexpr std::chrono::milliseconds kShortPass{200};
+constexpr unsigned kLooks = 3;
+constexpr std::uint64_t kLittle = 8u << 20;  // bytes that are copied in no time
 
 using OffLimits = std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>;
 
@@ -237,6 +241,7 @@ Result<void> SourceBackup::read_volumes() {
   const bool defer = must_freeze() || is_native();  // to a second look
   if (defer) context_.fingerprints = &fingerprints_;
   TRY(count_live_pages());
+  const auto begin = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto root = passes_[i]->read(parent_root(source_.volumes[i]));
     if (!root && root.error().code != Code::cancelled) {
@@ -248,6 +253,7 @@ Result<void> SourceBackup::read_volumes() {
     report_.unmodified_files += passes_[i]->notes().unmodified_files;
     if (!defer) gather_notes(i);
   }
+  hot_pass_ = std::chrono::steady_clock::now() - begin;
   if (must_freeze()) TRY(judge_transfer());
   walk_finished_ = true;
   return {};
@@ -273,6 +279,22 @@ Result<void> SourceBackup::judge_transfer() {
   return {};
 }
 
+Result<void> SourceBackup::look_ahead() {
+  if (is_by_snapshot() || hot_pass_ < kShortPass) return {};
+  context_.spill = &spill_;
+  spill_.spare_memory(true);
+  TRY(sync());
+  std::uint64_t last = UINT64_MAX;
+  for (unsigned look = 0; look < kLooks && last > kLittle; ++look) {
+    const std::uint64_t before = spill_.size();
+    for (std::size_t i = 0; i < passes_.size(); ++i) TRY(passes_[i]->look_ahead(roots_[i]));
+    const std::uint64_t copied = spill_.size() - before;
+    if (copied > last / 4 * 3) break;  // it is written to as fast as we read
+    last = copied;
+  }
+  return {};
+}
+
 Result<void> SourceBackup::sync() {
   let_go_ = false;
   for (const auto& pass : passes_) TRY(pass->sync());
@@ -282,6 +304,7 @@ Result<void> SourceBackup::sync() {
 Result<void> SourceBackup::capture() {
   enter_phase("frozen");
   context_.spill = &spill_;
+  spill_.spare_memory(false);
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto captured = passes_[i]->capture(roots_[i]);
     if (captured) continue;

@@ -89,6 +89,9 @@ class SourceBackup {
   Result<void> read(docker::Engine* engine);
   // The hot pass of a backup that has left its snapshot.
   Result<void> read_hot();
+  // Before the hooks: copies what has changed since the hot pass, again and again while that makes
+  // the next time shorter, so that little is left for capture().
+  Result<void> look_ahead();
   // Makes what was written so far durable, so that later changes show.
   Result<void> sync();
   // Walks again and takes what changed since the hot pass.
@@ -176,6 +179,7 @@ class SourceBackup {
   bool too_far_ = false;                       // to be read again under a freeze
   std::optional<std::string> failed_capture_;  // why the hot pass has to do
   std::vector<store::Entry> roots_;
+  std::chrono::steady_clock::duration hot_pass_{0};  // how long it took
   std::unique_ptr<NativeBackup> native_;
   bool amended_ = false;  // by what native_ told; nothing is left to be captured
   // Of each volume, for a snapshot; nothing for one that cannot change. Empty without a snapshot.

@@ -46,6 +46,11 @@ struct Listing {
   std::vector<std::pair<std::string, int>> failed;
 };
 
+// As far as times and size tell, whether nobody has written in between.
+[[nodiscard]] inline bool same_times(const store::Entry& a, const store::Entry& b) {
+  return a.size == b.size && a.mtime == b.mtime && a.ctime == b.ctime;
+}
+
 // Path of `name` in `folder`, from a volume's root, which is the empty path.
 [[nodiscard]] inline std::string join_path(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;

@@ -62,12 +62,11 @@ class Comparison {
 
   Result<void> end_block() {
     if (block_.empty()) return {};
-    const bool same = prints_ != nullptr && number_ < prints_->blocks.size() &&
-                      prints_->blocks[number_] == fingerprint(block_, seed_);
+    const bool same = prints_ != nullptr && prints_->has(number_, fingerprint(block_, seed_));
     if (!same && std::all_of(block_.begin(), block_.end(), [](auto byte) { return byte == 0; })) {
-      captured_.gaps[number_] = Segment::Kind::hole;
+      captured_.add_gap(number_, Segment::Kind::hole);
     } else if (!same) {
-      captured_.blocks[number_] = TRY(spill_.append(block_));
+      captured_.add_block(number_, TRY(spill_.append(block_)));
     }
     ++number_;
     block_.clear();
@@ -174,8 +173,8 @@ Result<void> TarPass::compare(FileWork& work, TreeStream& stream) {
       [&](std::uint64_t length) { return comparison.zeros(length); }));
   TRY(comparison.end_block());
   context_.bytes_read += work.entry.size;
-  const bool same = captured.has_base && captured.blocks.empty() && captured.gaps.empty() &&
-                    work.parent->size == work.entry.size;
+  const bool same =
+      captured.has_base && captured.is_as_before() && work.parent->size == work.entry.size;
   if (!same) return {};
   work.entry.content = work.parent->content;
   work.entry.inline_bytes = work.parent->inline_bytes;

@@ -33,6 +33,8 @@ class TarPass final : public Pass {
   // again.
   Result<store::Entry> read(const std::optional<store::Entry>& parent) override;
   Result<void> sync() override { return {}; }
+  // A transfer sends all of it, and capture() needs one of its own.
+  Result<void> look_ahead(const store::Entry&) override { return {}; }
   Result<void> capture(const store::Entry& hot) override;
   Result<store::Entry> store_captured() override;
   [[nodiscard]] const WalkNotes& notes() const override { return notes_; }

@@ -23,9 +23,7 @@ using store::FileType;
 constexpr unsigned kScanners = 2;
 constexpr unsigned kReaders = 4;
 
-bool same_times(const Entry& a, const Entry& b) {
-  return a.mtime == b.mtime && a.ctime == b.ctime && a.size == b.size && a.inode == b.inode;
-}
+bool is_same(const Entry& a, const Entry& b) { return a.inode == b.inode && same_times(a, b); }
 
 // Whether an item of a walk beside `hot` says that something there is as it was. What is racy
 // comes as a file to be read, with the same times.
@@ -33,7 +31,7 @@ bool is_as_before(const Item& item) {
   if (item.kind == Item::Kind::leave) return true;
   if (item.kind == Item::Kind::entry) return item.leaf >= 0;
   return item.parent && (item.parent->flags & store::kChangedWhileRead) == 0 &&
-         same_times(item.entry, *item.parent);
+         is_same(item.entry, *item.parent);
 }
 
 bool is_lost_subvolume(const Item& item) {
@@ -193,12 +191,13 @@ Result<void> VolumePass::sync() {
   return {};
 }
 
-Result<void> VolumePass::capture(const Entry& hot) {
+// Reads what differs from `hot` in its times, and returns when all of it was read.
+Result<void> VolumePass::walk_changed(const Entry& hot, ReaderPool::Mode mode,
+                                      const std::function<void(Item&&)>& take) {
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
-  captured_.clear();
   Result<void> walked;
   {
-    ReaderPool pool(reader, ReaderPool::Mode::capture, kReaders);
+    ReaderPool pool(reader, mode, kReaders);
     walked = walk(hot,
                   {.rescan = false,
                    .collapse = true,
@@ -207,13 +206,26 @@ Result<void> VolumePass::capture(const Entry& hot) {
                    .is_stored = {},
                    .on_file = [&](const std::shared_ptr<FileWork>& work) { pool.push(work); }},
                   [&](Item&& item) {
-                    captured_.push_back(std::move(item));
+                    take(std::move(item));
                     return !context_.cancel.load();
                   });
     if (!walked) pool.abandon();
-  }  // the pool has captured everything once it is gone
+  }  // the pool has read everything once it is gone
   context_.bytes_read += reader.bytes_read();
   return walked;
+}
+
+Result<void> VolumePass::look_ahead(const Entry& hot) {
+  const WalkNotes notes = notes_;
+  auto walked = walk_changed(hot, ReaderPool::Mode::look_ahead, [](Item&&) {});
+  notes_ = notes;
+  return walked;
+}
+
+Result<void> VolumePass::capture(const Entry& hot) {
+  captured_.clear();
+  return walk_changed(hot, ReaderPool::Mode::capture,
+                      [&](Item&& item) { captured_.push_back(std::move(item)); });
 }
 
 Result<Entry> VolumePass::store_captured() {
@@ -227,7 +239,7 @@ Result<Entry> VolumePass::store_captured() {
 }
 
 Result<bool> VolumePass::is_unchanged(const Entry& hot) {
-  if (!root_.entry.is_directory()) return same_times(TRY(look_at(fd_)).entry, hot);
+  if (!root_.entry.is_directory()) return is_same(TRY(look_at(fd_)).entry, hot);
   bool unchanged = true;
   const WalkNotes notes = notes_;
   auto walked =

@@ -30,6 +30,7 @@ class VolumePass final : public Pass {
 
   Result<store::Entry> read(const std::optional<store::Entry>& parent) override;
   Result<void> sync() override;
+  Result<void> look_ahead(const store::Entry& hot) override;
   Result<void> capture(const store::Entry& hot) override;
   Result<store::Entry> store_captured() override;
   [[nodiscard]] const WalkNotes& notes() const override { return notes_; }
@@ -57,6 +58,8 @@ class VolumePass final : public Pass {
   Result<void> walk(const std::optional<store::Entry>& parent, WalkOptions options,
                     const std::function<bool(Item&&)>& emit);
   Result<Item> single_file(const std::optional<store::Entry>& parent);
+  Result<void> walk_changed(const store::Entry& hot, ReaderPool::Mode mode,
+                            const std::function<void(Item&&)>& take);
   FileReaderOptions reader_options() const;
   [[nodiscard]] std::optional<std::string> why_left_out(const Listed& listed) const;
   // Now, or when the content stood still.

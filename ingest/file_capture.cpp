@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FileReader's second half: what changed since the hot pass, captured and made into pieces.
+#include <algorithm>
+
+#include "ingest/file_reader.h"
+#include "store/format.h"
+
+namespace bygone::ingest {
+namespace {
+
+using store::Entry;
+using store::Extent;
+
+// Stays in a processor's cache between its copy and its fingerprint.
+constexpr std::size_t kCaptureRead = 256u << 10;
+
+}  // namespace
+
+// Fingerprints are of the file with this inode number; the hot pass's content is known by path, and
+// is the base only where both are of one file. Of another one (a log that was renamed to be used
+// again) there is what a look ahead has captured: a ticket proves itself by its fingerprint.
+FileReader::Known FileReader::known(const FileWork& work) const {
+  Known known{.prints = options_.fingerprints->find(options_.volume, work.entry.inode)};
+  known.has_base = known.prints && work.parent && work.parent->inode == work.entry.inode &&
+                   work.parent->type == store::FileType::regular &&
+                   known.prints->size == work.parent->size;
+  return known;
+}
+
+void FileReader::look_ahead(FileWork& work) {
+  Known before = known(work);
+  if (!before.has_base && work.entry.size < store::kSmallFile) return;  // captured in no time
+  before.next = before.prints ? std::make_shared<FileFingerprints>(*before.prints)
+                              : std::make_shared<FileFingerprints>();
+  Nanoseconds now = 0;
+  const auto fd = open(work, now);
+  if (!fd || !capture_blocks(work, *fd, before)) return;
+  options_.fingerprints->put(options_.volume, work.entry.inode, std::move(*before.next));
+}
+
+void FileReader::capture(FileWork& work) {
+  Nanoseconds now = 0;
+  auto fd = open(work, now);
+  if (!fd) return fail(work, std::move(fd).error());
+  auto xattrs = read_xattrs(*fd, options_.tree);
+  if (!xattrs) return fail(work, std::move(xattrs).error());
+  work.entry.xattrs = std::move(*xattrs);
+  auto captured = capture_blocks(work, *fd, known(work));
+  if (!captured) return fail(work, std::move(captured).error());
+  work.entry.flags = is_racy(work.entry, now) ? store::kRacy : std::uint8_t{0};
+  // Nothing writes under a freeze; after a deadline that passed, something may.
+  auto after = look_at(*fd);
+  if (!after || !same_times(after->entry, work.entry)) {
+    work.entry.flags |= store::kRacy | store::kChangedWhileRead;
+  }
+  work.entry.size = work.captured->size;
+}
+
+Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd, const Known& known) {
+  work.captured = std::make_unique<Captured>();
+  Captured& captured = *work.captured;
+  captured.size = work.entry.size;
+  captured.has_base = known.has_base;
+  std::uint64_t truncated_at = captured.size, read_to = 0;
+  TRY(for_each_segment(fd, captured.size, [&](const Segment& segment) -> Result<bool> {
+    // Whole blocks: what of the first and the last is a gap reads as zeros.
+    constexpr std::uint64_t kBlock = kFingerprintBlock;
+    const std::uint64_t begin = segment.begin / kBlock * kBlock;
+    std::uint64_t end = std::min(captured.size, (segment.end + kBlock - 1) / kBlock * kBlock);
+    if (segment.kind != Segment::Kind::data) {
+      capture_gap(captured, known, segment);
+      // A block that gaps share is whole in none of them: it is read, as one shared with data is.
+      if (begin == segment.begin || begin < read_to) return true;
+      end = std::min(captured.size, begin + kBlock);
+    }
+    auto done = capture_range(captured, known, fd, begin, end);
+    if (!done && done.error().code == Code::not_found) {
+      truncated_at = begin;
+      return false;
+    }
+    if (!done) return std::move(done).error();
+    read_to = end;
+    return true;
+  }));
+  captured.size = truncated_at;
+  return {};
+}
+
+// Blocks that lie in the gap whole, and the last one of the file. One that a look ahead captured
+// with zeros in it is no part of the hot pass's version; what it saw as a gap it has not noted.
+void FileReader::capture_gap(Captured& captured, const Known& known, const Segment& gap) const {
+  for (std::uint64_t block = (gap.begin + kFingerprintBlock - 1) / kFingerprintBlock;; ++block) {
+    const std::uint64_t begin = block * kFingerprintBlock;
+    const std::uint64_t end = std::min(captured.size, begin + kFingerprintBlock);
+    if (end > gap.end || begin >= gap.end) break;
+    const auto zeros = [&, length = end - begin] {
+      return length == kFingerprintBlock
+                 ? zeros_
+                 : fingerprint(Bytes(length), options_.fingerprints->seed());
+    };
+    const bool same =
+        known.has_base && known.prints->has(block, zeros()) && known.prints->ticket(block) == 0;
+    if (!same) captured.add_gap(block, gap.kind);
+  }
+}
+
+Result<void> FileReader::capture_range(Captured& captured, const Known& known, const Fd& fd,
+                                       std::uint64_t begin, std::uint64_t end) {
+  thread_local Bytes buffer(kCaptureRead);
+  while (begin < end) {
+    TRY(check_cancel());
+    const std::size_t want =
+        static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, buffer.size()));
+    std::size_t got = 0;
+    while (got < want) {
+      const std::size_t n =
+          TRY(read_at(fd, MutableByteView(buffer).subspan(got, want - got), begin + got));
+      if (n == 0) return Error{Code::not_found, 0, "truncated while it was read"};
+      got += n;
+    }
+    bytes_read_ += got;
+    for (std::size_t at = 0; at < got; at += kFingerprintBlock) {
+      const ByteView block = ByteView(buffer).subspan(at, std::min(kFingerprintBlock, got - at));
+      const std::uint64_t number = (begin + at) / kFingerprintBlock;
+      const Fingerprint print = fingerprint(block, options_.fingerprints->seed());
+      std::uint64_t ticket = 0;
+      bool same = known.prints && known.prints->has(number, print);
+      if (same) ticket = known.prints->ticket(number);
+      same = same && (known.has_base || ticket != 0);
+      if (!same) ticket = TRY(options_.spill->append(block));
+      if (ticket != 0) captured.add_block(number, ticket);
+      if (!same && known.next) known.next->capture(number, print, ticket);
+    }
+    begin += got;
+  }
+  return {};
+}
+
+void FileReader::resolve(FileWork& work) {
+  if (work.outcome != FileWork::Outcome::waiting) return;  // capture failed
+  const bool small =
+      work.captured->size < store::kSmallFile && !work.captured->has_gaps() && !work.large;
+  auto resolved = small ? resolve_small(work) : resolve_large(work);
+  if (!resolved) fail(work, std::move(resolved).error());
+  work.captured.reset();
+}
+
+Result<void> FileReader::resolve_small(FileWork& work) {
+  const Captured& captured = *work.captured;
+  Bytes content;
+  for (std::uint64_t block = 0; content.size() < captured.size; ++block) {
+    const std::uint64_t begin = content.size();
+    const std::uint64_t end = std::min(captured.size, begin + kFingerprintBlock);
+    const auto* kept = captured.block_from(block);
+    const Bytes bytes =
+        kept != nullptr && kept->first == block ? TRY(options_.spill->read(kept->second))
+                            : TRY(base_bytes(*work.parent, begin, end));
+                            content.insert(content.end(), bytes.begin(), bytes.end());
+  }
+  take_content(work, std::move(content));
+  return {};
+}
+
+// What the hot pass stored for [begin, end): its holes stay holes.
+Result<void> FileReader::append_base(ContentCutter& cutter, const Entry& base, std::uint64_t begin,
+                                     std::uint64_t end) {
+  if (base.content == Entry::Content::inline_bytes) {
+    cutter.append(TRY(base_bytes(base, begin, end)));
+    return {};
+  }
+  std::vector<std::pair<std::uint64_t, Extent>> extents;
+  TRY(trees_.extents(base, begin, end - begin, [&](std::uint64_t at, const Extent& extent) {
+    extents.emplace_back(at, extent);
+    return true;
+  }));
+  for (const auto& [at, extent] : extents) {
+    const std::uint64_t from = std::max(at, begin);
+    const std::uint64_t to = std::min(at + extent.length, end);
+    if (extent.kind == Extent::Kind::hole) {
+      cutter.hole(to - from);
+    } else if (extent.kind == Extent::Kind::zero) {
+      cutter.zeros(to - from);
+    } else {
+      cutter.append(TRY(base_bytes(base, from, to)));
+    }
+  }
+  return {};
+}
+
+Result<void> FileReader::append_range(ContentCutter& cutter, FileWork& work, std::uint64_t begin,
+                                      std::uint64_t end) {
+  const Captured& captured = *work.captured;
+  while (begin < end) {
+    const std::uint64_t block = begin / kFingerprintBlock;
+    const std::uint64_t block_begin = block * kFingerprintBlock;
+    std::uint64_t to = std::min(end, block_begin + kFingerprintBlock);
+    const auto* kept = captured.block_from(block);
+    const Captured::Gap* gap = captured.gap_from(block);
+    if (kept != nullptr && kept->first == block) {
+      const Bytes bytes = TRY(options_.spill->read(kept->second));
+      cutter.append(ByteView(bytes).subspan(begin - block_begin, to - begin));
+    } else if (gap != nullptr && gap->begin <= block) {
+      if (gap->kind == Segment::Kind::hole) {
+        cutter.hole(to - begin);
+      } else {
+        cutter.zeros(to - begin);
+      }
+    } else {
+      // As far as the hot pass's version goes on, in reads of a bearable size.
+      to = std::min(end, block_begin + kCaptureRead);
+      if (kept != nullptr) to = std::min(to, kept->first * kFingerprintBlock);
+      if (gap != nullptr) to = std::min(to, gap->begin * kFingerprintBlock);
+      TRY(append_base(cutter, *work.parent, begin, to));
+    }
+    begin = to;
+  }
+  return {};
+}
+
+// Extents of the hot pass that no changed block touches are kept; what lies between is cut anew.
+Result<void> FileReader::resolve_large(FileWork& work) {
+  const Captured& captured = *work.captured;
+  ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, captured.size);
+  cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
+  std::vector<std::pair<std::uint64_t, Extent>> base;
+  if (captured.has_base) {
+    TRY(trees_.extents(*work.parent, 0, captured.size, [&](std::uint64_t at, const Extent& extent) {
+      base.emplace_back(at, extent);
+      return true;
+    }));
+  }
+  std::uint64_t done = 0;
+  for (const auto& [at, extent] : base) {
+    const std::uint64_t end = at + extent.length;
+    if (end > captured.size ||
+        !captured.is_clean(at / kFingerprintBlock, (end - 1) / kFingerprintBlock)) {
+      continue;
+    }
+    TRY(append_range(cutter, work, done, at));
+    cutter.keep(extent);
+    done = end;
+  }
+  TRY(append_range(cutter, work, done, captured.size));
+  work.pieces = cutter.finish();
+  work.entry.size = captured.size;
+  work.outcome = FileWork::Outcome::pieces;
+  return {};
+}
+
+}  // namespace bygone::ingest
