@@ -3,7 +3,7 @@
 #
 # PostgreSQL in its own backup mode: nobody is paused, and a restored snapshot boots by itself with
 # all that was committed before the mode's end. With the WAL and a tablespace in volumes of their own;
-# where the mode is not to be had, the containers are frozen, with the reason; killed midway, bygone
+# in a group with somebody who follows it; where the mode is not to be had, the containers are frozen, with the reason; killed midway, bygone
 # leaves nothing behind in the database.
 . "$(dirname "$0")/lib.sh"
 
@@ -109,6 +109,37 @@ while read -r id instant; do
   says 'consistent recovery state reached'
   prove "copy-$id" db "$instant" </dev/null
 done <"$WORK/taken"
+
+step "in a group"
+# It writes down what the database has committed. The mode ends while it stands still, so that the
+# database of an instant has all that its file names.
+docker run -d --name follower --network none --label bygone.group=shop --label bygone.volumes.exclude=bus \
+  -v follower:/data -v bus:/bus tools bash -c 'while :; do
+    read -r n </bus/n || continue; [ "$n" = "$seen" ] || { echo "$n" >>/data/log; seen=$n; }; done' >/dev/null
+start_postgres shop --label bygone.group=shop --label bygone.volumes.exclude=bus -v "shop:$data" -v bus:/bus
+sql shop 'create table ledger (id bigint primary key)'
+docker exec shop chmod 777 /bus
+# shellcheck disable=SC2016
+docker exec -d shop bash -c 'for ((id = 1; ; id++)); do echo "insert into ledger values ($id) returning id;"; done |
+  psql -qAtX -U postgres -d postgres | while read -r id; do
+    [ -z "$id" ] || { echo "$id" >/bus/new; mv /bus/new /bus/n; }; done'
+wait_for 20 docker exec follower ls /data/log || fail "nothing reaches the follower"
+for round in 1 2 3; do
+  check "backup $round" "$BYGONE" backup shop follower
+  next_second
+done
+check_equal "one in its backup mode, the other frozen" "$(newest shop consistency) $(newest follower consistency)" \
+  "native freeze"
+docker rm -fv shop follower >/dev/null
+for back in '' '~1' '~2'; do
+  quietly "$BYGONE" restore "shop@latest$back" "$WORK/shop$back"
+  named=$("$BYGONE" cat "follower@latest$back:/data/log" | tail -n 1)
+  start_postgres copy-shop -v "$WORK/shop$back/shop:$data"
+  has=$(sql copy-shop 'select max(id) from ledger')
+  [ "$has" -ge "$named" ] || fail "the follower knows of $named, the database only of $has"
+  ok "the database has $((has - named)) rows more than the follower knows of"
+  docker rm -fv copy-shop >/dev/null
+done
 
 step "WAL and a tablespace in volumes of their own, another user, below the root"
 mkdir -p "$WORK/"{wal,ts/fast,cluster}
