@@ -23,20 +23,20 @@ constexpr std::size_t kCaptureRead = 256u << 10;
 FileReader::Known FileReader::known(const FileWork& work) const {
   Known known{.prints = options_.fingerprints->find(options_.volume, work.entry.inode)};
   known.has_base = known.prints && work.parent && work.parent->inode == work.entry.inode &&
-                   work.parent->type == store::FileType::regular &&
-                   known.prints->size == work.parent->size;
+                   known.prints->is_of(*work.parent);
   return known;
 }
 
 void FileReader::look_ahead(FileWork& work) {
+  Nanoseconds now = 0;
+  const auto fd = open(work, now);
+  if (!fd) return;
   Known before = known(work);
   if (!before.has_base && work.entry.size < store::kSmallFile) return;  // captured in no time
   before.next = before.prints ? std::make_shared<FileFingerprints>(*before.prints)
                               : std::make_shared<FileFingerprints>();
-  Nanoseconds now = 0;
-  const auto fd = open(work, now);
-  if (!fd || !capture_blocks(work, *fd, before)) return;
-  options_.fingerprints->put(options_.volume, work.entry.inode, std::move(*before.next));
+  if (!capture_blocks(work, *fd, before)) return;
+  options_.fingerprints->update(options_.volume, work.entry.inode, std::move(*before.next));
 }
 
 void FileReader::capture(FileWork& work) {

@@ -130,7 +130,7 @@ Result<void> FileReader::read_small(FileWork& work, const Fd& fd) {
   if (options_.fingerprints != nullptr) {
     Fingerprinter prints(options_.fingerprints->seed());
     prints.data(content);
-    options_.fingerprints->put(options_.volume, work.entry.inode, prints.finish());
+    options_.fingerprints->put(options_.volume, work.entry, prints.finish());
   }
   take_content(work, std::move(content));
   return {};
@@ -231,7 +231,7 @@ Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
   work.pieces = cutter.finish();
   work.entry.size = done;
   work.outcome = FileWork::Outcome::pieces;
-  if (prints) options_.fingerprints->put(options_.volume, work.entry.inode, prints->finish());
+  if (prints) options_.fingerprints->put(options_.volume, work.entry, prints->finish());
   return {};
 }
 

@@ -60,7 +60,12 @@ Fingerprints::Fingerprints() {
   std::memcpy(&seed_, random.data(), sizeof seed_);
 }
 
-void Fingerprints::put(std::size_t volume, std::uint64_t inode, FileFingerprints prints) {
+void Fingerprints::put(std::size_t volume, const store::Entry& entry, FileFingerprints prints) {
+  prints.ctime = entry.ctime;
+  update(volume, entry.inode, std::move(prints));
+}
+
+void Fingerprints::update(std::size_t volume, std::uint64_t inode, FileFingerprints prints) {
   auto shared = std::make_shared<const FileFingerprints>(std::move(prints));
   const std::lock_guard lock(mutex_);
   files_[{volume, inode}] = std::move(shared);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "store/base/bytes.h"
+#include "store/node.h"
 
 namespace bygone::ingest {
 
@@ -31,12 +32,18 @@ struct Fingerprint {
 
 // Blocks in file order; the last may be short. Holes count as zeros.
 struct FileFingerprints {
-  std::uint64_t size = 0;  // of what the hot pass read
+  std::uint64_t size = 0;  // of what the hot pass read, and
+  store::Timestamp ctime;  // of the file then
   std::vector<Fingerprint> blocks;
   // Of blocks that a look ahead has captured, and whose fingerprint is of that: where their bytes
   // are in the spill. 0, or beyond its end: as the hot pass read it.
   std::vector<std::uint64_t> tickets;
 
+  // Whether they are of what that entry of the hot pass has: a file that was renamed meanwhile may
+  // have been read under both names, and has fingerprints of the second time.
+  [[nodiscard]] bool is_of(const store::Entry& entry) const {
+    return entry.type == store::FileType::regular && entry.size == size && entry.ctime == ctime;
+  }
   // Whether the file had these bytes there when it was last looked at.
   [[nodiscard]] bool has(std::uint64_t block, const Fingerprint& print) const {
     return block < blocks.size() && blocks[block] == print;
@@ -71,7 +78,10 @@ class Fingerprints {
  public:
   Fingerprints();
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
-  void put(std::size_t volume, std::uint64_t inode, FileFingerprints prints);
+  // Those of what was read as `entry`.
+  void put(std::size_t volume, const store::Entry& entry, FileFingerprints prints);
+  // Those that find() gave, with what was captured since.
+  void update(std::size_t volume, std::uint64_t inode, FileFingerprints prints);
   // Nothing (nullptr) for a file that the hot pass did not read.
   [[nodiscard]] std::shared_ptr<const FileFingerprints> find(std::size_t volume,
                                                              std::uint64_t inode) const;

@@ -119,7 +119,7 @@ Result<void> TarPass::take_small(FileReader& reader, FileWork& work, TreeStream&
   if (context_.fingerprints != nullptr) {
     Fingerprinter prints(context_.fingerprints->seed());
     prints.data(content);
-    context_.fingerprints->put(volume_.number, work.entry.inode, prints.finish());
+    context_.fingerprints->put(volume_.number, work.entry, prints.finish());
   }
   reader.take_content(work, std::move(content));
   return {};
@@ -152,7 +152,7 @@ Result<void> TarPass::take_large(FileWork& work, TreeStream& stream) {
     }
   }
   work.outcome = FileWork::Outcome::pieces;
-  if (prints) context_.fingerprints->put(volume_.number, work.entry.inode, prints->finish());
+  if (prints) context_.fingerprints->put(volume_.number, work.entry, prints->finish());
   return {};
 }
 
@@ -161,10 +161,9 @@ Result<void> TarPass::compare(FileWork& work, TreeStream& stream) {
   Captured& captured = *work.captured;
   captured.size = work.entry.size;
   std::shared_ptr<const FileFingerprints> prints;
-  if (work.parent && work.parent->inode == work.entry.inode &&
-      work.parent->type == store::FileType::regular) {
+  if (work.parent && work.parent->inode == work.entry.inode) {
     prints = context_.fingerprints->find(volume_.number, work.entry.inode);
-    if (prints && prints->size != work.parent->size) prints.reset();
+    if (prints && !prints->is_of(*work.parent)) prints.reset();
   }
   captured.has_base = prints != nullptr;
   Comparison comparison(captured, prints.get(), context_.fingerprints->seed(), *context_.spill);

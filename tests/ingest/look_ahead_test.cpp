@@ -157,6 +157,23 @@ TEST_F(LookAhead, IsForgottenWhereTheHotPassWasRightAgain) {
   end();
 }
 
+// Read as `db` and, after it was renamed, once more under another name; then named `db` again.
+TEST_F(LookAhead, BelievesNoFingerprintsOfAnotherReading) {
+  const stdfs::path file = source_dir() / "db";
+  write_file(file, random_text(16 * kBlock, 1));
+  begin();
+  const std::string later = random_text(16 * kBlock, 2);
+  Entry renamed = *value_of(trees_->lookup(hot_, "db"));
+  renamed.ctime.seconds += 1;
+  Fingerprinter prints(prints_->seed());
+  prints.data(as_bytes(later));
+  prints_->put(0, renamed, prints.finish());
+  write_file(file, later);
+  EXPECT_EQ(capture(), 16U);
+  expect_as_it_stands();
+  end();
+}
+
 // As PostgreSQL does with segments of its log.
 TEST_F(LookAhead, FindsAFileThatWasRenamedSince) {
   write_file(source_dir() / "1", random_text(16 * kBlock, 1));
