@@ -49,7 +49,7 @@ void ArchiveFeed::run(const std::string& container, const std::string& path) {
 Result<void> ArchiveFeed::take(ByteView bytes) {
   const auto begin = SteadyClock::now();
   received_ += bytes.size();
-  if (limiter_ != nullptr) TRY(limiter_->wait(bytes.size(), bytes.size(), stop_));
+  if (limiter_ != nullptr) TRY(limiter_->wait_for_transfer(bytes.size(), stop_));
   filling_.insert(filling_.end(), bytes.begin(), bytes.end());
   if (filling_.size() >= options_.block) {
     put(std::move(filling_));

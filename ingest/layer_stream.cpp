@@ -66,7 +66,7 @@ Result<void> LayerStream::close() {
   earlier_ += request_->tree.transfer_time();
   const std::uint64_t received = request_->tree.received();
   request_.reset();
-  if (limiter_ != nullptr) TRY(limiter_->wait(received, received, origin_.cancel));
+  if (limiter_ != nullptr) TRY(limiter_->wait_for_transfer(received, origin_.cancel));
   return {};
 }
 

@@ -174,29 +174,49 @@ nanoseconds Limiter::Bucket::take(std::uint64_t bytes, std::uint64_t rate, nanos
   return granted;
 }
 
-nanoseconds Limiter::pay(std::uint64_t bytes, std::uint64_t from_disk, nanoseconds now) {
+Result<void> Limiter::wait(std::uint64_t bytes, std::uint64_t from_disk,
+                           const std::atomic<bool>& cancel) {
+  return wait_for(bytes, bytes, from_disk, cancel);
+}
+
+// What an engine does for us others seem to do: its processors tell nothing.
+Result<void> Limiter::wait_for_transfer(std::uint64_t bytes, const std::atomic<bool>& cancel) {
+  return wait_for(bytes, 0, bytes, cancel);
+}
+
+// `computed`: bytes that are to be paid for at the processors.
+nanoseconds Limiter::pay(std::uint64_t bytes, std::uint64_t computed, std::uint64_t from_disk,
+                         nanoseconds now) {
   if (limit_.kind == ReadLimit::Kind::fixed) return disk_.take(bytes, rate_, now);
   observe(now);
-  bytes_ += bytes;
-  const nanoseconds until = processors_.take(bytes, pace_.rate(), now);
+  bytes_ += computed;
+  const nanoseconds until = processors_.take(computed, pace_.rate(), now);
   if (from_disk == 0) return until;
   const nanoseconds granted = disk_.take(from_disk, rate_, now);
   return std::max(until, rate_ == 0 && drowns_others_out(now) ? now + kSlice : granted);
 }
 
-Result<void> Limiter::wait(std::uint64_t bytes, std::uint64_t from_disk,
-                           const std::atomic<bool>& cancel) {
+// Whether what was to be waited for is no more: the others have done.
+bool Limiter::is_free(nanoseconds now) {
+  const std::lock_guard lock(mutex_);
+  if (limit_.kind == ReadLimit::Kind::fixed) return false;
+  observe(now);
+  return rate_ == 0 && pace_.rate() == 0;
+}
+
+Result<void> Limiter::wait_for(std::uint64_t bytes, std::uint64_t computed, std::uint64_t from_disk,
+                               const std::atomic<bool>& cancel) {
   if (is_off()) return {};
   nanoseconds until{0};
   {
     const std::lock_guard lock(mutex_);
-    until = pay(bytes, from_disk, surroundings_.now());
+    until = pay(bytes, computed, from_disk, surroundings_.now());
   }
   for (;;) {
     if (cancel.load()) return Error{Code::cancelled, 0, "cancelled"};
-    const nanoseconds left = until - surroundings_.now();
-    if (left <= 0ns) return {};
-    surroundings_.sleep(std::min(left, kSlice));
+    const nanoseconds now = surroundings_.now();
+    if (until <= now || (until - now > kSlice && is_free(now))) return {};
+    surroundings_.sleep(std::min(until - now, kSlice));
   }
 }
 
@@ -204,6 +224,8 @@ Result<void> Limiter::wait(std::uint64_t bytes, std::uint64_t from_disk,
 void Limiter::begin(nanoseconds now) {
   begun_ = true;
   bytes_ = 0;
+  disk_ = {};
+  processors_ = {};
   if (const auto times = surroundings_.processors()) pace_.begin(*times, now);
   calm_windows_ = 0;
   calm_needed_ = 1;

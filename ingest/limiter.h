@@ -68,10 +68,13 @@ class Limiter {
   // Waits until `bytes` may be read of which the page cache does not have `from_disk`. A fixed rate
   // is of all that is read. Errors: cancelled, within 50 ms of `cancel`.
   Result<void> wait(std::uint64_t bytes, std::uint64_t from_disk, const std::atomic<bool>& cancel);
+  // The same for what an engine sends.
+  Result<void> wait_for_transfer(std::uint64_t bytes, const std::atomic<bool>& cancel);
 
   [[nodiscard]] const ReadLimit& limit() const { return limit_; }
   [[nodiscard]] bool is_off() const { return limit_.kind == ReadLimit::Kind::off; }
-  // Bytes a second at present, the lower of two rates; nothing for full speed.
+  // Bytes a second at present, the lower of the rates for disk and processors; nothing for full
+  // speed.
   [[nodiscard]] std::optional<std::uint64_t> rate() const;
 
  private:
@@ -86,8 +89,11 @@ class Limiter {
     std::chrono::nanoseconds next_{0};  // when what has been granted is paid for
   };
 
-  [[nodiscard]] std::chrono::nanoseconds pay(std::uint64_t bytes, std::uint64_t from_disk,
-                                             std::chrono::nanoseconds now);
+  Result<void> wait_for(std::uint64_t bytes, std::uint64_t computed, std::uint64_t from_disk,
+                        const std::atomic<bool>& cancel);
+  [[nodiscard]] std::chrono::nanoseconds pay(std::uint64_t bytes, std::uint64_t computed,
+                                             std::uint64_t from_disk, std::chrono::nanoseconds now);
+  [[nodiscard]] bool is_free(std::chrono::nanoseconds now);
   void observe(std::chrono::nanoseconds now);
   void observe_disk(std::chrono::nanoseconds now);
   void begin(std::chrono::nanoseconds now);

@@ -371,6 +371,31 @@ TEST(AutomaticLimiter, SlowsDownWhenOthersBeginToCompute) {
   EXPECT_LT(our_share(before, host.processors), 0.05);
 }
 
+TEST(AutomaticLimiter, OfTransfersLooksAtTheDiskAlone) {
+  FakeHost host;
+  host.busy = 0.9;  // by the engine, for us
+  Limiter limiter(kAutomatic, host.surroundings());
+  const nanoseconds begin = host.now;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(limiter.wait_for_transfer(2048 * kMiB, never).ok());
+    host.pass(1s);
+  }
+  EXPECT_EQ(host.now - begin, 100s);
+}
+
+TEST(AutomaticLimiter, ForgetsWhatItOwesWhenTheOthersHaveDone) {
+  FakeHost host;
+  host.busy = 0.9;
+  Limiter limiter(kAutomatic, host.surroundings());
+  read_cached_for(limiter, host, 2s);
+  ASSERT_TRUE(limiter.wait(4096 * kMiB, 0, never).ok());  // paid for by who comes next
+  host.busy = 0;
+  const nanoseconds begin = host.now;
+  ASSERT_TRUE(limiter.wait(kMiB, 0, never).ok());
+  EXPECT_LE(host.now - begin, 1s);
+  EXPECT_EQ(limiter.rate(), std::nullopt);
+}
+
 TEST(AutomaticLimiter, StaysAboveAFloorWhateverAByteCosts) {
   FakeHost host;
   host.busy = 1;
