@@ -304,6 +304,7 @@ void Run::capture_again(std::vector<Member*> members) {
 }
 
 void Run::hold() {
+  spare_natives(with(&SourceBackup::is_native));
   std::vector<Member*> prepared = with(&SourceBackup::must_freeze);
   for (Member* member : with(&SourceBackup::is_native)) prepared.push_back(member);
   for (Member* member : prepared) {
@@ -321,7 +322,6 @@ void Run::hold() {
 }
 
 void Run::hold_prepared() {
-  spare_natives(with(&SourceBackup::is_native));
   const std::vector<Member*> native = with(&SourceBackup::is_native);
   const std::vector<Member*> frozen = with(&SourceBackup::must_freeze);
   hold_at_once(native, frozen);
@@ -331,8 +331,10 @@ void Run::hold_prepared() {
     if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());
     if (member->failure || !member->backup->must_freeze()) continue;
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
+    member->hooks->after();
     member->take(member->backup->look_ahead());
-    left.push_back(member);
+    if (!member->failure) member->take(member->hooks->before(cancel_));
+    if (!member->failure) left.push_back(member);
   }
   if (!left.empty()) hold_at_once({}, std::move(left));
 }

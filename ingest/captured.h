@@ -32,12 +32,12 @@ struct Captured {
     blocks_.emplace_back(block, ticket);
   }
   // Ascending.
-  void add_gap(std::uint64_t block, Segment::Kind kind) {
-    CHECK(gaps_.empty() || gaps_.back().end <= block);
-    if (!gaps_.empty() && gaps_.back().end == block && gaps_.back().kind == kind) {
-      ++gaps_.back().end;
+  void add_gap(const Gap& gap) {
+    CHECK(gap.begin < gap.end && (gaps_.empty() || gaps_.back().end <= gap.begin));
+    if (!gaps_.empty() && gaps_.back().end == gap.begin && gaps_.back().kind == gap.kind) {
+      gaps_.back().end = gap.end;
     } else {
-      gaps_.push_back({.begin = block, .end = block + 1, .kind = kind});
+      gaps_.push_back(gap);
     }
   }
 

@@ -18,12 +18,12 @@ constexpr std::size_t kCaptureRead = 256u << 10;
 }  // namespace
 
 // Fingerprints are of the file with this inode number; the hot pass's content is known by path, and
-// is the base only where both are of one file. Of another one (a log that was renamed to be used
-// again) there is what a look ahead has captured: a ticket proves itself by its fingerprint.
-FileReader::Known FileReader::known(const FileWork& work) const {
-  Known known{.prints = options_.fingerprints->find(options_.volume, work.entry.inode)};
-  known.has_base = known.prints && work.parent && work.parent->inode == work.entry.inode &&
-                   known.prints->is_of(*work.parent);
+// is the base only where both are of one file.
+FileReader::Known FileReader::known(const FileWork& work, bool is_ahead) const {
+  Known known{.base = nullptr, .is_ahead = is_ahead};
+  if (work.parent && work.parent->inode == work.entry.inode) {
+    known.base = options_.fingerprints->find(options_.volume, *work.parent);
+  }
   return known;
 }
 
@@ -31,12 +31,9 @@ void FileReader::look_ahead(FileWork& work) {
   Nanoseconds now = 0;
   const auto fd = open(work, now);
   if (!fd) return;
-  Known before = known(work);
-  if (!before.has_base && work.entry.size < store::kSmallFile) return;  // captured in no time
-  before.next = before.prints ? std::make_shared<FileFingerprints>(*before.prints)
-                              : std::make_shared<FileFingerprints>();
-  if (!capture_blocks(work, *fd, before)) return;
-  options_.fingerprints->update(options_.volume, work.entry.inode, std::move(*before.next));
+  const Known before = known(work, true);
+  if (!before.base && work.entry.size < store::kSmallFile) return;  // captured in no time
+  ignore(capture_blocks(work, *fd, before), "the capture will meet it again, and tell");
 }
 
 void FileReader::capture(FileWork& work) {
@@ -46,7 +43,7 @@ void FileReader::capture(FileWork& work) {
   auto xattrs = read_xattrs(*fd, options_.tree);
   if (!xattrs) return fail(work, std::move(xattrs).error());
   work.entry.xattrs = std::move(*xattrs);
-  auto captured = capture_blocks(work, *fd, known(work));
+  auto captured = capture_blocks(work, *fd, known(work, false));
   if (!captured) return fail(work, std::move(captured).error());
   work.entry.flags = is_racy(work.entry, now) ? store::kRacy : std::uint8_t{0};
   // Nothing writes under a freeze; after a deadline that passed, something may.
@@ -61,7 +58,7 @@ Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd, const Know
   work.captured = std::make_unique<Captured>();
   Captured& captured = *work.captured;
   captured.size = work.entry.size;
-  captured.has_base = known.has_base;
+  captured.has_base = known.base != nullptr;
   std::uint64_t truncated_at = captured.size, read_to = 0;
   TRY(for_each_segment(fd, captured.size, [&](const Segment& segment) -> Result<bool> {
     // Whole blocks: what of the first and the last is a gap reads as zeros.
@@ -74,39 +71,43 @@ Result<void> FileReader::capture_blocks(FileWork& work, const Fd& fd, const Know
       if (begin == segment.begin || begin < read_to) return true;
       end = std::min(captured.size, begin + kBlock);
     }
-    auto done = capture_range(captured, known, fd, begin, end);
-    if (!done && done.error().code == Code::not_found) {
-      truncated_at = begin;
-      return false;
-    }
-    if (!done) return std::move(done).error();
-    read_to = end;
-    return true;
+    read_to = TRY(capture_range(captured, known, fd, begin, end));
+    if (read_to < end) truncated_at = read_to;
+    return read_to == end;
   }));
   captured.size = truncated_at;
   return {};
 }
 
-// Blocks that lie in the gap whole, and the last one of the file. One that a look ahead captured
-// with zeros in it is no part of the hot pass's version; what it saw as a gap it has not noted.
+// Blocks that lie in the gap whole, and the last one of the file. A gap takes no time to capture: a
+// look ahead passes it by.
 void FileReader::capture_gap(Captured& captured, const Known& known, const Segment& gap) const {
-  for (std::uint64_t block = (gap.begin + kFingerprintBlock - 1) / kFingerprintBlock;; ++block) {
-    const std::uint64_t begin = block * kFingerprintBlock;
-    const std::uint64_t end = std::min(captured.size, begin + kFingerprintBlock);
-    if (end > gap.end || begin >= gap.end) break;
-    const auto zeros = [&, length = end - begin] {
-      return length == kFingerprintBlock
-                 ? zeros_
-                 : fingerprint(Bytes(length), options_.fingerprints->seed());
-    };
-    const bool same =
-        known.has_base && known.prints->has(block, zeros()) && known.prints->ticket(block) == 0;
-    if (!same) captured.add_gap(block, gap.kind);
+  if (known.is_ahead) return;
+  const auto blocks = [](std::uint64_t bytes) {
+    return bytes / kFingerprintBlock + (bytes % kFingerprintBlock != 0 ? 1 : 0);
+  };
+  const std::uint64_t end =
+      gap.end == captured.size ? blocks(gap.end) : gap.end / kFingerprintBlock;
+  const std::uint64_t compared =
+      known.base ? std::min<std::uint64_t>(end, known.base->blocks.size()) : 0;
+  std::uint64_t block = blocks(gap.begin);
+  for (; block < compared; ++block) {
+    const std::uint64_t length =
+        std::min<std::uint64_t>(kFingerprintBlock, captured.size - block * kFingerprintBlock);
+    const Fingerprint zeros = length == kFingerprintBlock
+                                  ? zeros_
+                                  : fingerprint(Bytes(length), options_.fingerprints->seed());
+    if (known.base->has(block, zeros)) continue;
+    captured.add_gap({.begin = block, .end = block + 1, .kind = gap.kind});
   }
+  // No version before this one had them.
+  if (block < end) captured.add_gap({.begin = block, .end = end, .kind = gap.kind});
 }
 
-Result<void> FileReader::capture_range(Captured& captured, const Known& known, const Fd& fd,
-                                       std::uint64_t begin, std::uint64_t end) {
+// Returns where it ended: before `end` when the file is shorter by now.
+Result<std::uint64_t> FileReader::capture_range(Captured& captured, const Known& known,
+                                                const Fd& fd, std::uint64_t begin,
+                                                std::uint64_t end) {
   thread_local Bytes buffer(kCaptureRead);
   while (begin < end) {
     TRY(check_cancel());
@@ -116,24 +117,32 @@ Result<void> FileReader::capture_range(Captured& captured, const Known& known, c
     while (got < want) {
       const std::size_t n =
           TRY(read_at(fd, MutableByteView(buffer).subspan(got, want - got), begin + got));
-      if (n == 0) return Error{Code::not_found, 0, "truncated while it was read"};
+      if (n == 0) break;
       got += n;
     }
-    bytes_read_ += got;
+    if (!known.is_ahead) bytes_read_ += got;
     for (std::size_t at = 0; at < got; at += kFingerprintBlock) {
-      const ByteView block = ByteView(buffer).subspan(at, std::min(kFingerprintBlock, got - at));
-      const std::uint64_t number = (begin + at) / kFingerprintBlock;
-      const Fingerprint print = fingerprint(block, options_.fingerprints->seed());
-      std::uint64_t ticket = 0;
-      bool same = known.prints && known.prints->has(number, print);
-      if (same) ticket = known.prints->ticket(number);
-      same = same && (known.has_base || ticket != 0);
-      if (!same) ticket = TRY(options_.spill->append(block));
-      if (ticket != 0) captured.add_block(number, ticket);
-      if (!same && known.next) known.next->capture(number, print, ticket);
+      TRY(capture_block(captured, known, (begin + at) / kFingerprintBlock,
+                        ByteView(buffer).subspan(at, std::min(kFingerprintBlock, got - at))));
     }
     begin += got;
+    if (got < want) return begin;
   }
+  return end;
+}
+
+Result<void> FileReader::capture_block(Captured& captured, const Known& known, std::uint64_t number,
+                                       ByteView block) {
+  Fingerprints& prints = *options_.fingerprints;
+  const Fingerprint print = fingerprint(block, prints.seed());
+  if (known.base && known.base->has(number, print)) return {};
+  std::uint64_t ticket = prints.kept(print);
+  if (ticket == 0) {
+    if (known.is_ahead && prints.is_full()) return {};
+    ticket = TRY(options_.spill->append(block));
+    if (known.is_ahead) prints.keep(print, ticket);
+  }
+  captured.add_block(number, ticket);
   return {};
 }
 
@@ -153,10 +162,10 @@ Result<void> FileReader::resolve_small(FileWork& work) {
     const std::uint64_t begin = content.size();
     const std::uint64_t end = std::min(captured.size, begin + kFingerprintBlock);
     const auto* kept = captured.block_from(block);
+    const bool is_kept = kept != nullptr && kept->first == block;
     const Bytes bytes =
-        kept != nullptr && kept->first == block ? TRY(options_.spill->read(kept->second))
-                            : TRY(base_bytes(*work.parent, begin, end));
-                            content.insert(content.end(), bytes.begin(), bytes.end());
+        TRY(is_kept ? options_.spill->read(kept->second) : base_bytes(*work.parent, begin, end));
+    content.insert(content.end(), bytes.begin(), bytes.end());
   }
   take_content(work, std::move(content));
   return {};

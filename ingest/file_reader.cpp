@@ -88,17 +88,17 @@ void FileReader::read(FileWork& work) {
     const bool changed = after->entry.mtime != work.entry.mtime ||
                          after->entry.ctime != work.entry.ctime ||
                          after->entry.size != work.entry.size;
-    work.entry.flags = 0;
-    if (is_racy(work.entry, now)) work.entry.flags |= store::kRacy;
-    if (!changed) return;
     // Only small files are read again: a large one that is written all the time never holds still.
-    if (work.entry.size < store::kSmallFile && attempt < kTries) continue;
-    work.entry.flags |= store::kRacy | store::kChangedWhileRead;
-    return;
+    if (changed && work.entry.size < store::kSmallFile && attempt < kTries) continue;
+    work.entry.flags = 0;
+    if (changed || is_racy(work.entry, now)) work.entry.flags |= store::kRacy;
+    if (changed) work.entry.flags |= store::kChangedWhileRead;
+    if (options_.fingerprints == nullptr) return;
+    return options_.fingerprints->put(options_.volume, work.entry, std::move(*read));
   }
 }
 
-Result<void> FileReader::read_once(FileWork& work, const Fd& fd) {
+Result<FileFingerprints> FileReader::read_once(FileWork& work, const Fd& fd) {
   work.entry.xattrs = TRY(read_xattrs(fd, options_.tree));
   const std::uint64_t size = work.entry.size;
   const bool sparse = size > 0 && ::lseek(fd.get(), 0, SEEK_HOLE) < static_cast<off_t>(size);
@@ -116,7 +116,7 @@ PacedFile FileReader::paced(const FileWork& work, const Fd& fd) const {
           read_again ? PacedFile::Cache::keep : PacedFile::Cache::as_before, options_.cancel};
 }
 
-Result<void> FileReader::read_small(FileWork& work, const Fd& fd) {
+Result<FileFingerprints> FileReader::read_small(FileWork& work, const Fd& fd) {
   Bytes content(work.entry.size);
   PacedFile file = paced(work, fd);
   std::size_t done = 0;
@@ -127,13 +127,14 @@ Result<void> FileReader::read_small(FileWork& work, const Fd& fd) {
   }
   content.resize(done);
   bytes_read_ += done;
+  FileFingerprints prints;
   if (options_.fingerprints != nullptr) {
-    Fingerprinter prints(options_.fingerprints->seed());
-    prints.data(content);
-    options_.fingerprints->put(options_.volume, work.entry, prints.finish());
+    Fingerprinter printer(options_.fingerprints->seed());
+    printer.data(content);
+    prints = printer.finish();
   }
   take_content(work, std::move(content));
-  return {};
+  return prints;
 }
 
 void FileReader::take_content(FileWork& work, Bytes content) {
@@ -194,7 +195,7 @@ Result<Bytes> FileReader::base_bytes(const Entry& base, std::uint64_t begin, std
   return out;
 }
 
-Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
+Result<FileFingerprints> FileReader::read_large(FileWork& work, const Fd& fd) {
   ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, work.entry.size);
   cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
   std::optional<Fingerprinter> prints;
@@ -231,8 +232,7 @@ Result<void> FileReader::read_large(FileWork& work, const Fd& fd) {
   work.pieces = cutter.finish();
   work.entry.size = done;
   work.outcome = FileWork::Outcome::pieces;
-  if (prints) options_.fingerprints->put(options_.volume, work.entry, prints->finish());
-  return {};
+  return prints ? prints->finish() : FileFingerprints();
 }
 
 }  // namespace bygone::ingest

@@ -63,7 +63,7 @@ struct FileReaderOptions {
   Fingerprints* fingerprints = nullptr;       // read(): gathers; capture(): compares
   SealedSpill* spill = nullptr;               // look_ahead(), capture() and resolve()
   const std::atomic<bool>* cancel = nullptr;  // makes long reads end with `cancelled`
-  Limiter* limiter = nullptr;                 // not of capture(); nullptr: as fast as it goes
+  Limiter* limiter = nullptr;                 // of read(); nullptr: as fast as it goes
 };
 
 class FileReader {
@@ -88,20 +88,22 @@ class FileReader {
  private:
   Result<Fd> open(FileWork& work, Nanoseconds& now);
   [[nodiscard]] PacedFile paced(const FileWork& work, const Fd& fd) const;
-  Result<void> read_once(FileWork& work, const Fd& fd);
-  Result<void> read_small(FileWork& work, const Fd& fd);
-  Result<void> read_large(FileWork& work, const Fd& fd);
-  // What is known of a file when it is captured.
+  // Each gives the fingerprints of what it has read, when they are wanted.
+  Result<FileFingerprints> read_once(FileWork& work, const Fd& fd);
+  Result<FileFingerprints> read_small(FileWork& work, const Fd& fd);
+  Result<FileFingerprints> read_large(FileWork& work, const Fd& fd);
+  // What a file is compared with when it is captured.
   struct Known {
-    std::shared_ptr<const FileFingerprints> prints;    // may be null
-    bool has_base = false;                             // they are of FileWork::parent
-    std::shared_ptr<FileFingerprints> next = nullptr;  // look_ahead(): they and what it captures
+    std::shared_ptr<const FileFingerprints> base;  // null: all of it is new
+    bool is_ahead = false;
   };
-  [[nodiscard]] Known known(const FileWork& work) const;
+  [[nodiscard]] Known known(const FileWork& work, bool is_ahead) const;
   Result<void> capture_blocks(FileWork& work, const Fd& fd, const Known& known);
   void capture_gap(Captured& captured, const Known& known, const Segment& gap) const;
-  Result<void> capture_range(Captured& captured, const Known& known, const Fd& fd,
-                             std::uint64_t begin, std::uint64_t end);
+  Result<std::uint64_t> capture_range(Captured& captured, const Known& known, const Fd& fd,
+                                      std::uint64_t begin, std::uint64_t end);
+  Result<void> capture_block(Captured& captured, const Known& known, std::uint64_t number,
+                             ByteView block);
   Result<void> resolve_small(FileWork& work);
   Result<void> resolve_large(FileWork& work);
   Result<void> append_range(ContentCutter& cutter, FileWork& work, std::uint64_t begin,

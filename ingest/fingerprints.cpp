@@ -6,6 +6,11 @@
 #include "store/crypto.h"
 
 namespace bygone::ingest {
+namespace {
+
+constexpr std::size_t kMostKept = 2u << 20;  // blocks: 32 GiB of them, in 120 MB of memory
+
+}  // namespace
 
 Fingerprint fingerprint(ByteView block, std::uint64_t seed) {
   const XXH128_hash_t hash = XXH3_128bits_withSeed(block.data(), block.size(), seed);
@@ -18,8 +23,18 @@ void Fingerprinter::end_block() {
   block_.clear();
 }
 
+// Whether there are too many blocks with `length` bytes more.
+bool Fingerprinter::give_up(std::uint64_t length) {
+  if (length / kFingerprintBlock + result_.blocks.size() > kMostBlocks) {
+    result_.is_complete = false;
+    result_.blocks = {};
+  }
+  return !result_.is_complete;
+}
+
 void Fingerprinter::data(ByteView bytes) {
   result_.size += bytes.size();
+  if (give_up(bytes.size())) return;
   while (!bytes.empty()) {
     const std::size_t n = std::min(bytes.size(), kFingerprintBlock - block_.size());
     // A whole block in one piece is hashed where it stands.
@@ -35,6 +50,7 @@ void Fingerprinter::data(ByteView bytes) {
 
 void Fingerprinter::zeros(std::uint64_t length) {
   static const Bytes kZeros(kFingerprintBlock);
+  if (give_up(length)) return;
   const Fingerprint whole = fingerprint(kZeros, seed_);
   while (length > 0) {
     const std::size_t space = kFingerprintBlock - block_.size();
@@ -61,21 +77,36 @@ Fingerprints::Fingerprints() {
 }
 
 void Fingerprints::put(std::size_t volume, const store::Entry& entry, FileFingerprints prints) {
-  prints.ctime = entry.ctime;
-  update(volume, entry.inode, std::move(prints));
-}
-
-void Fingerprints::update(std::size_t volume, std::uint64_t inode, FileFingerprints prints) {
-  auto shared = std::make_shared<const FileFingerprints>(std::move(prints));
+  auto shared =
+      prints.is_complete ? std::make_shared<const FileFingerprints>(std::move(prints)) : nullptr;
   const std::lock_guard lock(mutex_);
-  files_[{volume, inode}] = std::move(shared);
+  const auto [at, is_first] = files_.try_emplace({volume, entry.inode}, std::move(shared));
+  if (!is_first) at->second.reset();
 }
 
 std::shared_ptr<const FileFingerprints> Fingerprints::find(std::size_t volume,
-                                                           std::uint64_t inode) const {
+                                                           const store::Entry& hot) const {
+  if (hot.type != store::FileType::regular || (hot.flags & store::kUnreadable) != 0) return nullptr;
   const std::lock_guard lock(mutex_);
-  const auto found = files_.find({volume, inode});
-  return found == files_.end() ? nullptr : found->second;
+  const auto found = files_.find({volume, hot.inode});
+  const bool is_it = found != files_.end() && found->second && found->second->size == hot.size;
+  return is_it ? found->second : nullptr;
+}
+
+void Fingerprints::keep(const Fingerprint& print, std::uint64_t ticket) {
+  const std::lock_guard lock(mutex_);
+  kept_.emplace(print, ticket);
+}
+
+std::uint64_t Fingerprints::kept(const Fingerprint& print) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = kept_.find(print);
+  return found == kept_.end() ? 0 : found->second;
+}
+
+bool Fingerprints::is_full() const {
+  const std::lock_guard lock(mutex_);
+  return kept_.size() >= kMostKept;
 }
 
 }  // namespace bygone::ingest

@@ -32,36 +32,21 @@ struct Fingerprint {
 
 // Blocks in file order; the last may be short. Holes count as zeros.
 struct FileFingerprints {
-  std::uint64_t size = 0;  // of what the hot pass read, and
-  store::Timestamp ctime;  // of the file then
+  std::uint64_t size = 0;
+  bool is_complete = true;  // else there are none: it has too many blocks
   std::vector<Fingerprint> blocks;
-  // Of blocks that a look ahead has captured, and whose fingerprint is of that: where their bytes
-  // are in the spill. 0, or beyond its end: as the hot pass read it.
-  std::vector<std::uint64_t> tickets;
 
-  // Whether they are of what that entry of the hot pass has: a file that was renamed meanwhile may
-  // have been read under both names, and has fingerprints of the second time.
-  [[nodiscard]] bool is_of(const store::Entry& entry) const {
-    return entry.type == store::FileType::regular && entry.size == size && entry.ctime == ctime;
-  }
-  // Whether the file had these bytes there when it was last looked at.
   [[nodiscard]] bool has(std::uint64_t block, const Fingerprint& print) const {
     return block < blocks.size() && blocks[block] == print;
-  }
-  [[nodiscard]] std::uint64_t ticket(std::uint64_t block) const {
-    return block < tickets.size() ? tickets[block] : 0;
-  }
-  void capture(std::uint64_t block, const Fingerprint& print, std::uint64_t ticket) {
-    if (block >= blocks.size()) blocks.resize(block + 1);  // no block has an empty fingerprint
-    if (block >= tickets.size()) tickets.resize(block + 1);
-    blocks[block] = print;
-    tickets[block] = ticket;
   }
 };
 
 // Gathers the fingerprints of one file while it is read from its beginning.
 class Fingerprinter {
  public:
+  // A terabyte. They would take more memory than a backup may.
+  static constexpr std::uint64_t kMostBlocks = 1ULL << 26U;
+
   explicit Fingerprinter(std::uint64_t seed) : seed_(seed) {}
   void data(ByteView bytes);
   void zeros(std::uint64_t length);
@@ -69,6 +54,7 @@ class Fingerprinter {
 
  private:
   void end_block();
+  bool give_up(std::uint64_t length);
   std::uint64_t seed_;
   Bytes block_;
   FileFingerprints result_;
@@ -78,13 +64,20 @@ class Fingerprints {
  public:
   Fingerprints();
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
-  // Those of what was read as `entry`.
+  // Those of one reading of the file that `entry` is of.
   void put(std::size_t volume, const store::Entry& entry, FileFingerprints prints);
-  // Those that find() gave, with what was captured since.
-  void update(std::size_t volume, std::uint64_t inode, FileFingerprints prints);
-  // Nothing (nullptr) for a file that the hot pass did not read.
+  // Those of the reading that gave `hot` its content, of a file that has its inode; nothing
+  // (nullptr) where that is not sure. A file that was renamed or linked meanwhile may have been
+  // read under two names, and nobody knows which reading is which.
   [[nodiscard]] std::shared_ptr<const FileFingerprints> find(std::size_t volume,
-                                                             std::uint64_t inode) const;
+                                                             const store::Entry& hot) const;
+
+  // Where the bytes of a block are kept, whatever file it is in: a look ahead has captured them.
+  void keep(const Fingerprint& print, std::uint64_t ticket);
+  // 0: nowhere.
+  [[nodiscard]] std::uint64_t kept(const Fingerprint& print) const;
+  // Whether there is no room for more.
+  [[nodiscard]] bool is_full() const;
 
  private:
   struct Key {
@@ -97,9 +90,14 @@ class Fingerprints {
       return std::hash<std::uint64_t>()(key.inode * 31 + key.volume);
     }
   };
+  struct PrintHash {
+    std::size_t operator()(const Fingerprint& print) const { return print.low; }
+  };
   std::uint64_t seed_;
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards all below
+  // nullptr: it was read more than once.
   std::unordered_map<Key, std::shared_ptr<const FileFingerprints>, KeyHash> files_;
+  std::unordered_map<Fingerprint, std::uint64_t, PrintHash> kept_;
 };
 
 }  // namespace bygone::ingest

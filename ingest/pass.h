@@ -43,7 +43,7 @@ struct PassContext {
   bool rescan = false;
   Fingerprints* fingerprints = nullptr;
   SealedSpill* spill = nullptr;
-  Limiter* limiter = nullptr;                     // of all but capture()
+  Limiter* limiter = nullptr;                     // of read()
   const store::PageLiveness* liveness = nullptr;  // read(): what to write anew
 
   // Progress and outcome, gathered over all passes.

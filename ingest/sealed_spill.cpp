@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 
 namespace bygone::ingest {
 namespace {
@@ -76,7 +77,10 @@ Result<std::uint64_t> SealedSpill::append(ByteView data) {
       size_ += data.size();
       return place.ticket();
     }
-    TRY(open_file());
+    if (auto opened = open_file(); !opened) {
+      has_failed_ = true;
+      return std::move(opened).error();
+    }
     // Taken even if the write fails: an offset is a nonce, and is used once.
     place.offset = std::exchange(file_end_, file_end_ + data.size() + store::kTagBytes);
   }
@@ -90,10 +94,17 @@ Result<void> SealedSpill::write_sealed(ByteView data, std::uint64_t offset) {
   store::seal(key_, store::offset_nonce(offset), kAssociated, data, sealed);
   auto written = system_files().write_at(file_, sealed, offset);
   if (written) return {};
-  Error error = std::move(written).error().with("spilling what was read under a freeze to " +
+  has_failed_ = true;
+  Error error = std::move(written).error().with("spilling what is read for a freeze to " +
                                                 printable(folder_));
   if (error.code == Code::no_space) error.message += "; hint: make room there";
   return error;
+}
+
+Result<std::uint64_t> SealedSpill::room() const {
+  struct statvfs found {};
+  if (::statvfs(folder_.c_str(), &found) != 0) return os_error(errno, "asking for the room");
+  return std::uint64_t{found.f_bavail} * found.f_frsize;
 }
 
 Result<Bytes> SealedSpill::read(std::uint64_t ticket) {

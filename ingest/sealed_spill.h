@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A place for bytes that were captured under a freeze: in memory up to a limit, then in a file
+// A place for bytes that are captured for a freeze: in memory up to a limit, then in a file
 // that only this process can read: sealed under a key that exists nowhere else, unlinked as soon
 // as it is open. Takes no memory for what stands in the file: a ticket says where. append() from
 // several threads; read() too.
@@ -34,6 +34,10 @@ class SealedSpill {
   void spare_memory(bool spare) { spares_memory_ = spare; }
   // Bytes taken so far.
   [[nodiscard]] std::uint64_t size() const { return size_; }
+  // Whether something could not be taken.
+  [[nodiscard]] bool has_failed() const { return has_failed_; }
+  // Bytes that the file system of the folder has left. Errors: os_error().
+  [[nodiscard]] Result<std::uint64_t> room() const;
   // The bytes of a ticket of append(). Errors: corrupt when the file was changed from outside; io.
   Result<Bytes> read(std::uint64_t ticket);
 
@@ -50,6 +54,7 @@ class SealedSpill {
   std::uint64_t file_end_ = 0;
   std::atomic<std::uint64_t> size_{0};
   std::atomic<bool> spares_memory_{false};
+  std::atomic<bool> has_failed_{false};
   Fd file_;  // once open, stays as it is
 };
 

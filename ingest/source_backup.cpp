@@ -20,10 +20,6 @@ using store::Entry;
 constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
 constexpr std::size_t kSpillMemory = 64u << 20;
-// What is written during a hot pass that short is copied under the freeze.
-constexpr std::chrono::milliseconds kShortPass{200};
-constexpr unsigned kLooks = 3;
-constexpr std::uint64_t kLittle = 8u << 20;  // bytes that are copied in no time
 
 using OffLimits = std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>;
 
@@ -276,22 +272,6 @@ Result<void> SourceBackup::judge_transfer() {
   warn(why + ": captured live");
   too_far_ = true;
   for (std::size_t i = 0; i < passes_.size(); ++i) gather_notes(i);
-  return {};
-}
-
-Result<void> SourceBackup::look_ahead() {
-  if (is_by_snapshot() || hot_pass_ < kShortPass) return {};
-  context_.spill = &spill_;
-  spill_.spare_memory(true);
-  TRY(sync());
-  std::uint64_t last = UINT64_MAX;
-  for (unsigned look = 0; look < kLooks && last > kLittle; ++look) {
-    const std::uint64_t before = spill_.size();
-    for (std::size_t i = 0; i < passes_.size(); ++i) TRY(passes_[i]->look_ahead(roots_[i]));
-    const std::uint64_t copied = spill_.size() - before;
-    if (copied > last / 4 * 3) break;  // it is written to as fast as we read
-    last = copied;
-  }
   return {};
 }
 

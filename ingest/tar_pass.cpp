@@ -64,7 +64,7 @@ class Comparison {
     if (block_.empty()) return {};
     const bool same = prints_ != nullptr && prints_->has(number_, fingerprint(block_, seed_));
     if (!same && std::all_of(block_.begin(), block_.end(), [](auto byte) { return byte == 0; })) {
-      captured_.add_gap(number_, Segment::Kind::hole);
+      captured_.add_gap({.begin = number_, .end = number_ + 1, .kind = Segment::Kind::hole});
     } else if (!same) {
       captured_.add_block(number_, TRY(spill_.append(block_)));
     }
@@ -162,8 +162,7 @@ Result<void> TarPass::compare(FileWork& work, TreeStream& stream) {
   captured.size = work.entry.size;
   std::shared_ptr<const FileFingerprints> prints;
   if (work.parent && work.parent->inode == work.entry.inode) {
-    prints = context_.fingerprints->find(volume_.number, work.entry.inode);
-    if (prints && !prints->is_of(*work.parent)) prints.reset();
+    prints = context_.fingerprints->find(volume_.number, *work.parent);
   }
   captured.has_base = prints != nullptr;
   Comparison comparison(captured, prints.get(), context_.fingerprints->seed(), *context_.spill);

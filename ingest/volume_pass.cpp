@@ -122,8 +122,10 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
     const bool lost = parent && options.is_stored && !options.is_stored(*parent);
     Item item = TRY(single_file(lost ? std::nullopt : parent));
     if (options.on_file) options.on_file(item.work);
-    context_.files_seen += 1;
-    context_.bytes_seen += root_.entry.size;
+    if (!options.collapse) {
+      context_.files_seen += 1;
+      context_.bytes_seen += root_.entry.size;
+    }
     if (!emit(std::move(item))) return Error{Code::cancelled, 0, "cancelled"};
     return {};
   }
