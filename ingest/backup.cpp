@@ -69,6 +69,7 @@ class Run {
   static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
   Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
                            Freezer& freezer, SubvolumeSnapshots& snapshots);
+  void prepare_again(Member& member);
   void capture_again(std::vector<Member*> members);
   void commit();
   [[nodiscard]] std::string missing() const;
@@ -290,6 +291,12 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
   }
 }
 
+// For a member that is held later than the others: its hooks have run for nothing.
+void Run::prepare_again(Member& member) {
+  member.take(member.backup->look_ahead());
+  if (!member.failure) member.take(member.hooks->before(cancel_));
+}
+
 // For the members whose snapshot by the file system did not come about: they have had no hot pass.
 void Run::capture_again(std::vector<Member*> members) {
   std::erase_if(members, [](const Member* member) { return !member->has_left_snapshot(); });
@@ -297,8 +304,7 @@ void Run::capture_again(std::vector<Member*> members) {
     member->hooks->after();
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
     member->take(member->backup->read_hot());
-    if (!member->failure) member->take(member->backup->look_ahead());
-    if (!member->failure) member->take(member->hooks->before(cancel_));
+    if (!member->failure) prepare_again(*member);
   }
   if (!members.empty()) hold_at_once({}, std::move(members));
 }
@@ -332,8 +338,7 @@ void Run::hold_prepared() {
     if (member->failure || !member->backup->must_freeze()) continue;
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
     member->hooks->after();
-    member->take(member->backup->look_ahead());
-    if (!member->failure) member->take(member->hooks->before(cancel_));
+    prepare_again(*member);
     if (!member->failure) left.push_back(member);
   }
   if (!left.empty()) hold_at_once({}, std::move(left));

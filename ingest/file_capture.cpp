@@ -17,14 +17,9 @@ constexpr std::size_t kCaptureRead = 256u << 10;
 
 }  // namespace
 
-// Fingerprints are of the file with this inode number; the hot pass's content is known by path, and
-// is the base only where both are of one file.
 FileReader::Known FileReader::known(const FileWork& work, bool is_ahead) const {
-  Known known{.base = nullptr, .is_ahead = is_ahead};
-  if (work.parent && work.parent->inode == work.entry.inode) {
-    known.base = options_.fingerprints->find(options_.volume, *work.parent);
-  }
-  return known;
+  return {.base = options_.fingerprints->find(options_.volume, work.entry, work.parent),
+          .is_ahead = is_ahead};
 }
 
 void FileReader::look_ahead(FileWork& work) {
@@ -139,7 +134,8 @@ Result<void> FileReader::capture_block(Captured& captured, const Known& known, s
   std::uint64_t ticket = prints.kept(print);
   if (ticket == 0) {
     if (known.is_ahead && prints.is_full()) return {};
-    ticket = TRY(options_.spill->append(block));
+    ticket = TRY(options_.spill->append(
+        block, known.is_ahead ? SealedSpill::Where::file : SealedSpill::Where::memory_first));
     if (known.is_ahead) prints.keep(print, ticket);
   }
   captured.add_block(number, ticket);

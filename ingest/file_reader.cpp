@@ -85,9 +85,7 @@ void FileReader::read(FileWork& work) {
     if (!read) return fail(work, std::move(read).error());
     auto after = look_at(*fd);
     if (!after) return fail(work, std::move(after).error());
-    const bool changed = after->entry.mtime != work.entry.mtime ||
-                         after->entry.ctime != work.entry.ctime ||
-                         after->entry.size != work.entry.size;
+    const bool changed = !same_times(after->entry, work.entry);
     // Only small files are read again: a large one that is written all the time never holds still.
     if (changed && work.entry.size < store::kSmallFile && attempt < kTries) continue;
     work.entry.flags = 0;

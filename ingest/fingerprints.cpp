@@ -84,12 +84,15 @@ void Fingerprints::put(std::size_t volume, const store::Entry& entry, FileFinger
   if (!is_first) at->second.reset();
 }
 
-std::shared_ptr<const FileFingerprints> Fingerprints::find(std::size_t volume,
-                                                           const store::Entry& hot) const {
-  if (hot.type != store::FileType::regular || (hot.flags & store::kUnreadable) != 0) return nullptr;
+std::shared_ptr<const FileFingerprints> Fingerprints::find(
+    std::size_t volume, const store::Entry& now, const std::optional<store::Entry>& hot) const {
+  if (!hot || hot->inode != now.inode || hot->type != store::FileType::regular ||
+      (hot->flags & store::kUnreadable) != 0) {
+    return nullptr;
+  }
   const std::lock_guard lock(mutex_);
-  const auto found = files_.find({volume, hot.inode});
-  const bool is_it = found != files_.end() && found->second && found->second->size == hot.size;
+  const auto found = files_.find({volume, hot->inode});
+  const bool is_it = found != files_.end() && found->second && found->second->size == hot->size;
   return is_it ? found->second : nullptr;
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -66,11 +67,11 @@ class Fingerprints {
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
   // Those of one reading of the file that `entry` is of.
   void put(std::size_t volume, const store::Entry& entry, FileFingerprints prints);
-  // Those of the reading that gave `hot` its content, of a file that has its inode; nothing
-  // (nullptr) where that is not sure. A file that was renamed or linked meanwhile may have been
-  // read under two names, and nobody knows which reading is which.
-  [[nodiscard]] std::shared_ptr<const FileFingerprints> find(std::size_t volume,
-                                                             const store::Entry& hot) const;
+  // Those of the reading that gave `hot` its content, where the file that is `now` in its place is
+  // the same one. Nothing (nullptr) where that is not sure: a file that was renamed or linked
+  // meanwhile may have been read under two names, and nobody knows which reading is which.
+  [[nodiscard]] std::shared_ptr<const FileFingerprints> find(
+      std::size_t volume, const store::Entry& now, const std::optional<store::Entry>& hot) const;
 
   // Where the bytes of a block are kept, whatever file it is in: a look ahead has captured them.
   void keep(const Fingerprint& print, std::uint64_t ticket);

@@ -31,9 +31,7 @@ constexpr nanoseconds kBurst = 100ms;  // of unused rate that may be caught up w
 
 // Measured beside pgbench: 20 MB/s took nothing from it, 100 MB/s a quarter.
 constexpr std::uint64_t kGentle = 20 * kMiB;
-constexpr std::uint64_t kFloor = 8 * kMiB;
 constexpr std::uint64_t kUnseeing = 32 * kMiB;  // where the kernel tells nothing
-constexpr std::uint64_t kTop = 512 * kMiB;      // what is allowed more is not limited
 constexpr std::uint64_t kStep = 4;
 
 // Shares of the time in which we did not wait for a disk, but others did.
@@ -290,7 +288,7 @@ void Limiter::judge(double others) {
       rate_ = kGentle;
       calm_needed_ = std::min(2 * calm_needed_, kMostCalmNeeded);
     } else if (others >= kDrowning) {
-      rate_ = std::max(kFloor, rate_ / 2);
+      rate_ = std::max(kLeastPace, rate_ / 2);
     } else {
       rate_ = std::min(kGentle, 2 * rate_);
     }
@@ -304,7 +302,7 @@ void Limiter::judge(double others) {
     return;
   }
   calm_windows_ = 0;
-  rate_ = rate_ * kStep > kTop ? 0 : rate_ * kStep;
+  rate_ = rate_ * kStep > kMostPace ? 0 : rate_ * kStep;
 }
 
 }  // namespace bygone::ingest

@@ -13,10 +13,6 @@ namespace {
 using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kMiB = 1u << 20;
-constexpr std::uint64_t kFloor = 8 * kMiB;
-constexpr std::uint64_t kTop = 512 * kMiB;  // what is allowed more is not limited
-
 // Of the time of all processors, where others want it all; more where they leave some of it.
 constexpr double kOurShare = 0.04;
 constexpr double kIdle = 0.20;  // others' share under which nobody is spared
@@ -92,9 +88,9 @@ void ProcessorPace::set_rate(double others, double processors) {
     return;
   }
   const double allowed = kOurShare / others * processors / cost_;
-  rate_ = allowed > static_cast<double>(kTop)
+  rate_ = allowed > static_cast<double>(kMostPace)
               ? 0
-              : std::max(kFloor, static_cast<std::uint64_t>(allowed));
+              : std::max(kLeastPace, static_cast<std::uint64_t>(allowed));
 }
 
 }  // namespace bygone::ingest

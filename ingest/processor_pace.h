@@ -16,6 +16,11 @@
 
 namespace bygone::ingest {
 
+// Between them lies what an automatic limit may come to. Under the first a backup would never end;
+// what is allowed more than the second is not limited.
+inline constexpr std::uint64_t kLeastPace = 8u << 20;  // bytes a second
+inline constexpr std::uint64_t kMostPace = 512u << 20;
+
 // Time of all processors together since the host's start, in the kernel's ticks.
 struct ProcessorTimes {
   std::chrono::nanoseconds all{0};

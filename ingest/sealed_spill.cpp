@@ -64,12 +64,12 @@ Result<void> SealedSpill::open_file() {
   return {};
 }
 
-Result<std::uint64_t> SealedSpill::append(ByteView data) {
+Result<std::uint64_t> SealedSpill::append(ByteView data, Where where) {
   CHECK(!data.empty() && data.size() <= kLargest);
   Place place{.in_memory = false, .offset = 0, .size = data.size()};
   {
     const std::lock_guard lock(mutex_);
-    if (!spares_memory_ && data.size() <= memory_limit_ - memory_.size()) {
+    if (where == Where::memory_first && data.size() <= memory_limit_ - memory_.size()) {
       if (memory_.empty()) memory_.reserve(memory_limit_);
       place.in_memory = true;
       place.offset = memory_.size();

@@ -22,16 +22,17 @@ namespace bygone::ingest {
 class SealedSpill {
  public:
   static constexpr std::size_t kLargest = 1u << 20;  // bytes of one append()
+  enum class Where {
+    memory_first,
+    file,  // what is not urgent leaves memory to what is
+  };
 
   // `folder` takes the file when one is needed, and must exist then. `memory_limit` in bytes.
   SealedSpill(std::string folder, std::size_t memory_limit);
 
   // Keeps a copy of `data`, of 1 to kLargest bytes; returns its ticket, which is not 0. Errors: io,
   // no_space, not_found without the folder.
-  Result<std::uint64_t> append(ByteView data);
-  // From here on everything goes to the file, or to memory again where there is room: what is not
-  // urgent leaves it to what is.
-  void spare_memory(bool spare) { spares_memory_ = spare; }
+  Result<std::uint64_t> append(ByteView data, Where where = Where::memory_first);
   // Bytes taken so far.
   [[nodiscard]] std::uint64_t size() const { return size_; }
   // Whether something could not be taken.
@@ -53,7 +54,6 @@ class SealedSpill {
   Bytes memory_;
   std::uint64_t file_end_ = 0;
   std::atomic<std::uint64_t> size_{0};
-  std::atomic<bool> spares_memory_{false};
   std::atomic<bool> has_failed_{false};
   Fd file_;  // once open, stays as it is
 };

@@ -61,7 +61,7 @@ SourceBackup::SourceBackup(store::Session& session, const Source& source,
                .clock = options.clock,
                .rescan = options.rescan,
                .fingerprints = nullptr,
-               .spill = nullptr,
+               .spill = &spill_,
                .limiter = options.limiter,
                .liveness = nullptr,
                .counts = {},
@@ -283,8 +283,6 @@ Result<void> SourceBackup::sync() {
 
 Result<void> SourceBackup::capture() {
   enter_phase("frozen");
-  context_.spill = &spill_;
-  spill_.spare_memory(false);
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto captured = passes_[i]->capture(roots_[i]);
     if (captured) continue;

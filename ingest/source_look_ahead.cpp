@@ -17,8 +17,6 @@ Result<void> SourceBackup::look_ahead() {
   // Where little was written since the last backup little is now, and a walk is not for nothing.
   const std::uint64_t read = context_.bytes_read;
   if (is_by_snapshot() || hot_pass_ < kShortPass || read < kLittle) return {};
-  context_.spill = &spill_;
-  spill_.spare_memory(true);
   TRY(sync());
   std::uint64_t last = UINT64_MAX;
   for (unsigned look = 0; look < kLooks && last > kLittle && !fingerprints_.is_full(); ++look) {

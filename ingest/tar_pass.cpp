@@ -160,10 +160,7 @@ Result<void> TarPass::compare(FileWork& work, TreeStream& stream) {
   work.captured = std::make_unique<Captured>();
   Captured& captured = *work.captured;
   captured.size = work.entry.size;
-  std::shared_ptr<const FileFingerprints> prints;
-  if (work.parent && work.parent->inode == work.entry.inode) {
-    prints = context_.fingerprints->find(volume_.number, *work.parent);
-  }
+  const auto prints = context_.fingerprints->find(volume_.number, work.entry, work.parent);
   captured.has_base = prints != nullptr;
   Comparison comparison(captured, prints.get(), context_.fingerprints->seed(), *context_.spill);
   TRY(for_each_block(

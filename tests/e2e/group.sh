@@ -17,8 +17,7 @@ run_pair() { # FIRST SECOND [DOCKER OPTION...]
     -v "$first-data:/data" -v "$first-bus:/bus" tools bash -c 'for ((n = 1; ; n++)); do
       echo "$n" >>/data/log; echo "$n" >/bus/new; mv /bus/new /bus/n; done' >/dev/null
   docker run -d --name "$second" --network none --label bygone.volumes.exclude="$first-bus" "$@" \
-    -v "$second-data:/data" -v "$first-bus:/bus" tools bash -c 'seen=; while :; do
-      read -r n </bus/n || continue; [ "$n" = "$seen" ] || { echo "$n" >>/data/log; seen=$n; }; done' >/dev/null
+    -v "$second-data:/data" -v "$first-bus:/bus" tools bash -c "$FOLLOW" >/dev/null
   wait_for 10 docker exec "$second" ls /data/log >/dev/null || fail "nothing reaches $second" 1
 }
 

@@ -3,8 +3,8 @@
 #
 # PostgreSQL in its own backup mode: nobody is paused, and a restored snapshot boots by itself with
 # all that was committed before the mode's end. With the WAL and a tablespace in volumes of their own;
-# in a group with somebody who follows it; where the mode is not to be had, the containers are frozen, with the reason; killed midway, bygone
-# leaves nothing behind in the database.
+# in a group with somebody who follows it; where the mode is not to be had, the containers are
+# frozen, with the reason; killed midway, bygone leaves nothing behind in the database.
 . "$(dirname "$0")/lib.sh"
 
 start_engine
@@ -114,8 +114,7 @@ step "in a group"
 # It writes down what the database has committed. The mode ends while it stands still, so that the
 # database of an instant has all that its file names.
 docker run -d --name follower --network none --label bygone.group=shop --label bygone.volumes.exclude=bus \
-  -v follower:/data -v bus:/bus tools bash -c 'while :; do
-    read -r n </bus/n || continue; [ "$n" = "$seen" ] || { echo "$n" >>/data/log; seen=$n; }; done' >/dev/null
+  -v follower:/data -v bus:/bus tools bash -c "$FOLLOW" >/dev/null
 start_postgres shop --label bygone.group=shop --label bygone.volumes.exclude=bus -v "shop:$data" -v bus:/bus
 sql shop 'create table ledger (id bigint primary key)'
 docker exec shop chmod 777 /bus

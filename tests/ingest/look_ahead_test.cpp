@@ -21,6 +21,7 @@ class LookAhead : public BackupTest {
  protected:
   // A pass over what the source folder has by then.
   void begin() {
+    end();
     session_ = value_of(store::Session::begin(*repository_, store::Compression::fastest));
     trees_ = std::make_unique<store::TreeReader>(*session_, std::size_t{1} << 20);
     writer_ = std::make_unique<store::TreeWriter>(repository_->keys(), *session_);
@@ -128,7 +129,6 @@ TEST_F(LookAhead, LeavesToTheFreezeWhatChangesAfterIt) {
   overwrite(file, 30 * kBlock, "new");
   EXPECT_EQ(capture(), 2U);
   expect_as_it_stands();
-  end();
 }
 
 TEST_F(LookAhead, OfWhatDoesNotChangeAgainLeavesNothing) {
@@ -141,7 +141,6 @@ TEST_F(LookAhead, OfWhatDoesNotChangeAgainLeavesNothing) {
   EXPECT_EQ(spill_->size(), kBlock) << "the second look found it done";
   EXPECT_EQ(capture(), 0U);
   expect_as_it_stands();
-  end();
 }
 
 TEST_F(LookAhead, IsForgottenWhereTheHotPassWasRightAgain) {
@@ -154,7 +153,6 @@ TEST_F(LookAhead, IsForgottenWhereTheHotPassWasRightAgain) {
   overwrite(file, 3 * kBlock, before.substr(3 * kBlock, 7));
   capture();
   expect_as_it_stands();
-  end();
 }
 
 // Read as `db` and, after a folder above it was renamed, once more as something else: the
@@ -171,7 +169,6 @@ TEST_F(LookAhead, BelievesNoFingerprintsOfTwoReadings) {
   write_file(file, later);
   EXPECT_EQ(capture(), 16U);
   expect_as_it_stands();
-  end();
 }
 
 // As PostgreSQL does with segments of its log.
@@ -187,7 +184,6 @@ TEST_F(LookAhead, FindsAFileThatWasRenamedSince) {
   overwrite(source_dir() / "5", 0, "new");
   EXPECT_EQ(capture(), 1U);
   expect_as_it_stands();
-  end();
 }
 
 // Something that an application does to a file.
@@ -248,7 +244,6 @@ TEST_F(LookAhead, NeverShowsInTheSnapshot) {
     change_some();
     capture();
     expect_as_it_stands();
-    end();
     if (HasFailure()) return;
   }
 }

@@ -104,7 +104,10 @@ std::uint64_t stored_bytes(const std::string& repository) {
 struct Days {
   double sum = 0;
   std::uint64_t count = 0;
+  std::uint64_t lowest = UINT64_MAX, highest = 0;
   void add(std::uint64_t bytes) {
+    lowest = std::min(lowest, bytes);
+    highest = std::max(highest, bytes);
     sum += static_cast<double>(bytes);
     ++count;
   }
@@ -208,6 +211,11 @@ class Year {
              fmt::format("the repository is flat: {:.1f} MiB in the last quarter, {:.1f} in the "
                          "one before",
                          last_quarter_.mean() / (1 << 20), third_quarter_.mean() / (1 << 20)));
+    } else {
+      demand(last_quarter_.highest < last_quarter_.lowest * 5 / 4,
+             fmt::format("the repository is flat in the last quarter: {:.1f} to {:.1f} MiB",
+                         static_cast<double>(last_quarter_.lowest) / (1 << 20),
+                         static_cast<double>(last_quarter_.highest) / (1 << 20)));
     }
     demand(most_dead_ < kMostDead,
            fmt::format("after a prune at most {:.2f} of the records are dead", most_dead_));
