@@ -56,5 +56,6 @@ cmp "$last/file3" "$WORK/kept3"
 step "and the next backup finds it"
 head -c 10M /dev/urandom >"$WORK/source/file4"
 expect 0 "$BYGONE" backup --path data="$WORK/source"
+appears data
 cmp "$MNT/data/latest/file4" "$WORK/source/file4"
 expect 0 "$BYGONE" umount "$MNT"
