@@ -29,9 +29,11 @@ class BackupRun {
         config_(config),
         request_(request),
         limiter_(request.limit_read),
+        spare_processor_(ingest::Surroundings::real().processors),
         options_(request.options) {
     options_.off_limits = ingest::off_limits(repository, Context::index_dir());
     options_.limiter = &limiter_;
+    options_.spare_processor = &spare_processor_;
   }
 
   Exit run();
@@ -56,6 +58,7 @@ class BackupRun {
   const ingest::Config& config_;
   const BackupRequest& request_;
   ingest::Limiter limiter_;
+  ingest::SpareProcessor spare_processor_;
   ingest::BackupOptions options_;
   CancelOnSignal cancel_;
   std::unique_ptr<docker::Engine> engine_;

@@ -188,9 +188,12 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
     for (const Writer& writer : writers_of({member})) to_stop.insert(writer.id);
   }
   Stillness stillness;
+  std::optional<SpareProcessor::Hurry> hurry;
+  if (SpareProcessor* spare = members.front()->options->spare_processor) hurry.emplace(*spare);
   auto frozen = freezer.freeze(writers, limit, to_stop);
   const auto deadline = freezer.deadline();
   if (!frozen) {
+    hurry.reset();
     stillness.why_not = frozen.error().message;
     // Whoever insists learns at once, and with the engine's own error.
     for (Member* member : members) {
@@ -220,6 +223,7 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
     for (Member* member : members) member->backup->let_go();
   }
   auto thawed = freezer.thaw();
+  hurry.reset();
   // Also while a capture that took too long goes on: nobody waits for it any more.
   for (Member* member : members) member->hooks->after();
   worker.join();
@@ -380,6 +384,8 @@ void Run::commit() {
 }
 
 std::vector<Result<BackupReport>> Run::run() {
+  std::optional<SpareProcessor::Watch> watch;
+  if (SpareProcessor* spare = members_.front().options->spare_processor) watch.emplace(*spare);
   for (Member& member : members_) {
     read(member);
     if (cancel_) break;

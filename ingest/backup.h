@@ -18,6 +18,7 @@
 #include "ingest/hooks.h"
 #include "ingest/limiter.h"
 #include "ingest/source.h"
+#include "ingest/spare_processor.h"
 #include "store/base/clock.h"
 #include "store/session.h"
 
@@ -50,6 +51,8 @@ struct BackupOptions {
   std::vector<std::pair<std::string, std::string>> off_limits;
   // Paces the reads outside the freeze; shared by all backups of a process. nullptr: off.
   Limiter* limiter = nullptr;
+  // Leaves a processor to others, whatever the limit; one for a process. nullptr: all are used.
+  SpareProcessor* spare_processor = nullptr;
   // Commands in the source's container: before the freeze, and after the thaw whenever the first
   // one was to run.
   std::optional<Hook> pre, post;

@@ -2,11 +2,12 @@
 //
 // How fast a backup may go for the sake of those who want the processors. A low priority alone
 // does not spare them: whoever wakes up finds the core, its caches and its sibling thread taken.
-// Measured beside a pgbench that keeps two processors three quarters busy (scripts/bench-docker):
-// at nice 15 alone a backup cost a quarter of the transactions; with 8 % of the processors' time
-// for it, 15 to 19 %, 7 of them for the checkpoint that PostgreSQL makes for each backup; with 4 %,
-// none that could be told from noise. So while others are busy the pace keeps our own share small,
-// and where nobody is there is none.
+// Measured on two processors (scripts/bench-docker), one of them left alone (SpareProcessor), what
+// a first backup of 0.8 GB costs a pgbench that keeps both three quarters busy, and one that only
+// reads and wants all of both: at nice 15 alone 28 and 17 % of its transactions; with a fifth or a
+// quarter of the processors' time for us 9 % of either, in two or three seconds; with 8 %, 3 to 13
+// and 12 %, in eight to ten. So while others are busy the pace keeps our own share small, and where
+// nobody is there is none.
 #pragma once
 
 #include <chrono>

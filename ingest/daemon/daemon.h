@@ -89,6 +89,7 @@ class Daemon {
   const Service service_;
   History history_;
   std::atomic<bool> cancel_{false};
+  SpareProcessor spare_processor_;
   BackupSetup setup_;
 
   mutable std::mutex mutex_;  // guards all up to metrics_page_

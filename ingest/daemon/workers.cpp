@@ -21,6 +21,7 @@ BackupOptions options_for(const BackupSetup& setup, const Policy& policy, Limite
   base.state_folder = setup.state_folder;
   base.off_limits = setup.off_limits;
   base.limiter = limiter;
+  base.spare_processor = setup.spare_processor;
   return options_of(policy, std::move(base));
 }
 

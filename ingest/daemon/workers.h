@@ -32,6 +32,7 @@ struct BackupSetup {
   std::vector<std::pair<std::string, std::string>> off_limits;
   store::Compression compression = store::Compression::standard;
   Clock clock = system_now;
+  SpareProcessor* spare_processor = nullptr;
 };
 
 // A session that is kept from one run to the next, for a while. One thread.
