@@ -2,12 +2,11 @@
 //
 // How fast a backup may go for the sake of those who want the processors. A low priority alone
 // does not spare them: whoever wakes up finds the core, its caches and its sibling thread taken.
-// Measured on two processors (scripts/bench-docker), one of them left alone (SpareProcessor), what
-// a first backup of 0.8 GB costs a pgbench that keeps both three quarters busy, and one that only
-// reads and wants all of both: at nice 15 alone 28 and 17 % of its transactions; with a fifth or a
-// quarter of the processors' time for us 9 % of either, in two or three seconds; with 8 %, 3 to 13
-// and 12 %, in eight to ten. So while others are busy the pace keeps our own share small, and where
-// nobody is there is none.
+// Measured beside a pgbench that keeps two processors three quarters busy (scripts/bench-docker),
+// which have one of them alone (SpareProcessor): at nice 15 a first backup cost a fifth of the
+// transactions; with 8 to 20 % of the processors' time for it, 10 to 19 %, and with 4 % under 10,
+// of which most is for the checkpoint that PostgreSQL makes for each backup. So while others are
+// busy the pace keeps our own share small, and where nobody is there is none.
 #pragma once
 
 #include <chrono>

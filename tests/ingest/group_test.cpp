@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <mutex>
+#include <thread>
+
+#include <sched.h>
 
 #include "tests/ingest/backup_fixture.h"
 
@@ -133,6 +138,48 @@ TEST_F(Group, CountsWhatEachMemberAdded) {
   EXPECT_GT(reports[0]->snapshot.added_bytes, 2'000'000u);
   EXPECT_GT(reports[1]->snapshot.added_bytes, 20'000u);
   EXPECT_LT(reports[1]->snapshot.added_bytes, 60'000u);
+}
+
+int processors_of_this_thread() {
+  cpu_set_t set;
+  EXPECT_EQ(::sched_getaffinity(0, sizeof set, &set), 0);
+  return CPU_COUNT(&set);
+}
+
+TEST_F(Group, LeavesAProcessorToOthersWhoAreBusyUntilTheyStandStill) {
+  using namespace std::chrono_literals;
+  const int all = processors_of_this_thread();
+  if (all < 2) GTEST_SKIP() << "needs two processors";
+  SpareProcessor spare([] {  // others use two
+    const auto time = 2 * std::chrono::steady_clock::now().time_since_epoch();
+    return ProcessorTimes{.all = time, .busy = time, .own = 0ns};
+  });
+  std::vector<GroupMember> members = {member("a", {"ca"}), member("b", {"cb"})};
+  write_file(source_dir() / "a/x", "1");
+  std::atomic<bool> asked{false}, left{false};
+  std::atomic<int> calls{0};
+  for (GroupMember& each : members) {
+    each.options.spare_processor = &spare;
+    each.options.clock = [&] {
+      // The first time that the backup asks for, long before the freeze.
+      if (!asked.exchange(true)) {
+        for (int i = 0; i < 2000 && !left; ++i) {
+          left = processors_of_this_thread() == all - 1;
+          std::this_thread::sleep_for(5ms);
+        }
+      }
+      return system_now();
+    };
+  }
+  engine_.before = [&](const std::string& call) {
+    if (!call.starts_with("pause") && !call.starts_with("unpause")) return;
+    ++calls;
+    EXPECT_EQ(processors_of_this_thread(), all) << call;
+  };
+  for (const auto& report : run_group(members)) ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(left);
+  EXPECT_EQ(calls, 4);
+  EXPECT_EQ(processors_of_this_thread(), all);
 }
 
 TEST_F(Group, CommitsNothingOnceCancelled) {

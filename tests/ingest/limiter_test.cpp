@@ -33,12 +33,11 @@ struct FakeHost {
     processors.all += 2 * time;
     processors.busy += std::chrono::duration_cast<nanoseconds>(2 * time * busy);
   }
-  // A thread of ours that computes; others have the other processor.
+  // Two threads of ours that compute.
   void compute(nanoseconds time) {
-    const nanoseconds before = processors.busy;
     pass(time);
-    processors.own += time;
-    processors.busy = std::min(processors.busy, before + time) + time;
+    processors.own += 2 * time;
+    processors.busy = std::min(processors.busy + 2 * time, processors.all);
   }
   // A read that waits for the disk.
   void read(nanoseconds time) {
@@ -303,7 +302,7 @@ TEST(AutomaticLimiter, BelievesTheKernelsMemoryOnlyAfterALongPause) {
   EXPECT_EQ(limiter.rate(), 20 * kMiB);
 }
 
-// Reads what the page cache has, MiB after MiB, with 5 ms of work of one processor on each.
+// Reads what the page cache has, MiB after MiB, with 5 ms of work of two processors on each.
 double read_cached_for(Limiter& limiter, FakeHost& host, nanoseconds time) {
   const nanoseconds begin = host.now;
   std::uint64_t bytes = 0;
@@ -333,13 +332,12 @@ TEST(AutomaticLimiter, LeavesBusyProcessorsToOthersFromItsFirstRead) {
   host.busy = 0.95;
   Limiter limiter(kAutomatic, host.surroundings());
   read_cached_for(limiter, host, 1s);
-  EXPECT_LT(our_share(ProcessorTimes{}, host.processors), 0.5)
+  EXPECT_LT(our_share(ProcessorTimes{}, host.processors), 0.15)
       << "it had to learn what a byte costs";
   const ProcessorTimes before = host.processors;
   read_cached_for(limiter, host, 60s);
-  // A fifth of what others use, who get less while we compute.
-  EXPECT_LT(our_share(before, host.processors), 0.33);
-  EXPECT_GT(our_share(before, host.processors), 0.20);
+  EXPECT_LT(our_share(before, host.processors), 0.05);
+  EXPECT_GT(our_share(before, host.processors), 0.03);
 }
 
 TEST(AutomaticLimiter, TakesMoreOfProcessorsThatOthersUseLess) {
@@ -349,7 +347,7 @@ TEST(AutomaticLimiter, TakesMoreOfProcessorsThatOthersUseLess) {
   read_cached_for(limiter, host, 10s);
   const ProcessorTimes before = host.processors;
   read_cached_for(limiter, host, 60s);
-  EXPECT_NEAR(our_share(before, host.processors), 0.5, 0.1);
+  EXPECT_NEAR(our_share(before, host.processors), 0.1, 0.02);
   host.busy = 0.1;
   read_cached_for(limiter, host, 2s);
   EXPECT_EQ(limiter.rate(), std::nullopt);
@@ -360,7 +358,8 @@ TEST(AutomaticLimiter, SlowsDownWhenOthersBeginToCompute) {
   Limiter limiter(kAutomatic, host.surroundings());
   read_cached_for(limiter, host, 10s);
   host.busy = 0.9;
-  // The kernel takes the time from us, as we are nice.
+  // Two busy threads of ours leave no time in which others could be seen: the kernel takes it from
+  // us, as we are nice.
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(limiter.wait(kMiB, 0, never).ok());
     host.pass(10ms);
@@ -369,7 +368,7 @@ TEST(AutomaticLimiter, SlowsDownWhenOthersBeginToCompute) {
   read_cached_for(limiter, host, 5s);
   const ProcessorTimes before = host.processors;
   read_cached_for(limiter, host, 30s);
-  EXPECT_LT(our_share(before, host.processors), 0.33);
+  EXPECT_LT(our_share(before, host.processors), 0.05);
 }
 
 TEST(AutomaticLimiter, OfTransfersLooksAtTheDiskAlone) {
@@ -404,7 +403,7 @@ TEST(AutomaticLimiter, StaysAboveAFloorWhateverAByteCosts) {
   for (int i = 0; i < 400; ++i) {
     ASSERT_TRUE(limiter.wait(kMiB, 0, never).ok());
     host.pass(100ms);
-    host.processors.own += 100ms;  // of the 200 ms
+    host.processors.own += 60ms;  // of the 200 ms
   }
   EXPECT_EQ(limiter.rate(), 8 * kMiB);
 }
