@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/spare_processor.h"
 
-#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <string>
