@@ -2,8 +2,7 @@
 //
 // Fingerprints of what the hot pass read: a seeded 128-bit XXH3 for each 16 KiB block of each
 // file, a page of most databases, so that the pass under the freeze can tell, at the speed of
-// memory, which blocks changed. The only includer of xxhash. Fingerprints is callable from any
-// thread; a Fingerprinter is not.
+// memory, which blocks changed. Fingerprints is callable from any thread; a Fingerprinter is not.
 #pragma once
 
 #include <array>
