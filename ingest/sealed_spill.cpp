@@ -64,7 +64,24 @@ Result<void> SealedSpill::open_file() {
   return {};
 }
 
+Error SealedSpill::lose(Error error) {
+  const std::lock_guard lock(mutex_);
+  if (!loss_) loss_ = error;
+  return error;
+}
+
+std::optional<Error> SealedSpill::loss() const {
+  const std::lock_guard lock(mutex_);
+  return loss_;
+}
+
 Result<std::uint64_t> SealedSpill::append(ByteView data, Where where) {
+  auto ticket = take(data, where);
+  if (!ticket && where == Where::memory_first) return lose(std::move(ticket).error());
+  return ticket;
+}
+
+Result<std::uint64_t> SealedSpill::take(ByteView data, Where where) {
   CHECK(!data.empty() && data.size() <= kLargest);
   Place place{.in_memory = false, .offset = 0, .size = data.size()};
   {
@@ -108,6 +125,12 @@ Result<std::uint64_t> SealedSpill::room() const {
 }
 
 Result<Bytes> SealedSpill::read(std::uint64_t ticket) {
+  auto bytes = give(ticket);
+  if (!bytes) return lose(std::move(bytes).error());
+  return bytes;
+}
+
+Result<Bytes> SealedSpill::give(std::uint64_t ticket) {
   const Place place = Place::of(ticket);
   if (!place.in_memory) return read_sealed(place.offset, place.size);
   const std::lock_guard lock(mutex_);

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "store/base/bytes.h"
@@ -37,6 +38,9 @@ class SealedSpill {
   [[nodiscard]] std::uint64_t size() const { return size_; }
   // Whether something could not be taken.
   [[nodiscard]] bool has_failed() const { return has_failed_; }
+  // Why something is lost that was urgent, or was taken: the first error of such an append() or of
+  // read(). It is not the fault of what was read.
+  [[nodiscard]] std::optional<Error> loss() const;
   // Bytes that the file system of the folder has left. Errors: os_error().
   [[nodiscard]] Result<std::uint64_t> room() const;
   // The bytes of a ticket of append(). Errors: corrupt when the file was changed from outside; io.
@@ -44,17 +48,21 @@ class SealedSpill {
 
  private:
   Result<void> open_file();
+  Result<std::uint64_t> take(ByteView data, Where where);
+  Result<Bytes> give(std::uint64_t ticket);
+  Error lose(Error error);
   Result<void> write_sealed(ByteView data, std::uint64_t offset);
   Result<Bytes> read_sealed(std::uint64_t offset, std::size_t size);
 
   std::string folder_;
   std::size_t memory_limit_;
   store::SecretBytes key_;
-  std::mutex mutex_;  // guards all below but the file's content
+  mutable std::mutex mutex_;  // guards all below but the file's content
   Bytes memory_;
   std::uint64_t file_end_ = 0;
   std::atomic<std::uint64_t> size_{0};
   std::atomic<bool> has_failed_{false};
+  std::optional<Error> loss_;
   Fd file_;  // once open, stays as it is
 };
 

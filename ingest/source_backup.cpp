@@ -285,6 +285,7 @@ Result<void> SourceBackup::capture() {
   enter_phase("frozen");
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto captured = passes_[i]->capture(roots_[i]);
+    if (auto loss = spill_.loss()) return *loss;  // no file that was read is to blame
     if (captured) continue;
     // A transfer that fails under the freeze, or beside the writers after its deadline, is no
     // reason to lose what the hot pass has.
@@ -328,6 +329,7 @@ Result<void> SourceBackup::store() {
   enter_phase("storing");
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     if (!failed_capture_) roots_[i] = TRY(passes_[i]->store_captured());
+    if (auto loss = spill_.loss()) return *loss;
     gather_notes(i);
   }
   return {};

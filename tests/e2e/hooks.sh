@@ -52,3 +52,16 @@ step "where nothing runs"
 docker stop -t 0 good >/dev/null
 check "backup of a stopped container" "$BYGONE" backup good
 says 'not run'
+
+step "what a hook writes finds no room beside the repository"
+mkdir "$WORK/small"
+mount -t tmpfs -o size=280M none "$WORK/small"
+new_repository small/repository
+big='dd if=/dev/urandom of=/data/big bs=1M count=180 conv=notrunc'
+run big --label "bygone.pre=$big"
+# shellcheck disable=SC2086
+docker exec big $big 2>/dev/null
+expect 1 "$BYGONE" backup big
+says 'spilling what is read for a freeze.*No space left.*hint: make room there'
+check_equal "there is no snapshot" "$(count big)" 0
+check_equal "the container runs" "$(inspect '{{.State.Status}}' big)" running

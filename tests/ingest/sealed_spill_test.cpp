@@ -70,6 +70,16 @@ TEST_F(SealedSpillTest, NeedsNoFileBelowItsLimit) {
   EXPECT_EQ(*spill.read(*last), piece(40, 2));
 }
 
+TEST_F(SealedSpillTest, TellsWhyWhatWasUrgentIsLostAndNothingElse) {
+  SealedSpill spill(folder_ + "/not-there", 100);
+  EXPECT_FALSE(spill.append(piece(1, 1), SealedSpill::Where::file).ok());
+  EXPECT_TRUE(spill.has_failed());
+  EXPECT_FALSE(spill.loss().has_value());
+  EXPECT_FALSE(spill.append(piece(101, 2)).ok());
+  ASSERT_TRUE(spill.loss().has_value());
+  EXPECT_EQ(spill.loss()->code, Code::not_found);
+}
+
 TEST_F(SealedSpillTest, LeavesNoNameAndNoPlainBytes) {
   SealedSpill spill(folder_, 0);
   const std::string secret = "the secret of the database, in clear";
@@ -100,6 +110,8 @@ TEST_F(SealedSpillTest, RejectsAFileThatWasChanged) {
     const auto got = spill.read(*ticket);
     ASSERT_FALSE(got.ok());
     EXPECT_EQ(got.error().code, Code::corrupt);
+    ASSERT_TRUE(spill.loss().has_value());
+    EXPECT_EQ(spill.loss()->code, Code::corrupt);
   }
 }
 
