@@ -147,4 +147,22 @@ Result<void> commit(const Fd& any) {
   return call(any, BTRFS_IOC_WAIT_SYNC, &transaction, "syncing a btrfs");
 }
 
+Result<std::uint64_t> newest_transaction(const Fd& any) {
+  btrfs_ioctl_fs_info_args info{};
+  info.flags = BTRFS_FS_INFO_FLAG_GENERATION;
+  TRY(call(any, BTRFS_IOC_FS_INFO, &info, "asking for the file system"));
+  if ((info.flags & BTRFS_FS_INFO_FLAG_GENERATION) == 0) {
+    return Error{Code::unsupported, 0, "the kernel does not tell its transactions"};
+  }
+  return info.generation;
+}
+
+Result<bool> is_committed(const Fd& any, std::uint64_t transaction) {
+  if (TRY(newest_transaction(any)) <= transaction) return false;
+  // The next one begins before this one is written to its end.
+  __u64 argument = transaction;
+  TRY(call(any, BTRFS_IOC_WAIT_SYNC, &argument, "waiting for a btrfs"));
+  return true;
+}
+
 }  // namespace bygone::ingest::btrfs

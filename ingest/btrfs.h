@@ -54,7 +54,12 @@ Result<void> make_snapshot(const Fd& subvolume, const Fd& place, const std::stri
 // Destroys the subvolume with this id, wherever it is; `any` is open on the same file system. Its
 // blocks become free later. Errors: not_found.
 Result<void> destroy(const Fd& any, std::uint64_t id);
-// Makes what was made and destroyed so far durable.
+// Makes what was made and destroyed so far durable. Cost: whoever writes waits for it.
 Result<void> commit(const Fd& any);
+// A number that grows from one commit to the next: what was made and destroyed so far is durable
+// with this one. Errors: unsupported by a kernel before 5.10.
+[[nodiscard]] Result<std::uint64_t> newest_transaction(const Fd& any);
+// Whether that one is durable. Waits for one that is being written, but brings none about.
+[[nodiscard]] Result<bool> is_committed(const Fd& any, std::uint64_t transaction);
 
 }  // namespace bygone::ingest::btrfs

@@ -16,33 +16,40 @@ namespace bygone::ingest {
 namespace {
 
 constexpr std::string_view kKind = "snapshot";
-constexpr std::string_view kVersion = "1";
+constexpr std::string_view kVersion = "2";
+constexpr std::string_view kFirst = "1";  // does not tell what is deleted
 
-std::optional<SnapshotRecord::Snapshot> snapshot_of(std::string_view line) {
-  std::vector<std::string> fields;
-  for (int i = 0; i < 3; ++i) {
+std::optional<SnapshotRecord::Snapshot> snapshot_of(std::string_view line, bool is_first) {
+  SnapshotRecord::Snapshot snapshot;
+  for (std::string* to : {&snapshot.file_system, &snapshot.folder, &snapshot.name}) {
     const auto field = take_field(line, ' ');
     auto plain = field ? unescape_field(*field) : std::nullopt;
     if (!plain || plain->empty()) return std::nullopt;
-    fields.push_back(std::move(*plain));
+    *to = std::move(*plain);
+  }
+  if (!is_first) {
+    const auto field = take_field(line, ' ');
+    const auto number = field ? number_field<std::uint64_t>(*field) : std::nullopt;
+    if (!number) return std::nullopt;
+    snapshot.deleted_in = *number;
   }
   auto origin = unescape_field(line);
   // The name is one component: nothing outside of the folder is ever deleted.
-  const bool one =
-      fields[2].find('/') == std::string::npos && fields[2] != "." && fields[2] != "..";
+  const std::string& name = snapshot.name;
+  const bool one = name.find('/') == std::string::npos && name != "." && name != "..";
   if (!origin || origin->empty() || !one) return std::nullopt;
-  return SnapshotRecord::Snapshot{std::move(fields[0]), std::move(fields[1]), std::move(fields[2]),
-                                  std::move(*origin)};
+  snapshot.origin = std::move(*origin);
+  return snapshot;
 }
 
-std::optional<SnapshotRecord> body_of(std::string_view text) {
+std::optional<SnapshotRecord> body_of(std::string_view text, bool is_first) {
   SnapshotRecord record;
   const auto time = take_line(text, "time");
   const auto nanoseconds = time ? number_field<Nanoseconds>(*time) : std::nullopt;
   if (!nanoseconds) return std::nullopt;
   record.time = *nanoseconds;
   while (const auto line = take_line(text, "snapshot")) {
-    auto snapshot = snapshot_of(*line);
+    auto snapshot = snapshot_of(*line, is_first);
     if (!snapshot) return std::nullopt;
     record.snapshots.push_back(std::move(*snapshot));
   }
@@ -54,18 +61,81 @@ std::string path_of(const SnapshotRecord::Snapshot& snapshot) {
   return snapshot.folder + "/" + snapshot.name;
 }
 
+// Where a snapshot is looked for, and what stands there.
+struct Found {
+  Fd folder;             // unopened when there is none
+  std::uint64_t id = 0;  // of the subvolume; 0: it is not there
+};
+
+Result<Found> find_snapshot(const SnapshotRecord::Snapshot& snapshot) {
+  const std::string path = printable(path_of(snapshot));
+  auto parent = open_root(parent_folder(snapshot.folder));
+  const auto here = parent ? btrfs::file_system_of(*parent) : Result<std::string>(parent.error());
+  if (!here || *here != snapshot.file_system) {
+    return Error{
+        Code::unavailable, 0,
+        "deleting the snapshot " + path + ": its file system is not there; hint: mount it"};
+  }
+  auto folder = open_snapshot_folder(snapshot.folder);
+  if (!folder && folder.error().code == Code::not_found) return Found();
+  if (!folder) return std::move(folder).error();
+  auto found = open_folder(*folder, snapshot.name);
+  if (!found && found.error().code == Code::not_found) return Found{std::move(*folder)};
+  if (!found) return std::move(found).error().with("deleting the snapshot " + path);
+  const Listed listed = TRY(look_at(*found));
+  const btrfs::Subvolume subvolume = TRY(btrfs::subvolume_of(*found));
+  if (listed.entry.inode != btrfs::kRootInode || !subvolume.is_read_only ||
+      subvolume.parent_uuid != snapshot.origin) {
+    return Error{Code::denied, 0, path + " is not the snapshot that was made there: it stays"};
+  }
+  return Found{std::move(*folder), subvolume.id};
+}
+
+Result<void> destroy(const Found& found, const SnapshotRecord::Snapshot& snapshot) {
+  auto destroyed = btrfs::destroy(found.folder, found.id);
+  if (!destroyed) return std::move(destroyed).error().with(printable(path_of(snapshot)));
+  return {};
+}
+
+enum class Fate { was_there, gone, not_durable };
+
+// Sees to a snapshot that nobody needs.
+Result<Fate> settle(const SnapshotRecord::Snapshot& snapshot) {
+  auto found = find_snapshot(snapshot);
+  // Deleted, and unmounted since: whether it is durable shows when it is mounted again.
+  if (!found && found.error().code == Code::unavailable && snapshot.deleted_in != 0) {
+    return Fate::not_durable;
+  }
+  if (!found) return std::move(found).error();
+  if (found->id == 0) {
+    if (!found->folder.is_open()) return Fate::gone;
+    if (snapshot.deleted_in != 0) {
+      const bool durable = TRY(btrfs::is_committed(found->folder, snapshot.deleted_in));
+      return durable ? Fate::gone : Fate::not_durable;
+    }
+    TRY(btrfs::commit(found->folder));  // whoever deleted it may have died before this
+    return Fate::gone;
+  }
+  TRY(destroy(*found, snapshot));
+  // A journal that is gone while the snapshot comes back after a power cut would leave it for good.
+  TRY(btrfs::commit(found->folder));
+  return Fate::was_there;
+}
+
 // Deletes what the journal names; `deleted` gains the paths of those that were there.
 Result<void> delete_by(const std::string& path, std::vector<std::string>& deleted) {
   IntentJournal journal = TRY(IntentJournal::adopt(path));
   if (!journal.is_open()) return {};
   std::optional<Error> failure;
+  bool durable = true;
   for (const auto& snapshot : TRY(decode_snapshot_record(TRY(journal.read()))).snapshots) {
-    auto done = delete_snapshot(snapshot);
-    if (done && *done) deleted.push_back(path_of(snapshot));
-    if (!done && !failure) failure = std::move(done).error();
+    const auto fate = settle(snapshot);
+    if (!fate && !failure) failure = fate.error();
+    if (fate && *fate == Fate::was_there) deleted.push_back(path_of(snapshot));
+    if (fate && *fate == Fate::not_durable) durable = false;
   }
   if (failure) return *failure;
-  return journal.remove();
+  return durable ? journal.remove() : Result<void>();
 }
 
 }  // namespace
@@ -73,15 +143,16 @@ Result<void> delete_by(const std::string& path, std::vector<std::string>& delete
 std::string encode(const SnapshotRecord& record) {
   std::string text = fmt::format("bygone {} journal {}\ntime {}\n", kKind, kVersion, record.time);
   for (const auto& s : record.snapshots) {
-    text += fmt::format("snapshot {} {} {} {}\n", escape_field(s.file_system),
-                        escape_field(s.folder), escape_field(s.name), escape_field(s.origin));
+    text += fmt::format("snapshot {} {} {} {} {}\n", escape_field(s.file_system),
+                        escape_field(s.folder), escape_field(s.name), s.deleted_in,
+                        escape_field(s.origin));
   }
   return text + fmt::format("end {}\n", record.snapshots.size());
 }
 
 Result<SnapshotRecord> decode_snapshot_record(std::string_view text) {
-  TRY(take_version(text, kKind, {kVersion}));
-  auto record = body_of(text);
+  const auto version = TRY(take_version(text, kKind, {kVersion, kFirst}));
+  auto record = body_of(text, version == kFirst);
   if (!record) return Error{Code::corrupt, 0, "the journal is damaged"};
   return std::move(*record);
 }
@@ -100,36 +171,14 @@ Result<Fd> open_snapshot_folder(const std::string& path) {
   return fd;
 }
 
-Result<bool> delete_snapshot(const SnapshotRecord::Snapshot& snapshot) {
-  const std::string path = printable(path_of(snapshot));
-  auto parent = open_root(parent_folder(snapshot.folder));
-  const auto here = parent ? btrfs::file_system_of(*parent) : Result<std::string>(parent.error());
-  if (!here || *here != snapshot.file_system) {
-    return Error{
-        Code::unavailable, 0,
-        "deleting the snapshot " + path + ": its file system is not there; hint: mount it"};
-  }
-  auto folder = open_snapshot_folder(snapshot.folder);
-  if (!folder && folder.error().code == Code::not_found) return false;
-  if (!folder) return std::move(folder).error();
-  auto found = open_folder(*folder, snapshot.name);
-  if (!found && found.error().code == Code::not_found) {
-    TRY(btrfs::commit(*folder));  // whoever deleted it may have died before this
-    return false;
-  }
-  if (!found) return std::move(found).error().with("deleting the snapshot " + path);
-  const Listed listed = TRY(look_at(*found));
-  const btrfs::Subvolume subvolume = TRY(btrfs::subvolume_of(*found));
-  if (listed.entry.inode != btrfs::kRootInode || !subvolume.is_read_only ||
-      subvolume.parent_uuid != snapshot.origin) {
-    return Error{Code::denied, 0, path + " is not the snapshot that was made there: it stays"};
-  }
-  found->reset();
-  auto destroyed = btrfs::destroy(*folder, subvolume.id);
-  if (!destroyed) return std::move(destroyed).error().with(path);
-  // A journal that is gone while the snapshot comes back after a power cut would leave it for good.
-  TRY(btrfs::commit(*folder));
-  return true;
+Result<void> delete_snapshot(SnapshotRecord::Snapshot& snapshot) {
+  const Found found = TRY(find_snapshot(snapshot));
+  if (!found.folder.is_open()) return {};
+  if (found.id != 0) TRY(destroy(found, snapshot));
+  const auto transaction = btrfs::newest_transaction(found.folder);
+  if (!transaction) return btrfs::commit(found.folder);
+  snapshot.deleted_in = *transaction;
+  return {};
 }
 
 bool has_dead_snapshots(const std::string& state_folder) {

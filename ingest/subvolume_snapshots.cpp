@@ -193,13 +193,16 @@ std::size_t SubvolumeSnapshots::add(const SubvolumePlace& place) {
   return all_.size() - 1;
 }
 
+SnapshotRecord SubvolumeSnapshots::record() const {
+  SnapshotRecord record{.time = time_, .snapshots = {}};
+  for (const Each& each : all_) record.snapshots.push_back(each.named);
+  return record;
+}
+
 Result<void> SubvolumeSnapshots::prepare() {
-  SnapshotRecord record{.time = clock_(), .snapshots = {}};
-  for (Each& each : all_) {
-    each.folder = TRY(open_snapshot_folder(each.named.folder));
-    record.snapshots.push_back(each.named);
-  }
-  auto journal = IntentJournal::create(snapshot_journals(state_folder_), encode(record));
+  for (Each& each : all_) each.folder = TRY(open_snapshot_folder(each.named.folder));
+  time_ = clock_();
+  auto journal = IntentJournal::create(snapshot_journals(state_folder_), encode(record()));
   if (!journal) return std::move(journal).error().with("writing the journal of a snapshot");
   journal_ = std::move(*journal);
   return {};
@@ -240,16 +243,18 @@ Result<VolumeCopy> SubvolumeSnapshots::open(std::size_t number, const SubvolumeP
 Result<void> SubvolumeSnapshots::remove() {
   if (!journal_.is_open()) return {};
   std::optional<Error> failure;
-  for (const Each& each : all_) {
+  for (Each& each : all_) {
     auto deleted = delete_snapshot(each.named);
     if (!deleted && !failure) failure = std::move(deleted).error();
   }
+  const SnapshotRecord left = record();
   all_.clear();
-  if (failure) {
-    journal_ = IntentJournal();  // unlocked: whoever looks next tries again
-    return *failure;
-  }
-  return journal_.remove();
+  // Unlocked: whoever looks next tries again, or finds that the deletion is durable.
+  IntentJournal journal = std::exchange(journal_, IntentJournal());
+  if (failure) return *failure;
+  const bool durable = std::all_of(left.snapshots.begin(), left.snapshots.end(),
+                                   [](const auto& each) { return each.deleted_in == 0; });
+  return durable ? journal.remove() : journal.replace(encode(left));
 }
 
 }  // namespace bygone::ingest

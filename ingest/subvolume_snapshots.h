@@ -72,7 +72,8 @@ class SubvolumeSnapshots {
   // Opens the volume of `place` in snapshot `number`; nothing that somebody has put in the way
   // leads elsewhere. Errors: io when what is there is not the snapshot, or not the volume.
   [[nodiscard]] Result<VolumeCopy> open(std::size_t number, const SubvolumePlace& place) const;
-  // Deletes all and removes the journal. Errors: those of delete_snapshot(); the journal stays.
+  // Deletes all. The journal stays until that is durable (snapshot_journal.h). Errors: those of
+  // delete_snapshot(); io or no_space when the journal cannot tell so.
   Result<void> remove();
 
  private:
@@ -82,8 +83,11 @@ class SubvolumeSnapshots {
     Fd folder;
   };
 
+  [[nodiscard]] SnapshotRecord record() const;
+
   std::string state_folder_;
   Clock clock_;
+  Nanoseconds time_ = 0;  // of prepare()
   IntentJournal journal_;
   std::vector<Each> all_;
 };

@@ -20,21 +20,31 @@ using test::BtrfsMount;
 using test::value_of;
 
 TEST(SnapshotJournal, KeepsEveryByteAndIsRejectedWhenCutAnywhere) {
-  const SnapshotRecord record{-5, {{"ab", "/a b%\n/\xff", "name", "cd"}, {"1", "/", "n", "2"}}};
+  const SnapshotRecord record{-5,
+                              {{"ab", "/a b%\n/\xff", "name", "cd", 7}, {"1", "/", "n", "2", 0}}};
   const std::string text = encode(record);
   const auto decoded = decode_snapshot_record(text);
   ASSERT_OK(decoded);
   EXPECT_EQ(encode(*decoded), text);
   EXPECT_EQ(decoded->snapshots.at(0).folder, "/a b%\n/\xff");
+  EXPECT_EQ(decoded->snapshots.at(0).deleted_in, 7U);
   for (std::size_t size = 0; size < text.size(); ++size) {
     EXPECT_FALSE(decode_snapshot_record(text.substr(0, size)).ok()) << size;
   }
   EXPECT_CODE(Code::corrupt, decode_snapshot_record(text + "x"));
 }
 
+TEST(SnapshotJournal, OfTheFirstVersionIsRead) {
+  const auto decoded =
+      decode_snapshot_record("bygone snapshot journal 1\ntime 3\nsnapshot ab /srv n cd\nend 1\n");
+  ASSERT_OK(decoded);
+  EXPECT_EQ(decoded->snapshots.at(0).origin, "cd");
+  EXPECT_EQ(decoded->snapshots.at(0).deleted_in, 0U);
+}
+
 TEST(SnapshotJournal, NamesNothingOutsideOfItsFolder) {
   for (const char* name : {"..", ".", "a/b", "/etc", ""}) {
-    const SnapshotRecord record{1, {{"ab", "/srv", name, "cd"}}};
+    const SnapshotRecord record{1, {{"ab", "/srv", name, "cd", 0}}};
     EXPECT_CODE(Code::corrupt, decode_snapshot_record(encode(record))) << name;
   }
 }
@@ -182,7 +192,39 @@ TEST_F(OnBtrfs, ASnapshotIsOfOneMomentAndGoesAtTheEnd) {
   EXPECT_EQ(read(*single.folder, single.name), "before");
   ASSERT_OK(snapshots.remove());
   EXPECT_TRUE(left().empty());
-  EXPECT_TRUE(value_of(intent_journals(snapshot_journals(state()))).empty());
+}
+
+TEST_F(OnBtrfs, TheJournalStaysUntilTheDeletionIsDurableAndNobodyWaitsForThat) {
+  const SubvolumePlace found = value_of(place("sub/deep/volume"));
+  {
+    SubvolumeSnapshots snapshots(state(), system_now);
+    snapshots.add(found);
+    ASSERT_OK(snapshots.prepare());
+    ASSERT_OK(snapshots.take());
+    ASSERT_OK(snapshots.remove());
+  }
+  EXPECT_TRUE(left().empty());
+  const auto newest = value_of(btrfs::newest_transaction(found.subvolume));
+  EXPECT_FALSE(value_of(btrfs::is_committed(found.subvolume, newest))) << "somebody had to wait";
+  EXPECT_EQ(value_of(delete_dead_snapshots(state())), std::vector<std::string>());
+  EXPECT_TRUE(has_dead_snapshots(state()));
+  EXPECT_EQ(value_of(btrfs::newest_transaction(found.subvolume)), newest);
+
+  ASSERT_OK(btrfs::commit(found.subvolume));
+  write("plain/more", "begins the next transaction");
+  EXPECT_TRUE(value_of(btrfs::is_committed(found.subvolume, newest)));
+  EXPECT_EQ(value_of(delete_dead_snapshots(state())), std::vector<std::string>());
+  EXPECT_FALSE(has_dead_snapshots(state()));
+}
+
+TEST_F(OnBtrfs, WhatAPowerCutBringsBackIsDeletedOnceMore) {
+  const SubvolumePlace found = value_of(place("sub/deep/volume"));
+  const auto newest = value_of(btrfs::newest_transaction(found.subvolume));
+  ASSERT_OK(btrfs::make_snapshot(found.subvolume, value_of(open_snapshot_folder(room())), "back"));
+  leave_journal({found.file_system, found.folder, "back", found.uuid, newest});
+  EXPECT_EQ(value_of(delete_dead_snapshots(state())), std::vector<std::string>{room() + "/back"});
+  EXPECT_TRUE(left().empty());
+  EXPECT_FALSE(has_dead_snapshots(state()));
 }
 
 TEST_F(OnBtrfs, ALinkOrAnotherFolderInTheWayLeadsNowhere) {
@@ -204,12 +246,12 @@ TEST_F(OnBtrfs, ALinkOrAnotherFolderInTheWayLeadsNowhere) {
 
 TEST_F(OnBtrfs, WhatADeadProcessLeftIsDeletedAndNothingElse) {
   const SubvolumePlace found = value_of(place("sub/deep/volume"));
-  const SnapshotRecord::Snapshot made{found.file_system, found.folder, "made", found.uuid};
+  const SnapshotRecord::Snapshot made{found.file_system, found.folder, "made", found.uuid, 0};
   const Fd folder = value_of(open_snapshot_folder(room()));
   ASSERT_OK(btrfs::make_snapshot(found.subvolume, folder, "made"));
   ASSERT_OK(btrfs::make_snapshot(found.subvolume, folder, "another"));
   leave_journal(made);
-  leave_journal({found.file_system, found.folder, "never-made", found.uuid});
+  leave_journal({found.file_system, found.folder, "never-made", found.uuid, 0});
   EXPECT_TRUE(has_dead_snapshots(state()));
   EXPECT_EQ(value_of(delete_dead_snapshots(state())), std::vector<std::string>{room() + "/made"});
   EXPECT_EQ(left(), std::vector<std::string>{room() + "/another"});
@@ -221,7 +263,7 @@ TEST_F(OnBtrfs, WhatHasTheNameButIsNotTheSnapshotStays) {
   const SubvolumePlace other = value_of(place("plain"));
   const Fd folder = value_of(open_snapshot_folder(room()));
   const auto put = [&](const std::string& name) {
-    leave_journal({found.file_system, found.folder, name, found.uuid});
+    leave_journal({found.file_system, found.folder, name, found.uuid, 0});
   };
   ASSERT_TRUE(BtrfsMount::run("btrfs -q subvolume create " + room() + "/writable"));
   ASSERT_OK(btrfs::make_snapshot(other.subvolume, folder, "of-another"));
@@ -237,9 +279,11 @@ TEST_F(OnBtrfs, WhatHasTheNameButIsNotTheSnapshotStays) {
 
 TEST_F(OnBtrfs, AFileSystemThatIsNotMountedIsWaitedFor) {
   const SubvolumePlace found = value_of(place("sub/deep/volume"));
-  leave_journal({found.file_system, "/var/tmp/elsewhere", "made", found.uuid});
+  leave_journal({found.file_system, "/var/tmp/elsewhere", "deleted", found.uuid, 1});
+  EXPECT_TRUE(value_of(delete_dead_snapshots(state())).empty()) << "it was deleted before";
+  leave_journal({found.file_system, "/var/tmp/elsewhere", "made", found.uuid, 0});
   EXPECT_CODE(Code::unavailable, delete_dead_snapshots(state()));
-  EXPECT_TRUE(has_dead_snapshots(state()));
+  EXPECT_EQ(value_of(intent_journals(snapshot_journals(state()))).size(), 2U);
 }
 
 }  // namespace
