@@ -158,11 +158,10 @@ Result<std::uint64_t> newest_transaction(const Fd& any) {
 }
 
 Result<bool> is_committed(const Fd& any, std::uint64_t transaction) {
-  if (TRY(newest_transaction(any)) <= transaction) return false;
-  // The next one begins before this one is written to its end.
-  __u64 argument = transaction;
-  TRY(call(any, BTRFS_IOC_WAIT_SYNC, &argument, "waiting for a btrfs"));
-  return true;
+  // The next one begins while this one is still being written, the one after it when the next one
+  // is, which waits for this one's end.
+  const std::uint64_t newest = TRY(newest_transaction(any));
+  return newest > transaction + 1;
 }
 
 }  // namespace bygone::ingest::btrfs

@@ -56,10 +56,11 @@ Result<void> make_snapshot(const Fd& subvolume, const Fd& place, const std::stri
 Result<void> destroy(const Fd& any, std::uint64_t id);
 // Makes what was made and destroyed so far durable. Cost: whoever writes waits for it.
 Result<void> commit(const Fd& any);
-// A number that grows from one commit to the next: what was made and destroyed so far is durable
-// with this one. Errors: unsupported by a kernel before 5.10.
+// The transaction that began last; what was made and destroyed so far is durable with it. Numbers
+// grow. Errors: unsupported by kernels before 5.9.
 [[nodiscard]] Result<std::uint64_t> newest_transaction(const Fd& any);
-// Whether that one is durable. Waits for one that is being written, but brings none about.
+// Whether that one is durable for certain, which shows only when two more have begun. Waits for
+// nothing, and brings none about.
 [[nodiscard]] Result<bool> is_committed(const Fd& any, std::uint64_t transaction);
 
 }  // namespace bygone::ingest::btrfs

@@ -32,6 +32,8 @@ void FileReader::look_ahead(FileWork& work) {
 }
 
 void FileReader::capture(FileWork& work) {
+  // Nobody is to stand still for a capture that has failed.
+  if (auto loss = options_.spill->loss()) return fail(work, std::move(*loss));
   Nanoseconds now = 0;
   auto fd = open(work, now);
   if (!fd) return fail(work, std::move(fd).error());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A small text file that says what a process is about to do, for whoever has to undo it should the
-// process die. Its writer holds a flock on it for life, so that a journal whose lock is free is
-// that of a dead process. Knows nothing of what is in it but how fields are written. An
+// process die. Its writer holds a flock on it until it is done with it, so that a journal whose lock
+// is free is that of a dead process, or left by a living one for later: a dead journal. Knows
+// nothing of what is in it but how fields are written. An
 // IntentJournal is used by one thread at a time; several processes may use one folder.
 #pragma once
 
@@ -23,8 +24,8 @@ class IntentJournal {
   // Writes a new journal into `folder`, making the folders (mode 0700). When this returns, the
   // journal is durable. Errors: io, no_space, denied.
   static Result<IntentJournal> create(const std::string& folder, const std::string& text);
-  // Takes over the journal at `path` of a process that died. An unopened one when its writer
-  // lives or somebody else takes it over now, or when it is gone. Errors: io, denied.
+  // Takes over the dead journal at `path`. An unopened one when its writer holds it or somebody else
+  // takes it over now, or when it is gone. Errors: io, denied.
   static Result<IntentJournal> adopt(const std::string& path);
 
   [[nodiscard]] bool is_open() const { return fd_.is_open(); }
@@ -45,7 +46,7 @@ class IntentJournal {
 // Paths of all journals in a folder, of the living and the dead. None without the folder. Errors:
 // io, denied.
 Result<std::vector<std::string>> intent_journals(const std::string& folder);
-// Whether the process that wrote the journal has died. Errors: io, denied.
+// Whether nobody holds the journal. Errors: io, denied.
 Result<bool> is_dead_journal(const std::string& path);
 // Whether there is a dead one in `folder`. What cannot be looked at counts: whoever adopts it then
 // says why.

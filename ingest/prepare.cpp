@@ -48,7 +48,9 @@ std::vector<std::string> delete_leftovers(const std::string& state_folder) {
   if (!deleted.ok()) return {deleted.error().message};
   std::vector<std::string> lines;
   for (const std::string& path : *deleted) {
-    lines.push_back(printable(path) + " was left by a backup that died: it is deleted");
+    lines.push_back(
+        printable(path) +
+        " was left by a backup that died, or brought back by a power cut: it is deleted");
   }
   return lines;
 }

@@ -31,7 +31,8 @@ struct LastNames {
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> off_limits(
     const store::Repository& repository, const std::string& index_dir);
 
-// Deletes the snapshots by the file system that backups that were killed have left. Lines as below.
+// Deletes the snapshots by the file system that backups that were killed have left, or a power cut
+// has brought back. Lines as below.
 [[nodiscard]] std::vector<std::string> delete_leftovers(const std::string& state_folder);
 
 // Resumes what an earlier backup that was killed left frozen, before anything else is frozen, and

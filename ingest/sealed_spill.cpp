@@ -65,6 +65,8 @@ Result<void> SealedSpill::open_file() {
 }
 
 Error SealedSpill::lose(Error error) {
+  // Neither the repository is damaged nor the source gone.
+  if (error.code != Code::no_space) error.code = Code::io;
   const std::lock_guard lock(mutex_);
   if (!loss_) loss_ = error;
   return error;

@@ -32,7 +32,7 @@ class SealedSpill {
   SealedSpill(std::string folder, std::size_t memory_limit);
 
   // Keeps a copy of `data`, of 1 to kLargest bytes; returns its ticket, which is not 0. Errors: io,
-  // no_space, not_found without the folder.
+  // no_space.
   Result<std::uint64_t> append(ByteView data, Where where = Where::memory_first);
   // Bytes taken so far.
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -43,7 +43,7 @@ class SealedSpill {
   [[nodiscard]] std::optional<Error> loss() const;
   // Bytes that the file system of the folder has left. Errors: os_error().
   [[nodiscard]] Result<std::uint64_t> room() const;
-  // The bytes of a ticket of append(). Errors: corrupt when the file was changed from outside; io.
+  // The bytes of a ticket of append(). Errors: io, also when the file was changed from outside.
   Result<Bytes> read(std::uint64_t ticket);
 
  private:

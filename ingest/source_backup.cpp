@@ -285,7 +285,8 @@ Result<void> SourceBackup::capture() {
   enter_phase("frozen");
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto captured = passes_[i]->capture(roots_[i]);
-    if (auto loss = spill_.loss()) return *loss;  // no file that was read is to blame
+    const auto loss = spill_.loss();
+    if (captured && loss) captured = *loss;  // no file that was read is to blame
     if (captured) continue;
     // A transfer that fails under the freeze, or beside the writers after its deadline, is no
     // reason to lose what the hot pass has.
@@ -328,8 +329,10 @@ Result<void> SourceBackup::store() {
   if (is_by_snapshot()) return store_snapshot();
   enter_phase("storing");
   for (std::size_t i = 0; i < passes_.size(); ++i) {
-    if (!failed_capture_) roots_[i] = TRY(passes_[i]->store_captured());
-    if (auto loss = spill_.loss()) return *loss;
+    if (!failed_capture_) {
+      roots_[i] = TRY(passes_[i]->store_captured());
+      if (auto loss = spill_.loss()) return *loss;
+    }
     gather_notes(i);
   }
   return {};

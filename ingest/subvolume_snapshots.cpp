@@ -254,7 +254,10 @@ Result<void> SubvolumeSnapshots::remove() {
   if (failure) return *failure;
   const bool durable = std::all_of(left.snapshots.begin(), left.snapshots.end(),
                                    [](const auto& each) { return each.deleted_in == 0; });
-  return durable ? journal.remove() : journal.replace(encode(left));
+  if (durable) return journal.remove();
+  auto noted = journal.replace(encode(left));
+  if (!noted) return std::move(noted).error().with("noting that the snapshots are deleted");
+  return {};
 }
 
 }  // namespace bygone::ingest

@@ -66,7 +66,7 @@ TEST_F(SealedSpillTest, NeedsNoFileBelowItsLimit) {
   EXPECT_EQ(*spill.read(*last), piece(40, 2));
   const auto over = spill.append(piece(1, 3));
   ASSERT_FALSE(over.ok());
-  EXPECT_EQ(over.error().code, Code::not_found);
+  EXPECT_EQ(over.error().code, Code::io);
   EXPECT_EQ(*spill.read(*last), piece(40, 2));
 }
 
@@ -77,7 +77,7 @@ TEST_F(SealedSpillTest, TellsWhyWhatWasUrgentIsLostAndNothingElse) {
   EXPECT_FALSE(spill.loss().has_value());
   EXPECT_FALSE(spill.append(piece(101, 2)).ok());
   ASSERT_TRUE(spill.loss().has_value());
-  EXPECT_EQ(spill.loss()->code, Code::not_found);
+  EXPECT_EQ(spill.loss()->code, Code::io);
 }
 
 TEST_F(SealedSpillTest, LeavesNoNameAndNoPlainBytes) {
@@ -109,9 +109,9 @@ TEST_F(SealedSpillTest, RejectsAFileThatWasChanged) {
     }
     const auto got = spill.read(*ticket);
     ASSERT_FALSE(got.ok());
-    EXPECT_EQ(got.error().code, Code::corrupt);
+    EXPECT_EQ(got.error().code, Code::io);
     ASSERT_TRUE(spill.loss().has_value());
-    EXPECT_EQ(spill.loss()->code, Code::corrupt);
+    EXPECT_EQ(spill.loss()->code, Code::io);
   }
 }
 

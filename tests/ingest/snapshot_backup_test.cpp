@@ -40,7 +40,8 @@ class SnapshotBackup : public BackupTest {
   void expect_nothing_left() {
     EXPECT_TRUE(!stdfs::exists(room()) || stdfs::is_empty(room()));
     // A journal stays until the deletion is durable, if anybody looks then.
-    EXPECT_TRUE(BtrfsMount::run("sync -f " + btrfs_.path() + " && touch " + btrfs_ / "next"));
+    const std::string next = "sync -f " + btrfs_.path() + " && touch " + btrfs_ / "next";
+    EXPECT_TRUE(BtrfsMount::run(next + " && " + next));
     EXPECT_TRUE(test::value_of(delete_dead_snapshots(folder_.path() + "/state")).empty());
     EXPECT_FALSE(has_dead_snapshots(folder_.path() + "/state"));
     EXPECT_FALSE(engine_.is_paused("c1"));

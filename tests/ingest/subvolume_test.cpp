@@ -204,15 +204,22 @@ TEST_F(OnBtrfs, TheJournalStaysUntilTheDeletionIsDurableAndNobodyWaitsForThat) {
     ASSERT_OK(snapshots.remove());
   }
   EXPECT_TRUE(left().empty());
-  const auto newest = value_of(btrfs::newest_transaction(found.subvolume));
-  EXPECT_FALSE(value_of(btrfs::is_committed(found.subvolume, newest))) << "somebody had to wait";
+  // A write joins the newest transaction, or begins one when that was committed.
+  const auto newest = [&](const char* text) {
+    write("plain/more", text);
+    return value_of(btrfs::newest_transaction(found.subvolume));
+  };
+  const auto deleted_in = value_of(btrfs::newest_transaction(found.subvolume));
+  EXPECT_EQ(newest("1"), deleted_in) << "somebody had to wait";
   EXPECT_EQ(value_of(delete_dead_snapshots(state())), std::vector<std::string>());
   EXPECT_TRUE(has_dead_snapshots(state()));
-  EXPECT_EQ(value_of(btrfs::newest_transaction(found.subvolume)), newest);
+  EXPECT_EQ(newest("2"), deleted_in) << "somebody had to wait";
 
   ASSERT_OK(btrfs::commit(found.subvolume));
-  write("plain/more", "begins the next transaction");
-  EXPECT_TRUE(value_of(btrfs::is_committed(found.subvolume, newest)));
+  EXPECT_EQ(newest("3"), deleted_in + 1);
+  EXPECT_FALSE(value_of(btrfs::is_committed(found.subvolume, deleted_in))) << "not for certain";
+  ASSERT_OK(btrfs::commit(found.subvolume));
+  EXPECT_EQ(newest("4"), deleted_in + 2);
   EXPECT_EQ(value_of(delete_dead_snapshots(state())), std::vector<std::string>());
   EXPECT_FALSE(has_dead_snapshots(state()));
 }
