@@ -52,6 +52,11 @@ std::optional<ProcessorTimes> parse_processor_times(std::string_view text) {
   return ProcessorTimes{.all = time(busy + ticks[3] + ticks[4]), .busy = time(busy), .own = 0ns};
 }
 
+nanoseconds used_by_others(const ProcessorTimes& before, const ProcessorTimes& now) {
+  // The kernel takes the two by different clocks: there may seem to be less than none.
+  return std::max(grown(before.busy, now.busy) - grown(before.own, now.own), 0ns);
+}
+
 void ProcessorPace::begin(const ProcessorTimes& times, nanoseconds now) {
   seen_ = times;
   looked_ = now;
@@ -69,13 +74,13 @@ void ProcessorPace::observe(const ProcessorTimes& times, nanoseconds now, std::u
   if (!is_due(now)) return;
   const double all = seconds(grown(seen_.all, times.all));
   const double own = seconds(grown(seen_.own, times.own));
-  const double busy = seconds(grown(seen_.busy, times.busy));
+  const double others = seconds(used_by_others(seen_, times));
   const double window = seconds(now - looked_);
   if (bytes > bytes_) {
     const double cost = own / static_cast<double>(bytes - bytes_);
     cost_ = (1 - kNewWeight) * cost_ + kNewWeight * cost;
   }
-  if (all > 0) set_rate(std::clamp((busy - own) / all, 0.0, 1.0), all / window);
+  if (all > 0) set_rate(std::min(others / all, 1.0), all / window);
   seen_ = times;
   looked_ = now;
   bytes_ = bytes;

@@ -29,6 +29,9 @@ struct ProcessorTimes {
 };
 // /proc/stat; nothing for a text of another form. Without `own`.
 [[nodiscard]] std::optional<ProcessorTimes> parse_processor_times(std::string_view text);
+// What others used between two looks.
+[[nodiscard]] std::chrono::nanoseconds used_by_others(const ProcessorTimes& before,
+                                                      const ProcessorTimes& now);
 
 // Pure; one thread at a time.
 class ProcessorPace {

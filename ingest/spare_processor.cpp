@@ -24,10 +24,6 @@ constexpr auto kFirstWindow = 100ms;  // ten ticks a processor
 constexpr auto kWindow = 500ms;
 constexpr auto kForgotten = 5s;  // without a watch: what was seen before tells nothing any more
 
-double seconds(std::chrono::nanoseconds time) {
-  return std::chrono::duration<double>(time).count();
-}
-
 // Whether it had others and has these now. A thread may have ended, a processor gone.
 bool bind(pid_t thread, const cpu_set_t& processors) {
   cpu_set_t before;
@@ -109,12 +105,11 @@ void SpareProcessor::watch() {
 void SpareProcessor::look() {
   const auto times = times_();
   const auto now = Clock::now();
-  const double window = seconds(now - std::exchange(looked_, now));
+  const std::chrono::duration<double> window = now - std::exchange(looked_, now);
   if (!times) return;
   const auto before = std::exchange(seen_, times);
   if (!before) return;
-  const auto others = (times->busy - before->busy) - (times->own - before->own);
-  const double used = seconds(others) / window;  // processors
+  const double used = used_by_others(*before, *times) / window;  // processors
   others_busy_ = used >= kBusy || (others_busy_ && used >= kCalm);
   apply();
 }

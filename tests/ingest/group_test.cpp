@@ -5,9 +5,8 @@
 #include <mutex>
 #include <thread>
 
-#include <sched.h>
-
 #include "tests/ingest/backup_fixture.h"
+#include "tests/support/processors.h"
 
 namespace bygone::ingest {
 namespace {
@@ -140,15 +139,9 @@ TEST_F(Group, CountsWhatEachMemberAdded) {
   EXPECT_LT(reports[1]->snapshot.added_bytes, 60'000u);
 }
 
-int processors_of_this_thread() {
-  cpu_set_t set;
-  EXPECT_EQ(::sched_getaffinity(0, sizeof set, &set), 0);
-  return CPU_COUNT(&set);
-}
-
 TEST_F(Group, LeavesAProcessorToOthersWhoAreBusyUntilTheyStandStill) {
   using namespace std::chrono_literals;
-  const int all = processors_of_this_thread();
+  const int all = test::count_processors_of(0);
   if (all < 2) GTEST_SKIP() << "needs two processors";
   SpareProcessor spare([] {  // others use two
     const auto time = 2 * std::chrono::steady_clock::now().time_since_epoch();
@@ -164,7 +157,7 @@ TEST_F(Group, LeavesAProcessorToOthersWhoAreBusyUntilTheyStandStill) {
       // The first time that the backup asks for, long before the freeze.
       if (!asked.exchange(true)) {
         for (int i = 0; i < 2000 && !left; ++i) {
-          left = processors_of_this_thread() == all - 1;
+          left = test::count_processors_of(0) == all - 1;
           std::this_thread::sleep_for(5ms);
         }
       }
@@ -174,12 +167,12 @@ TEST_F(Group, LeavesAProcessorToOthersWhoAreBusyUntilTheyStandStill) {
   engine_.before = [&](const std::string& call) {
     if (!call.starts_with("pause") && !call.starts_with("unpause")) return;
     ++calls;
-    EXPECT_EQ(processors_of_this_thread(), all) << call;
+    EXPECT_EQ(test::count_processors_of(0), all) << call;
   };
   for (const auto& report : run_group(members)) ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_TRUE(left);
   EXPECT_EQ(calls, 4);
-  EXPECT_EQ(processors_of_this_thread(), all);
+  EXPECT_EQ(test::count_processors_of(0), all);
 }
 
 TEST_F(Group, CommitsNothingOnceCancelled) {

@@ -12,18 +12,14 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "tests/support/processors.h"
+
 namespace bygone::ingest {
 namespace {
 
 using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
-
-cpu_set_t processors_of(pid_t thread) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  EXPECT_EQ(::sched_getaffinity(thread, sizeof set, &set), 0);
-  return set;
-}
+using test::processors_of;
 
 // A host on which others use so many processors, and this process all that is left of them.
 class FakeHost {
