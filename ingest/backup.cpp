@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include <unistd.h>
 
@@ -65,6 +66,7 @@ class Run {
   void hold();
   void hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen);
   void hold_prepared();
+  void keep_one_native();
   void spare_natives(const std::vector<Member*>& native);
   static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
   Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
@@ -245,6 +247,30 @@ Stillness Run::capture_frozen(const std::vector<Member*>& native,
   return stillness;
 }
 
+// Backup modes end one after the other, and nobody stands still between two: whoever writes to one
+// database and then to another would have the second in a snapshot without the first. So of a group
+// one ends its mode, that with the longest freeze, and the others stand still meanwhile.
+void Run::keep_one_native() {
+  const std::vector<Member*> native = with(&SourceBackup::is_native);
+  if (group_.empty() || native.size() < 2) return;
+  const auto insists = [](const Member* m) { return m->options->wish == Wish::native; };
+  const Member* kept = *std::max_element(
+      native.begin(), native.end(), [&](const Member* a, const Member* b) {
+        return std::pair(insists(a), a->backup->bytes_read()) <
+               std::pair(insists(b), b->backup->bytes_read());
+      });
+  for (Member* member : native) {
+    if (member == kept) continue;
+    if (insists(member)) {
+      member->backup->warn("its backup mode ends a moment before or after that of " +
+                           printable(kept->source->name) + ", which is native, too");
+      continue;
+    }
+    member->take(member->backup->leave_native(Error{
+        Code::unsupported, 0, printable(kept->source->name) + " of its group is, and only one can"}));
+  }
+}
+
 // A database that is to stand still for somebody else cannot end its backup mode meanwhile.
 void Run::spare_natives(const std::vector<Member*>& native) {
   const std::vector<Writer> writers = writers_of(with(&SourceBackup::must_freeze));
@@ -315,6 +341,8 @@ void Run::capture_again(std::vector<Member*> members) {
 
 void Run::hold() {
   spare_natives(with(&SourceBackup::is_native));
+  keep_one_native();
+  spare_natives(with(&SourceBackup::is_native));  // those that it has stand still may hold another
   std::vector<Member*> prepared = with(&SourceBackup::must_freeze);
   for (Member* member : with(&SourceBackup::is_native)) prepared.push_back(member);
   for (Member* member : prepared) {

@@ -72,6 +72,9 @@ class SourceBackup {
   // The container of that database, which must run until end_native() is done.
   [[nodiscard]] const std::string& native_container() const { return native_->container(); }
 
+  // Bytes of the files read so far; after the hot pass about what a freeze would read again.
+  [[nodiscard]] std::uint64_t bytes_read() const { return context_.bytes_read.load(); }
+
   // Whether its volumes are captured by snapshots of the file system: there was no hot pass, and
   // the snapshots are to be made where capture() would be called.
   [[nodiscard]] bool is_by_snapshot() const { return !places_.empty(); }

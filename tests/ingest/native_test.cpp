@@ -387,6 +387,68 @@ TEST_F(NativeGroup, FreezesADatabaseThatWritesToOthers) {
   EXPECT_NE(reports[0]->warnings[0].find("frozen for others"), std::string::npos);
 }
 
+// Two databases that an application writes to one after the other: of a group one is native.
+class TwoDatabases : public NativeGroup {
+ protected:
+  // The second one, of container c2, with so much more to read.
+  std::vector<GroupMember> databases(std::size_t more = 0) {
+    const stdfs::path folder = folder_.path() + "/second";
+    make_cluster(folder);
+    write_file(folder / "base/1/more", random_text(more, 7));
+    engine_.add("c2");
+    engine_.processes["c2"] = engine_.processes["c1"];
+    engine_.on_exec = [this](const docker::ExecRequest& request) {
+      return (request.container == "c2" ? second_ : server_).exec(request);
+    };
+    second_.label = server_.label;
+    second_.stop_lsn = server_.stop_lsn;
+    Source second = *folder_source("second", folder);
+    second.volumes[0].destination = kData;
+    Writer writer;
+    writer.id = writer.name = "c2";
+    second.writers = {writer};
+    std::vector<GroupMember> group = members({});
+    group[1].source = std::move(second);
+    return group;
+  }
+  test::FakePostgres second_;
+};
+
+TEST_F(TwoDatabases, OneEndsItsBackupModeWhileTheOtherStandsStill) {
+  bool other_stood_still = false;
+  second_.on_stop = [&] { other_stood_still = engine_.is_paused("c1") && !engine_.is_paused("c2"); };
+  const auto reports = run_group(databases(200'000));
+  for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::freeze);
+  EXPECT_EQ(reports[1]->snapshot.consistency, store::Consistency::native) << "it has more to read";
+  EXPECT_EQ(reports[0]->snapshot.instant, reports[1]->snapshot.instant);
+  EXPECT_TRUE(other_stood_still);
+  ASSERT_EQ(reports[0]->warnings.size(), 1U);
+  EXPECT_NE(reports[0]->warnings[0].find("second of its group is"), std::string::npos);
+  EXPECT_TRUE(reports[1]->warnings.empty());
+  EXPECT_EQ(server_.open + second_.open, 0);
+}
+
+TEST_F(TwoDatabases, TheOneThatInsistsIsNative) {
+  auto group = databases(200'000);
+  group[0].options.wish = Wish::native;
+  const auto reports = run_group(group);
+  for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::native);
+  EXPECT_EQ(reports[1]->snapshot.consistency, store::Consistency::freeze);
+}
+
+TEST_F(TwoDatabases, BothAreAndItIsToldWhenBothInsist) {
+  auto group = databases();
+  for (GroupMember& member : group) member.options.wish = Wish::native;
+  const auto reports = run_group(group);
+  for (const auto& report : reports) {
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_EQ(report->snapshot.consistency, store::Consistency::native);
+  }
+  EXPECT_EQ(reports[0]->warnings.size() + reports[1]->warnings.size(), 1U);
+}
+
 TEST(Locate, FindsTheInnermostVolume) {
   Source source;
   for (const char* destination : {"", "/data", "/data/inner", "/"}) {
