@@ -3,7 +3,7 @@
 
 #include <xxhash.h>
 #ifdef BYGONE_HAS_XXHASH_DISPATCH
-// Hashes with the widest vectors of the processor: a freeze is a quarter shorter.
+// Hashes with the widest vectors of the processor: a freeze is a sixth shorter.
 #include <xxh_x86dispatch.h>
 #endif
 

@@ -32,7 +32,7 @@ class SealedSpill {
   SealedSpill(std::string folder, std::size_t memory_limit);
 
   // Keeps a copy of `data`, of 1 to kLargest bytes; returns its ticket, which is not 0. Errors: io,
-  // no_space.
+  // no_space; for what is not urgent those of the file system.
   Result<std::uint64_t> append(ByteView data, Where where = Where::memory_first);
   // Bytes taken so far.
   [[nodiscard]] std::uint64_t size() const { return size_; }
