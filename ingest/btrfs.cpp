@@ -3,16 +3,13 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <memory>
 
 #include <linux/btrfs.h>
-#include <linux/capability.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace bygone::ingest::btrfs {
@@ -111,18 +108,6 @@ Result<std::string> find_nested(const Fd& folder, const std::string& but_in) {
     }
     if (!more) return std::string();
   }
-}
-
-bool may_destroy() {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
-  if (::syscall(SYS_capget, &header, data) != 0) return false;
-  if ((data[0].effective & (1U << CAP_SYS_ADMIN)) == 0) return false;
-  // In a user namespace the capability is one over that only.
-  std::ifstream map("/proc/self/uid_map");
-  std::uint64_t inside = 1, outside = 1, count = 0;
-  map >> inside >> outside >> count;
-  return inside == 0 && outside == 0 && count == 0xffffffffU;
 }
 
 Result<void> make_snapshot(const Fd& subvolume, const Fd& place, const std::string& name) {

@@ -43,16 +43,12 @@ struct Subvolume {
 // subvolume.
 [[nodiscard]] Result<std::string> find_nested(const Fd& folder, const std::string& but_in);
 
-// Whether this process may destroy(): anybody who owns a subvolume may snapshot it, but only
-// CAP_SYS_ADMIN of the host's own user namespace may remove what became of it.
-[[nodiscard]] bool may_destroy();
-
 // Makes the read-only snapshot `name` in the open folder `place`, of the subvolume whose open root
 // is `subvolume`, with all that was written until now. Another mount of the same file system will
 // do. Cost: that of writing what is dirty in the subvolume. Errors: exists; denied; no_space.
 Result<void> make_snapshot(const Fd& subvolume, const Fd& place, const std::string& name);
 // Destroys the subvolume with this id, wherever it is; `any` is open on the same file system. Its
-// blocks become free later. Errors: not_found.
+// blocks become free later. Takes may_administer(). Errors: not_found.
 Result<void> destroy(const Fd& any, std::uint64_t id);
 // Makes what was made and destroyed so far durable. Cost: whoever writes waits for it.
 Result<void> commit(const Fd& any);

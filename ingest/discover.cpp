@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include "ingest/capability.h"
 #include "ingest/mounts.h"
 #include "ingest/selection.h"
 #include "ingest/survey.h"
@@ -99,8 +100,9 @@ class Discovery {
     layer.origin = container.upper_dir.empty() ? container.id : container.upper_dir;
     layer.kind = store::VolumeKind::layer;
     layer.host_path = layer_place(container, survey_);
+    // What overlayfs notes of folders that were made anew is in attributes `trusted.*`.
     const bool is_here = !survey_.host.blind() && !container.upper_dir.empty() &&
-                         kind_of(layer.host_path) == FileKind::folder;
+                         may_administer() && kind_of(layer.host_path) == FileKind::folder;
     if (!is_here) layer.access = Access::engine;
     for (const docker::Mount& mount : container.mounts) add_nested(layer, mount.destination);
     for (const std::string& destination : container.tmpfs) add_nested(layer, destination);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ingest/btrfs.h"
+#include "ingest/capability.h"
 #include "ingest/host_view.h"
 #include "store/base/log.h"
 #include "store/crypto.h"
@@ -135,7 +136,7 @@ Result<SubvolumePlace> find_subvolume_place(const std::string& path, const Fd& r
                                             const std::vector<std::string>& volumes,
                                             const std::string& state_folder) {
   if (!TRY(btrfs::is_on_btrfs(root))) return cannot("it is not on a btrfs");
-  if (!btrfs::may_destroy()) {
+  if (!may_administer()) {
     return Error{Code::denied, 0, "to delete a snapshot again takes CAP_SYS_ADMIN"};
   }
   SubvolumePlace place;

@@ -54,6 +54,22 @@ last=$(docker cp bare:/now - | tar -xO)
 [ -n "$last" ] || fail "the container wrote nothing"
 check_equal "the last word" "$(cat "$MNT/bare/latest/@layer/now")" "$last"
 
+step "a folder that was deleted and made anew, seen by the service without CAP_SYS_ADMIN"
+docker run --name seed --network none tools bash -c 'mkdir -p /srv/old; for f in a b; do echo 1 >/srv/old/$f; done'
+docker commit seed seeded >/dev/null
+docker run -d --name served --label bygone.layer=on --network none seeded sleep infinity >/dev/null
+docker exec served bash -c 'rm -r /srv/old; mkdir /srv/old; echo 2 >/srv/old/a'
+check "backup" "$BYGONE" backup served
+appears served
+near=$(newest served instant)
+next_second
+check "backup as the service" "$TOP/tests/e2e/as-service" "$TOP/scripts/bygone.service" "$BYGONE" backup served
+appears served
+away=$(newest served instant)
+[ "$near" != "$away" ] || fail "there is one snapshot, not two"
+check_equal "all that the image had there is gone" "$(cat "$MNT/served/$near/.bygone/layer-deleted")" /srv/old/
+check_equal "the engine names what it was" "$(cat "$MNT/served/$away/.bygone/layer-deleted")" /srv/old/b
+
 step "the same, from an engine far away"
 host_image layered bash cat chmod chown dd date ln ls mkdir mkfifo mknod rm sleep touch
 docker run -d --name far --label bygone.layer=on --network none -v data:/data -v inner:/new/deep/volume \
