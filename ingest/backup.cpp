@@ -254,8 +254,8 @@ void Run::keep_one_native() {
   const std::vector<Member*> native = with(&SourceBackup::is_native);
   if (group_.empty() || native.size() < 2) return;
   const auto insists = [](const Member* m) { return m->options->wish == Wish::native; };
-  const Member* kept = *std::max_element(
-      native.begin(), native.end(), [&](const Member* a, const Member* b) {
+  const Member* kept =
+      *std::max_element(native.begin(), native.end(), [&](const Member* a, const Member* b) {
         return std::pair(insists(a), a->backup->bytes_read()) <
                std::pair(insists(b), b->backup->bytes_read());
       });
@@ -266,8 +266,9 @@ void Run::keep_one_native() {
                            printable(kept->source->name) + ", which is native, too");
       continue;
     }
-    member->take(member->backup->leave_native(Error{
-        Code::unsupported, 0, printable(kept->source->name) + " of its group is, and only one can"}));
+    member->take(member->backup->leave_native(
+        Error{Code::unsupported, 0,
+              printable(kept->source->name) + " of its group is, and only one can"}));
   }
 }
 

@@ -82,6 +82,7 @@ class Daemon {
   void say_problems(const std::vector<std::string>& problems);
   void look_for_overdue();
   void tell(Notice::Event event, const SourceState& state, const std::string& message);
+  void tell(Notice notice);  // sets host and time
   void keep_ledger();
 
   store::Repository& repository_;

@@ -105,23 +105,37 @@ void Daemon::look_after_repository() {
   upkeep_runs_ = true;
   upkeep_ = std::thread([this, work = std::move(work)] {
     const auto done = look_after(repository_, options_.state_folder, work, cancel_);
+    std::string failure;
     if (!done.ok() && done.error().code != Code::cancelled) {
-      log::error("forgetting and pruning: " + done.error().message);
+      failure = "forgetting and pruning: " + done.error().message;
+      log::error(failure);
     }
-    post([this] { upkeep_runs_ = false; });
+    post([this, failure = std::move(failure)] {
+      upkeep_runs_ = false;
+      if (failure.empty()) return;
+      Notice notice;
+      notice.event = Notice::Event::failure;
+      notice.message = failure;
+      tell(std::move(notice));
+    });
   });
 }
 
 void Daemon::tell(Notice::Event event, const SourceState& state, const std::string& message) {
+  Notice notice;
+  notice.event = event;
+  notice.source = spelled(state);
+  notice.message = message;
+  if (event == Notice::Event::success) notice.snapshot = state.snapshot_id;
+  tell(std::move(notice));
+}
+
+void Daemon::tell(Notice notice) {
   const auto config = this->config();
   if (config->notify.empty()) return;
-  notify_.tell(config->notify,
-               {.event = event,
-                .source = spelled(state),
-                .host = host_name(),
-                .message = message,
-                .snapshot = event == Notice::Event::success ? state.snapshot_id : "",
-                .time = options_.clock()});
+  notice.host = host_name();
+  notice.time = options_.clock();
+  notify_.tell(config->notify, notice);
 }
 
 }  // namespace bygone::ingest

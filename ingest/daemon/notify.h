@@ -26,7 +26,7 @@ namespace bygone::ingest {
 struct Notice {
   enum class Event { success, failure, overdue };
   Event event = Event::success;
-  std::string source;    // as on the command line
+  std::string source;    // as on the command line; empty: the repository
   std::string host;      // name of this one
   std::string message;   // for people: what was saved, or why not
   std::string snapshot;  // hex id; empty: none

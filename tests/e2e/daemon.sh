@@ -162,3 +162,21 @@ wait_for 20 has_snapshots db $((before + 2)) || { cat "$LOG"; fail "no backups a
 ok "backups go on after the engine's restart"
 kill "$DAEMON"
 wait "$DAEMON" || fail "the daemon ends with $?"
+
+step "a prune that fails is told"
+rm "$WORK/told"
+cat >"$BYGONE_CONFIG" <<END
+folders:
+  plain: {path: $WORK/folder, schedule: none}
+prune: every 1s
+notify:
+  - command: [bash, -c, 'echo "\$BYGONE_EVENT <\$BYGONE_SOURCE> \$BYGONE_MESSAGE" >>$WORK/told']
+    on: failure
+END
+mv "$BYGONE_REPOSITORY/packs" "$WORK/packs-away"
+mkdir "$BYGONE_REPOSITORY/packs"
+start_daemon
+wait_for 20 grep -q '^failure <> forgetting and pruning: ' "$WORK/told" || { cat "$LOG"; fail "nobody is told"; }
+ok "$(head -n 1 "$WORK/told")"
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"
