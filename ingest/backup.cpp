@@ -12,37 +12,11 @@
 #include <unistd.h>
 
 #include "ingest/freeze.h"
-#include "ingest/source_backup.h"
+#include "ingest/members.h"
 #include "store/crypto.h"
 
 namespace bygone::ingest {
 namespace {
-
-struct Member {
-  const Source* source = nullptr;
-  const BackupOptions* options = nullptr;
-  ProgressCallback progress;
-  std::unique_ptr<SourceBackup> backup;
-  std::optional<HookPair> hooks;
-  std::optional<Error> failure;  // of any phase: the member is out of all later ones
-  std::optional<BackupReport> report;
-
-  void fail(Error error) {
-    if (!failure) failure = std::move(error);
-  }
-  [[nodiscard]] bool has_left_snapshot() const { return !failure && backup->has_left_snapshot(); }
-  void take(Result<void> outcome) {
-    if (!outcome) fail(std::move(outcome).error());
-  }
-  // After the last hook has run.
-  void take_hooks() {
-    for (const std::string& text : hooks->failed()) {
-      backup->note_failed(text);
-      if (failure) failure->message += "; " + text;  // there will be no report
-    }
-    for (const std::string& text : hooks->warnings()) backup->warn(text);
-  }
-};
 
 // The backups of one or several sources, phase by phase: none goes on to the next before all have
 // come so far.
@@ -120,54 +94,6 @@ std::vector<Member*> Run::with(bool (SourceBackup::*phase)() const) {
     if (!member.failure && (*member.backup.*phase)()) found.push_back(&member);
   }
   return found;
-}
-
-// Everything that can write to the members' volumes, each once.
-std::vector<Writer> writers_of(const std::vector<Member*>& members) {
-  std::vector<Writer> writers;
-  std::set<std::string> ids;
-  for (const Member* member : members) {
-    for (const auto* list : {&member->source->writers, &member->source->restarting}) {
-      for (const Writer& writer : *list) {
-        if (ids.insert(writer.id).second) writers.push_back(writer);
-      }
-    }
-  }
-  return writers;
-}
-
-// The post hooks of those that are captured, or never will be.
-void run_post_hooks(const std::vector<Member*>& native) {
-  for (Member* member : native) {
-    if (member->failure || !member->backup->must_freeze()) member->hooks->after();
-  }
-}
-
-// What is to be captured by a snapshot of the file system does without when there can be none.
-void leave_snapshots(const std::vector<Member*>& members, const Error& why) {
-  for (Member* member : members) {
-    if (member->failure || !member->backup->is_by_snapshot()) continue;
-    member->take(member->backup->leave_snapshot(why));
-  }
-}
-
-// Writes the journal of the snapshots that the members want.
-void prepare(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members) {
-  for (Member* member : members) {
-    if (member->backup->is_by_snapshot()) member->backup->add_to(snapshots);
-  }
-  if (snapshots.empty()) return;
-  const auto prepared = snapshots.prepare();
-  if (!prepared) leave_snapshots(members, prepared.error());
-}
-
-void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members) {
-  const bool any = std::any_of(members.begin(), members.end(), [](const Member* member) {
-    return !member->failure && member->backup->is_by_snapshot();
-  });
-  if (!any || !snapshots.is_prepared()) return;
-  const auto taken = snapshots.take();
-  if (!taken) leave_snapshots(members, taken.error());
 }
 
 void Run::end_natives(const std::vector<Member*>& native, Nanoseconds since) {
@@ -260,7 +186,8 @@ void Run::keep_one_native() {
                std::pair(insists(b), b->backup->bytes_read());
       });
   for (Member* member : native) {
-    if (member == kept) continue;
+    // One server is of one moment, whatever sources it is part of.
+    if (member->backup->native_container() == kept->backup->native_container()) continue;
     if (insists(member)) {
       member->backup->warn("its backup mode ends a moment before or after that of " +
                            printable(kept->source->name) + ", which is native, too");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A small text file that says what a process is about to do, for whoever has to undo it should the
-// process die. Its writer holds a flock on it until it is done with it, so that a journal whose lock
-// is free is that of a dead process, or left by a living one for later: a dead journal. Knows
+// process die. Its writer holds a flock on it until it is done with it, so that a journal whose
+// lock is free is that of a dead process, or left by a living one for later: a dead journal. Knows
 // nothing of what is in it but how fields are written. An
 // IntentJournal is used by one thread at a time; several processes may use one folder.
 #pragma once
@@ -24,8 +24,8 @@ class IntentJournal {
   // Writes a new journal into `folder`, making the folders (mode 0700). When this returns, the
   // journal is durable. Errors: io, no_space, denied.
   static Result<IntentJournal> create(const std::string& folder, const std::string& text);
-  // Takes over the dead journal at `path`. An unopened one when its writer holds it or somebody else
-  // takes it over now, or when it is gone. Errors: io, denied.
+  // Takes over the dead journal at `path`. An unopened one when its writer holds it or somebody
+  // else takes it over now, or when it is gone. Errors: io, denied.
   static Result<IntentJournal> adopt(const std::string& path);
 
   [[nodiscard]] bool is_open() const { return fd_.is_open(); }

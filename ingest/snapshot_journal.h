@@ -12,8 +12,8 @@
 // Fields are written by escape_field(). In version 1 "deleted in" is missing.
 //
 // To force the commit that makes a deletion durable costs the writers of a busy file system half a
-// second. So a journal stays, with the number of the transaction, until others show that it is durable
-// (btrfs::is_committed()): a snapshot that a power cut brings back is deleted once more.
+// second. So a journal stays, with the number of the transaction, until others show that it is
+// durable (btrfs::is_committed()): a snapshot that a power cut brings back is deleted once more.
 #pragma once
 
 #include <cstdint>

@@ -258,7 +258,7 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   const Error& error = outcome.report.error();
   if (error.code == Code::cancelled && cancel_) return RunOutcome::put_off;
   if (error.code == Code::not_found) {
-    watch_->look_again();
+    if (watch_) watch_->look_again();
     return RunOutcome::put_off;
   }
   if (error.code == Code::busy) {
@@ -290,7 +290,7 @@ void Daemon::reread_config() {
   problems_said_.clear();
   serve_metrics();
   log::info("the configuration is read again");
-  watch_->look_again();
+  if (watch_) watch_->look_again();
 }
 
 void Daemon::look_for_overdue() {

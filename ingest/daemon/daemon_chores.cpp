@@ -106,7 +106,9 @@ void Daemon::look_after_repository() {
   upkeep_ = std::thread([this, work = std::move(work)] {
     const auto done = look_after(repository_, options_.state_folder, work, cancel_);
     std::string failure;
-    if (!done.ok() && done.error().code != Code::cancelled) {
+    if (!done.ok() && done.error().code == Code::busy) {
+      log::info("forgetting and pruning: " + done.error().message + "; it waits for its next time");
+    } else if (!done.ok() && done.error().code != Code::cancelled) {
       failure = "forgetting and pruning: " + done.error().message;
       log::error(failure);
     }

@@ -416,7 +416,9 @@ class TwoDatabases : public NativeGroup {
 
 TEST_F(TwoDatabases, OneEndsItsBackupModeWhileTheOtherStandsStill) {
   bool other_stood_still = false;
-  second_.on_stop = [&] { other_stood_still = engine_.is_paused("c1") && !engine_.is_paused("c2"); };
+  second_.on_stop = [&] {
+    other_stood_still = engine_.is_paused("c1") && !engine_.is_paused("c2");
+  };
   const auto reports = run_group(databases(200'000));
   for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::freeze);
@@ -436,6 +438,17 @@ TEST_F(TwoDatabases, TheOneThatInsistsIsNative) {
   for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::native);
   EXPECT_EQ(reports[1]->snapshot.consistency, store::Consistency::freeze);
+}
+
+TEST_F(TwoDatabases, AreOneWhenOneServerHasBoth) {
+  auto group = databases();
+  group[1].source.writers = group[0].source.writers;
+  engine_.processes["c1"] = engine_.processes["c2"];
+  for (const auto& report : run_group(group)) {
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_EQ(report->snapshot.consistency, store::Consistency::native);
+    EXPECT_TRUE(report->warnings.empty());
+  }
 }
 
 TEST_F(TwoDatabases, BothAreAndItIsToldWhenBothInsist) {
