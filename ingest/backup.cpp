@@ -41,7 +41,7 @@ class Run {
   void hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen);
   void hold_prepared();
   void keep_one_native();
-  void spare_natives(const std::vector<Member*>& native);
+  void spare_natives();
   static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
   Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
                            Freezer& freezer, SubvolumeSnapshots& snapshots);
@@ -200,9 +200,9 @@ void Run::keep_one_native() {
 }
 
 // A database that is to stand still for somebody else cannot end its backup mode meanwhile.
-void Run::spare_natives(const std::vector<Member*>& native) {
+void Run::spare_natives() {
   const std::vector<Writer> writers = writers_of(with(&SourceBackup::must_freeze));
-  for (Member* member : native) {
+  for (Member* member : with(&SourceBackup::is_native)) {
     const std::string& container = member->backup->native_container();
     const auto same = [&](const Writer& writer) { return writer.id == container; };
     if (std::none_of(writers.begin(), writers.end(), same)) continue;
@@ -268,9 +268,9 @@ void Run::capture_again(std::vector<Member*> members) {
 }
 
 void Run::hold() {
-  spare_natives(with(&SourceBackup::is_native));
+  spare_natives();
   keep_one_native();
-  spare_natives(with(&SourceBackup::is_native));  // those that it has stand still may hold another
+  spare_natives();  // those that it has stand still may hold another
   std::vector<Member*> prepared = with(&SourceBackup::must_freeze);
   for (Member* member : with(&SourceBackup::is_native)) prepared.push_back(member);
   for (Member* member : prepared) {

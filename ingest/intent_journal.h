@@ -3,8 +3,8 @@
 // A small text file that says what a process is about to do, for whoever has to undo it should the
 // process die. Its writer holds a flock on it until it is done with it, so that a journal whose
 // lock is free is that of a dead process, or left by a living one for later: a dead journal. Knows
-// nothing of what is in it but how fields are written. An
-// IntentJournal is used by one thread at a time; several processes may use one folder.
+// nothing of what is in it but how fields are written. An IntentJournal is used by one thread at a
+// time; several processes may use one folder.
 #pragma once
 
 #include <charconv>

@@ -79,7 +79,9 @@ std::optional<Error> SealedSpill::loss() const {
 
 Result<std::uint64_t> SealedSpill::append(ByteView data, Where where) {
   auto ticket = take(data, where);
-  if (!ticket && where == Where::memory_first) return lose(std::move(ticket).error());
+  if (ticket) return ticket;
+  has_failed_ = true;
+  if (where == Where::memory_first) return lose(std::move(ticket).error());
   return ticket;
 }
 
@@ -96,10 +98,7 @@ Result<std::uint64_t> SealedSpill::take(ByteView data, Where where) {
       size_ += data.size();
       return place.ticket();
     }
-    if (auto opened = open_file(); !opened) {
-      has_failed_ = true;
-      return std::move(opened).error();
-    }
+    TRY(open_file());
     // Taken even if the write fails: an offset is a nonce, and is used once.
     place.offset = std::exchange(file_end_, file_end_ + data.size() + store::kTagBytes);
   }
@@ -113,7 +112,6 @@ Result<void> SealedSpill::write_sealed(ByteView data, std::uint64_t offset) {
   store::seal(key_, store::offset_nonce(offset), kAssociated, data, sealed);
   auto written = system_files().write_at(file_, sealed, offset);
   if (written) return {};
-  has_failed_ = true;
   Error error = std::move(written).error().with("spilling what is read for a freeze to " +
                                                 printable(folder_));
   if (error.code == Code::no_space) error.message += "; hint: make room there";

@@ -106,11 +106,14 @@ void Daemon::look_after_repository() {
   upkeep_ = std::thread([this, work = std::move(work)] {
     const auto done = look_after(repository_, options_.state_folder, work, cancel_);
     std::string failure;
-    if (!done.ok() && done.error().code == Code::busy) {
-      log::info("forgetting and pruning: " + done.error().message + "; it waits for its next time");
-    } else if (!done.ok() && done.error().code != Code::cancelled) {
-      failure = "forgetting and pruning: " + done.error().message;
-      log::error(failure);
+    if (!done.ok() && done.error().code != Code::cancelled) {
+      const std::string text = "forgetting and pruning: " + done.error().message;
+      if (done.error().code == Code::busy) {
+        log::info(text + "; it waits for its next time");
+      } else {
+        log::error(text);
+        failure = text;
+      }
     }
     post([this, failure = std::move(failure)] {
       upkeep_runs_ = false;
