@@ -46,7 +46,7 @@ std::string next_text(const SourceState& state, const View& view) {
 std::string consistency_text(const SourceState& state) {
   std::string text = state.consistency;
   if (state.window > 0) text += " " + duration_text(static_cast<double>(state.window) / 1e9);
-  return state.partial ? text + ", partial" : text;
+  return text;
 }
 
 std::string state_text(const SourceState& state, Nanoseconds now) {
@@ -54,7 +54,8 @@ std::string state_text(const SourceState& state, Nanoseconds now) {
   if (ingest::is_overdue(state, now)) return "OVERDUE";
   if (!state.last_error.empty()) return "failed";
   if (state.schedule.empty()) return "no schedule";
-  return state.good_instant == 0 ? "new" : "ok";
+  if (state.good_instant == 0) return "new";
+  return state.partial ? "partial" : "ok";
 }
 
 Json time_or_null(Nanoseconds time) {

@@ -33,7 +33,7 @@ struct Notifier {
   Kind kind = Kind::ping;
   std::string url;                   // http:// or https://
   std::vector<std::string> command;  // argv
-  bool on_success = true, on_failure = true, on_overdue = true;
+  bool on_success = true, on_partial = true, on_failure = true, on_overdue = true;
 };
 
 struct Config {

@@ -261,17 +261,20 @@ void ConfigReader::prune_jitter(const YamlNode& node) {
 void ConfigReader::notify_on(const YamlNode& node, Notifier& notifier) {
   const auto words = texts(node);
   if (!words) return;
-  notifier.on_success = notifier.on_failure = notifier.on_overdue = false;
+  notifier.on_success = notifier.on_partial = notifier.on_failure = notifier.on_overdue = false;
   for (const std::string& word : *words) {
     if (word == "success") {
       notifier.on_success = true;
+    } else if (word == "partial") {
+      notifier.on_partial = true;
     } else if (word == "failure") {
-      notifier.on_failure = true;
+      // Whoever waits for what goes wrong waits for files that are in no backup.
+      notifier.on_failure = notifier.on_partial = true;
     } else if (word == "overdue") {
       notifier.on_overdue = true;
     } else {
-      problem(node, quoted(word) + " is none of success, failure, overdue" +
-                        did_you_mean(word, {"success", "failure", "overdue"}));
+      problem(node, quoted(word) + " is none of success, partial, failure, overdue" +
+                        did_you_mean(word, {"success", "partial", "failure", "overdue"}));
     }
   }
 }

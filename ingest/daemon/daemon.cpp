@@ -248,11 +248,7 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
     state.failures = state.last_error.empty() ? 0 : state.failures + 1;
     note_good(state, report.snapshot);
     log_report(spelled(state), report, outcome.ended - outcome.begun);
-    if (state.last_error.empty()) {
-      tell(Notice::Event::success, state, "saved as " + spelled(state) + "@" + state.listed_name);
-    } else {
-      tell(Notice::Event::failure, state, state.last_error);
-    }
+    tell(notice_of(spelled(state), report));
     return RunOutcome::done;
   }
   const Error& error = outcome.report.error();

@@ -131,7 +131,6 @@ void Daemon::tell(Notice::Event event, const SourceState& state, const std::stri
   notice.event = event;
   notice.source = spelled(state);
   notice.message = message;
-  if (event == Notice::Event::success) notice.snapshot = state.snapshot_id;
   tell(std::move(notice));
 }
 

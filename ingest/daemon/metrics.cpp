@@ -55,6 +55,8 @@ constexpr Metric kMetrics[] = {
      [](const SourceState& state, Nanoseconds) { return seconds(state.next_run); }},
     {"bygone_source_failures", "Failed backups in a row.",
      [](const SourceState& state, Nanoseconds) { return static_cast<double>(state.failures); }},
+    {"bygone_source_partial", "Whether the last good snapshot lacks what could not be read.",
+     [](const SourceState& state, Nanoseconds) { return state.partial ? 1.0 : 0.0; }},
     {"bygone_source_size_bytes", "Bytes in regular files of the last good snapshot.",
      [](const SourceState& state, Nanoseconds) { return static_cast<double>(state.bytes); }},
     {"bygone_source_added_bytes", "Bytes stored for the last good snapshot.",

@@ -24,12 +24,14 @@ constexpr std::chrono::seconds kFarewell{2};
 
 const char* to_text(Notice::Event event) {
   return event == Notice::Event::success   ? "success"
+         : event == Notice::Event::partial ? "partial"
          : event == Notice::Event::failure ? "failure"
                                            : "overdue";
 }
 
 bool wants(const Notifier& notifier, Notice::Event event) {
   return event == Notice::Event::success   ? notifier.on_success
+         : event == Notice::Event::partial ? notifier.on_partial
          : event == Notice::Event::failure ? notifier.on_failure
                                            : notifier.on_overdue;
 }

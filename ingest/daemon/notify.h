@@ -24,7 +24,12 @@
 namespace bygone::ingest {
 
 struct Notice {
-  enum class Event { success, failure, overdue };
+  enum class Event {
+    success,
+    partial,  // there is a snapshot, but it lacks files that could not be read
+    failure,
+    overdue,
+  };
   Event event = Event::success;
   std::string source;    // as on the command line; empty: the repository
   std::string host;      // name of this one

@@ -10,8 +10,20 @@ namespace {
 
 // A source with a million of them shall not fill the journal.
 constexpr std::size_t kMostUnreadable = 20;
+// Nor a message.
+constexpr std::size_t kMostTold = 3;
 
 double milliseconds(Nanoseconds time) { return static_cast<double>(time) / 1e6; }
+
+std::string unreadable_text(const std::vector<Unreadable>& unreadable) {
+  std::string text =
+      fmt::format("{} could not be read: ",
+                  unreadable.size() == 1 ? "a file" : fmt::format("{} files", unreadable.size()));
+  for (std::size_t i = 0; i < unreadable.size() && i < kMostTold; ++i) {
+    text += fmt::format("{}{}: {}", i == 0 ? "" : "; ", unreadable[i].path, unreadable[i].reason);
+  }
+  return unreadable.size() > kMostTold ? text + "; ..." : text;
+}
 
 }  // namespace
 
@@ -38,6 +50,22 @@ std::string failure_text(const BackupReport& report) {
   std::string text;
   for (const std::string& one : report.failed) text += (text.empty() ? "" : "; ") + one;
   return text;
+}
+
+Notice notice_of(const std::string& source, const BackupReport& report) {
+  Notice notice;
+  notice.source = source;
+  notice.snapshot = report.snapshot.id.hex();
+  notice.message = "saved as " + source + "@" + report.snapshot.listed_name;
+  if (!report.unreadable.empty()) {
+    notice.event = Notice::Event::partial;
+    notice.message += ", but " + unreadable_text(report.unreadable);
+  }
+  if (const std::string failure = failure_text(report); !failure.empty()) {
+    notice.event = Notice::Event::failure;
+    notice.message = failure + "; " + notice.message;
+  }
+  return notice;
 }
 
 std::string overdue_text(const SourceState& state) {

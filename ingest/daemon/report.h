@@ -8,6 +8,7 @@
 
 #include "ingest/backup.h"
 #include "ingest/daemon/ledger.h"
+#include "ingest/daemon/notify.h"
 
 namespace bygone::ingest {
 
@@ -15,6 +16,9 @@ namespace bygone::ingest {
 void log_report(const std::string& source, const BackupReport& report, Nanoseconds took);
 // Why a snapshot that was made counts as failed all the same: a hook or a dump. Empty: it does not.
 [[nodiscard]] std::string failure_text(const BackupReport& report);
+// What others are told of a snapshot that was made: a failure when it counts as failed, partial
+// when it lacks something. Without host and time.
+[[nodiscard]] Notice notice_of(const std::string& source, const BackupReport& report);
 // "the last good snapshot is of 2024-03-16T05:57", with the last error.
 [[nodiscard]] std::string overdue_text(const SourceState& state);
 

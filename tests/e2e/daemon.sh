@@ -180,3 +180,32 @@ wait_for 20 grep -q '^failure <> forgetting and pruning: ' "$WORK/told" || { cat
 ok "$(head -n 1 "$WORK/told")"
 kill "$DAEMON"
 wait "$DAEMON" || fail "the daemon ends with $?"
+
+step "a snapshot that lacks files is told"
+mkdir -p "$WORK/nobody"
+echo here >"$WORK/nobody/readable"
+echo secret >"$WORK/nobody/forbidden"
+cp "$BYGONE_KEY_FILE" "$WORK/nobody-key"
+chmod 600 "$WORK/nobody/forbidden" "$WORK/nobody-key"
+mkdir "$WORK/nobody-state" "$WORK/nobody-repository"
+chown nobody: "$WORK/nobody-key" "$WORK/nobody-state" "$WORK/nobody-repository"
+cat >"$BYGONE_CONFIG" <<END
+folders:
+  plain: {path: $WORK/nobody, schedule: "@yearly"}
+notify:
+  - command: [bash, -c, 'echo "\$BYGONE_EVENT <\$BYGONE_SOURCE> \$BYGONE_MESSAGE <\$BYGONE_SNAPSHOT>" >>$WORK/nobody-state/told']
+    on: failure
+END
+as_nobody() {
+  env BYGONE_REPOSITORY="$WORK/nobody-repository/r" BYGONE_KEY_FILE="$WORK/nobody-key" \
+    BYGONE_STATE_DIR="$WORK/nobody-state" setpriv --reuid nobody --regid nogroup --clear-groups "$BYGONE" "$@"
+}
+quietly as_nobody init
+as_nobody daemon >"$LOG" 2>&1 </dev/null &
+DAEMON=$!
+PIDS+=("$DAEMON")
+wait_for 20 grep -qE '^partial <plain> saved as plain@.*, but a file could not be read: forbidden: .* <[0-9a-f]{32}>$' \
+  "$WORK/nobody-state/told" || { cat "$LOG" "$WORK/nobody-state/told"; fail "nobody is told"; }
+ok "$(head -n 1 "$WORK/nobody-state/told")"
+expect 0 as_nobody status
+says '^plain +partial +20'

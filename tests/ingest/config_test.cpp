@@ -94,6 +94,8 @@ metrics: 127.0.0.1:9180
   EXPECT_EQ(config.notify[0].kind, Notifier::Kind::ping);
   EXPECT_TRUE(config.notify[0].on_success && config.notify[0].on_failure);
   EXPECT_TRUE(!config.notify[1].on_success && config.notify[1].on_overdue);
+  EXPECT_TRUE(config.notify[0].on_partial);
+  EXPECT_TRUE(config.notify[1].on_partial) << "failure asks for it, too";
   EXPECT_EQ(config.notify[2].command, (std::vector<std::string>{"mail", "root"}));
   EXPECT_TRUE(config.notify[2].on_failure && !config.notify[2].on_overdue);
   EXPECT_EQ(config.metrics, "127.0.0.1:9180");
@@ -159,7 +161,7 @@ TEST_F(ConfigFile, NamesWhatIsWrong) {
       {"notify: [{ping: hc-ping.com}]", "f.yaml:1: ping: 'hc-ping.com' is no http:// or https://"},
       {"notify: [{on: failure}]", "f.yaml:1: takes one of ping, webhook and command"},
       {"notify: [{command: x, on: fail}]",
-       "f.yaml:1: on: 'fail' is none of success, failure, overdue; did you mean failure?"},
+       "f.yaml:1: on: 'fail' is none of success, partial, failure, overdue; did you mean failure?"},
       {"metrics: 0.0.0.0:9180", "f.yaml:1: metrics: '0.0.0.0:9180' is neither unix:/PATH nor a "},
       {"metrics: 127.0.0.1:99999", "f.yaml:1: metrics: "},
   };

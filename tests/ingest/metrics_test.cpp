@@ -43,6 +43,7 @@ TEST(Metrics, ShowsEachSourceThatIsThere) {
   db.first_seen = kSecond;
   db.good_instant = 1'500'000'000;
   db.bytes = 42;
+  db.partial = true;
   SourceState gone = db;
   gone.name = "gone";
   gone.gone_since = 1;
@@ -54,6 +55,9 @@ TEST(Metrics, ShowsEachSourceThatIsThere) {
       << text;
   EXPECT_NE(text.find("bygone_source_last_good_timestamp_seconds{source=\"db\",host=\"en\\\"gine\"}"
                       " 1.5\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("bygone_source_partial{source=\"db\",host=\"en\\\"gine\"} 1\n"),
             std::string::npos)
       << text;
   EXPECT_EQ(text.find("gone\""), std::string::npos);

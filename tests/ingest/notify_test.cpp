@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ingest/daemon/report.h"
 #include "tests/support/fake_server.h"
 
 namespace bygone::ingest {
@@ -40,6 +41,7 @@ TEST(Notify, PingsTheUrlForSuccessAndItsFailElse) {
   } cases[] = {
       {"https://hc/uuid", Notice::Event::success, "https://hc/uuid"},
       {"https://hc/uuid", Notice::Event::failure, "https://hc/uuid/fail"},
+      {"https://hc/uuid", Notice::Event::partial, "https://hc/uuid/fail"},
       {"https://hc/uuid/", Notice::Event::overdue, "https://hc/uuid/fail"},
       {"https://hc/uuid?create=1", Notice::Event::failure, "https://hc/uuid/fail?create=1"},
   };
@@ -57,18 +59,53 @@ TEST(Notify, PingsTheUrlForSuccessAndItsFailElse) {
 }
 
 TEST(Notify, TellsOnlyWhatSomebodyWantsToKnow) {
-  Notifier one = ping("http://x");
-  one.on_success = false;
-  std::size_t told = 0;
-  {
-    Notify notify([&](const Visit&) -> Result<void> {
-      ++told;
-      return {};
-    });
-    notify.tell({one}, notice(Notice::Event::success));
-    notify.tell({one}, notice(Notice::Event::failure));
+  const std::pair<bool Notifier::*, Notice::Event> cases[] = {
+      {&Notifier::on_success, Notice::Event::success},
+      {&Notifier::on_partial, Notice::Event::partial},
+      {&Notifier::on_failure, Notice::Event::failure},
+      {&Notifier::on_overdue, Notice::Event::overdue}};
+  for (const auto& [unwanted, its_event] : cases) {
+    Notifier one = ping("http://x");
+    one.*unwanted = false;
+    std::size_t told = 0;
+    {
+      Notify notify([&](const Visit&) -> Result<void> {
+        ++told;
+        return {};
+      });
+      notify.tell({one}, notice(its_event));
+      EXPECT_EQ(told, 0U);
+      for (const auto& [wanted, event] : cases) notify.tell({one}, notice(event));
+    }
+    EXPECT_EQ(told, 3U);
   }
-  EXPECT_EQ(told, 1U);
+}
+
+// What a backup that made a snapshot is told as.
+Notice told_of(std::vector<Unreadable> unreadable, std::vector<std::string> failed) {
+  BackupReport report;
+  report.snapshot.listed_name = "2024-03-16T05:57";
+  report.unreadable = std::move(unreadable);
+  report.failed = std::move(failed);
+  return notice_of("db", report);
+}
+
+TEST(Notify, WhatLacksFilesIsNoSuccess) {
+  const std::vector<Unreadable> four(4, {.path = "data/x", .reason = "denied"});
+  EXPECT_EQ(told_of({}, {}).event, Notice::Event::success);
+  EXPECT_EQ(told_of({}, {}).message, "saved as db@2024-03-16T05:57");
+  const Notice partial = told_of(four, {});
+  EXPECT_EQ(partial.event, Notice::Event::partial);
+  EXPECT_EQ(partial.message,
+            "saved as db@2024-03-16T05:57, but 4 files could not be read: data/x: denied; "
+            "data/x: denied; data/x: denied; ...");
+  EXPECT_EQ(partial.snapshot.size(), 32U);
+  EXPECT_NE(to_json(partial).find("\"event\":\"partial\""), std::string::npos);
+  const Notice failure = told_of({four[0]}, {"dump app.sql: it ended with 1"});
+  EXPECT_EQ(failure.event, Notice::Event::failure);
+  EXPECT_EQ(failure.message,
+            "dump app.sql: it ended with 1; saved as db@2024-03-16T05:57, but a file could not be "
+            "read: data/x: denied");
 }
 
 TEST(Notify, DelaysNobodyWhoTells) {
