@@ -14,8 +14,6 @@ using std::chrono::milliseconds;
 // How soon it notices that it is to stop.
 constexpr milliseconds kGlance{250};
 constexpr milliseconds kReconnect{1000};
-// Captures that failed, and events that were lost.
-constexpr std::chrono::seconds kLookAnyway{30};
 // A burst of containers is held by several at once: each holder takes the engine some 20 ms.
 constexpr std::size_t kHolders = 4;
 
@@ -75,8 +73,13 @@ Result<void> Ephemeral::listen_once() {
     const std::optional<docker::Event> event = TRY(stream->next(kGlance));
     if (event && event->type.empty()) look_at_everything(*engine);
     if (event && !event->type.empty()) take(*event);
-    if (std::chrono::steady_clock::now() - looked < kLookAnyway) continue;
+    if (std::chrono::steady_clock::now() - looked < work_.retry_after) continue;
     looked = std::chrono::steady_clock::now();
+    {
+      const std::lock_guard lock(mutex_);
+      to_hold_.insert(to_hold_.end(), not_held_.begin(), not_held_.end());
+      not_held_.clear();
+    }
     want_look();
   }
   return {};
@@ -121,13 +124,42 @@ void Ephemeral::hold_in_turn() {
 
 void Ephemeral::hold(docker::Engine& engine, const std::string& id) {
   const Result<docker::Container> container = engine.container(id);
-  // What is gone already had nothing to hold, or nothing that could be.
-  if (!container.ok() || !is_to_be_held(*container) || !work_.wanted(*container)) return;
+  if (!container.ok()) {
+    // What is gone already had nothing to hold, or nothing that could be.
+    if (container.error().code == Code::not_found) return well(id);
+    work_.warn("container " + printable(id) +
+               ": whether its data is to be held is not known yet: " + container.error().message);
+    return not_held(id);
+  }
+  if (!is_to_be_held(*container) || !work_.wanted(*container)) return well(id);
   const std::shared_lock keep_image(image_);
   const Result<void> held = Holders(engine).hold(*container);
-  if (held.ok()) return;
-  work_.warn("container " + printable(container->name) +
-             ": its data is not held: " + held.error().message);
+  if (held.ok()) return well(id);
+  if (held.error().code == Code::not_found) {
+    fail(id, container->name,
+         "it ended before its data could be held, which is lost: " + held.error().message);
+    return well(id);
+  }
+  fail(id, container->name, "its data is not held, and lost when it ends: " + held.error().message);
+  not_held(id);
+}
+
+void Ephemeral::not_held(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  not_held_.insert(id);
+}
+
+void Ephemeral::well(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  failed_.erase(id);
+}
+
+void Ephemeral::fail(const std::string& id, const std::string& container, const std::string& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failed_.insert(id).second) return;
+  }
+  work_.failed(container, why);
 }
 
 void Ephemeral::capture_in_turn() {
@@ -156,28 +188,32 @@ void Ephemeral::capture_in_turn() {
 }
 
 void Ephemeral::capture(docker::Engine& engine, const Held& held) {
-  if (held.container.name.empty()) {
-    work_.warn("holder " + printable(held.holder_id) +
-               ": what it holds cannot be told; hint: docker "
-               "rm -v " +
-               printable(held.holder_id));
-    return;
+  const std::string& id = held.container.id;
+  const std::string& name = held.container.name;
+  if (name.empty()) {
+    return fail(id, "bygone-holder-" + id,
+                "what it holds cannot be told, and is not saved; hint: docker rm -v " +
+                    printable(held.holder_id));
   }
   const Result<void> captured = work_.capture(engine, held.container, stop_);
-  if (!captured.ok() && captured.error().code != Code::not_found) {
-    if (captured.error().code != Code::cancelled) {
-      work_.warn("container " + printable(held.container.name) +
-                 " is gone and not captured yet, its data is held: " + captured.error().message);
-    }
-    return;
-  }
   if (!captured.ok()) {
-    work_.warn("container " + printable(held.container.name) +
-               " is gone and cannot be captured: " + captured.error().message);
+    const Error& error = captured.error();
+    if (error.code == Code::cancelled && stop_) return;
+    if (error.code == Code::busy) {
+      return work_.warn("container " + printable(name) +
+                        " has ended and waits, its data is held: " + error.message);
+    }
+    if (error.code != Code::not_found || Holders(engine).has_data(held)) {
+      return fail(id, name,
+                  "it has ended and is not saved yet, its data is held: " + error.message);
+    }
+    well(id);
+    fail(id, name, "it has ended, and its data is gone and not saved: " + error.message);
   }
+  well(id);
   const Result<void> released = Holders(engine).release(held);
   if (!released.ok()) {
-    work_.warn("container " + printable(held.container.name) +
+    work_.warn("container " + printable(name) +
                ": its holder stays for now: " + released.error().message);
   }
 }

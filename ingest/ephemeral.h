@@ -3,8 +3,8 @@
 // When holders are made and removed: listens to the engine in a thread of its own, has the data of
 // each container that wants it held as soon as the container is made, captured once it is gone, and
 // let go. After a lost stream, and at its start, it looks at everything: holders of an earlier
-// daemon are found and dealt with. A capture that fails is tried again every half minute, its data
-// held meanwhile. The methods may be called from any thread.
+// daemon are found and dealt with. What cannot be held or captured is told once, and tried again
+// every half minute; what is held stays so meanwhile. The methods may be called from any thread.
 #pragma once
 
 #include <atomic>
@@ -32,11 +32,16 @@ struct EphemeralWork {
   // Whether policy wants a container backed up at all; called for those that would be held.
   std::function<bool(const docker::Container& container)> wanted;
   // Backs a container up that is gone, as a rule by held_source() and backup(); one at a time, in
-  // a thread of its own. An error has it called again later, but not not_found.
+  // a thread of its own. An error has it called again later, but for not_found when the engine has
+  // none of its volumes any more.
   std::function<Result<void>(docker::Engine& engine, const docker::Container& container,
                              const std::atomic<bool>& cancel)>
       capture;
+  // Data that is in no snapshot, and may be lost: for the log, and for whoever is to know. Of a
+  // container once until it is well again, and once more when nothing is left to try.
+  std::function<void(const std::string& container, const std::string& why)> failed;
   std::function<void(const std::string& line)> warn;  // for the log
+  std::chrono::milliseconds retry_after{30'000};      // of what failed
 };
 
 class Ephemeral {
@@ -57,6 +62,9 @@ class Ephemeral {
   void look_at_everything(docker::Engine& engine);
   void hold_in_turn();
   void hold(docker::Engine& engine, const std::string& id);
+  void not_held(const std::string& id);
+  void well(const std::string& id);
+  void fail(const std::string& id, const std::string& container, const std::string& why);
   void capture_in_turn();
   void capture(docker::Engine& engine, const Held& held);
   void tidy_up(docker::Engine& engine);
@@ -70,6 +78,8 @@ class Ephemeral {
   std::condition_variable changed_;
   std::shared_ptr<docker::Engine> engine_;
   std::deque<std::string> to_hold_;  // ids of containers
+  std::set<std::string> not_held_;   // that are to be tried again
+  std::set<std::string> failed_;     // that were told of
   std::size_t holding_ = 0;
   bool look_ = false;  // at what is held and gone
   bool capturing_ = false;

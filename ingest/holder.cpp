@@ -145,6 +145,15 @@ Result<Holders::List> Holders::list() {
   return list;
 }
 
+bool Holders::has_data(const Held& held) {
+  const auto& mounts = held.container.mounts;
+  return std::any_of(mounts.begin(), mounts.end(), [&](const docker::Mount& mount) {
+    if (mount.type != MountType::volume) return false;
+    const Result<docker::Volume> volume = engine_.volume(mount.name);
+    return volume.ok() || volume.error().code != Code::not_found;
+  });
+}
+
 Result<void> Holders::release(const Held& held) {
   const auto volumes = held.by_name ? docker::RemoveVolumes::no : docker::RemoveVolumes::anonymous;
   Result<void> removed = engine_.remove_container(held.holder_id, volumes, docker::Force::no);

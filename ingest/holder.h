@@ -46,6 +46,8 @@ class Holders {
     std::vector<std::string> present;
   };
   Result<List> list();
+  // Whether the engine still has one of the volumes that are held, as far as it tells.
+  [[nodiscard]] bool has_data(const Held& held);
   // Removes a holder, and the volumes that would be gone without it. What somebody else uses by
   // now stays.
   Result<void> release(const Held& held);

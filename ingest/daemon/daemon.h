@@ -75,6 +75,7 @@ class Daemon {
   void begin_due();
   EphemeralWork ephemeral_work();
   void serve_metrics();
+  void tell_failure(const std::string& container, const std::string& why);
   Result<void> capture_held(docker::Engine& engine, const docker::Container& container);
   void look_after_repository();
   void reread_config();
@@ -82,7 +83,7 @@ class Daemon {
   void say_problems(const std::vector<std::string>& problems);
   void look_for_overdue();
   void tell(Notice::Event event, const SourceState& state, const std::string& message);
-  void tell(Notice notice);  // sets host and time
+  void tell(Notice notice);  // sets host and time; from any thread
   void keep_ledger();
 
   store::Repository& repository_;

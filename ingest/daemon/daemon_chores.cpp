@@ -35,7 +35,20 @@ EphemeralWork Daemon::ephemeral_work() {
               },
           .capture = [this](docker::Engine& engine, const docker::Container& container,
                             const std::atomic<bool>&) { return capture_held(engine, container); },
-          .warn = [](const std::string& line) { log::warning(line); }};
+          .failed = [this](const std::string& container,
+                           const std::string& why) { tell_failure(container, why); },
+          .warn = [](const std::string& line) { log::warning(line); },
+          .retry_after = std::chrono::seconds(30)};
+}
+
+// In a thread of ephemeral_.
+void Daemon::tell_failure(const std::string& container, const std::string& why) {
+  log::error("container " + printable(container) + ": " + why);
+  Notice notice;
+  notice.event = Notice::Event::failure;
+  notice.source = container;
+  notice.message = why;
+  tell(std::move(notice));
 }
 
 // In the thread of ephemeral_.
@@ -57,6 +70,7 @@ Result<void> Daemon::capture_held(docker::Engine& engine, const docker::Containe
   if (!outcome.report.ok()) return outcome.report.error();
   log_report(held.source.name + ", which has ended,", *outcome.report,
              outcome.ended - outcome.begun);
+  tell(notice_of(held.source.name, *outcome.report));
   return {};
 }
 

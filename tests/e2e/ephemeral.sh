@@ -11,6 +11,10 @@ LOG=$WORK/daemon.log
 
 start_engine
 new_repository
+cat >"$BYGONE_CONFIG" <<END
+notify:
+  - command: [bash, -c, 'echo "\$BYGONE_EVENT \$BYGONE_SOURCE: \$BYGONE_MESSAGE" >>$WORK/told']
+END
 "$BYGONE" daemon >"$LOG" 2>&1 </dev/null &
 PIDS+=("$!")
 wait_for 10 grep -q 'connected to' "$LOG" || fail "the daemon does not connect"
@@ -27,6 +31,21 @@ for i in $(seq "$MANY"); do
   [ "$("$BYGONE" cat "once$i@latest:/data/words" 2>&1)" = "the last words of $i" ] && good=$((good + 1))
 done
 check_equal "all last words are in a snapshot" "$good" "$MANY"
+all_told() { [ "$(grep -cE '^success once[0-9]+: saved as ' "$WORK/told")" -ge "$MANY" ]; }
+wait_for 20 all_told || { cat "$WORK/told"; fail "not all of them are told"; }
+ok "and told"
+
+step "what cannot be saved for a while"
+mv "$BYGONE_REPOSITORY" "$WORK/away"
+docker run --rm --name later -v /data tools bash -c 'sleep 0.4; echo late >/data/words' >/dev/null 2>&1
+wait_for 20 grep -q '^failure later: it has ended and is not saved yet, its data is held: ' "$WORK/told" ||
+  { cat "$LOG" "$WORK/told"; fail "nobody is told"; }
+ok "$(grep later "$WORK/told")"
+check "it is an error in the log" grep -q 'error: container later: it has ended' "$LOG"
+mv "$WORK/away" "$BYGONE_REPOSITORY"
+wait_for 60 grep -q '^success later: ' "$WORK/told" || { cat "$LOG" "$WORK/told"; fail "it is not saved later"; }
+check_equal "its data is saved when that can be done again" "$("$BYGONE" cat later@latest:/data/words)" late
+check_equal "and told once" "$(grep -c '^failure later: ' "$WORK/told")" 1
 
 step "what remains"
 nothing_left() { [ -z "$(docker ps -aq)$(docker volume ls -q)" ]; }

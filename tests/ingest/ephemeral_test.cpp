@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is said when the data of a container that vanishes can be neither held nor captured, and
+// that it is tried again. tests/e2e/ephemeral.sh holds and captures with a real engine.
+#include "ingest/ephemeral.h"
+
+#include <functional>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "ingest/docker/parse.h"
+#include "tests/support/bare_engine.h"
+
+namespace bygone::ingest {
+namespace {
+
+using std::chrono::milliseconds;
+
+const std::string kId(64, 'c');
+const std::string kVolume(64, 'a');
+
+// As the engine tells of `docker run --rm --name once -v /data`.
+std::string once_json() {
+  return R"({"Id":")" + kId + R"(","Name":"/once","Image":"sha256:01","Config":{"Image":"i"},)" +
+         R"("State":{"Status":"running","Running":true},"HostConfig":{"AutoRemove":true},)" +
+         R"("Mounts":[{"Type":"volume","Name":")" + kVolume +
+         R"(","Source":"/v","Destination":"/data","Driver":"local","RW":true}]})";
+}
+
+struct Quiet final : docker::EventStream {
+  Result<std::optional<docker::Event>> next(milliseconds wait) override {
+    std::this_thread::sleep_for(std::min(wait, milliseconds(5)));
+    return std::optional<docker::Event>();
+  }
+};
+
+// One container with --rm, or what a holder kept of it.
+struct World {
+  std::mutex mutex;  // guards all below
+  bool runs = true, held = false, has_volume = true;
+  std::optional<Error> inspect_fails, hold_fails, capture_fails;
+  std::vector<std::string> failed, warned;
+  std::size_t tries = 0;
+
+  template <class T>
+  T with(const std::function<T(World&)>& change) {
+    const std::lock_guard lock(mutex);
+    return change(*this);
+  }
+};
+
+class OneEngine final : public test::BareEngine {
+ public:
+  explicit OneEngine(World& world) : world_(world) {}
+
+  Result<std::vector<docker::ContainerSummary>> containers() override {
+    const std::lock_guard lock(world_.mutex);
+    std::vector<docker::ContainerSummary> list;
+    if (world_.runs) list.push_back({kId, "once", {}, docker::Status::running, {}, "i", ""});
+    if (world_.held) {
+      list.push_back({"holder",
+                      "bygone-holder-" + kId,
+                      {{kHolderLabel, kId}, {"bygone.held", once_json()}},
+                      docker::Status::created,
+                      {},
+                      "",
+                      ""});
+    }
+    return list;
+  }
+  Result<docker::Container> container(const std::string&) override {
+    const std::lock_guard lock(world_.mutex);
+    ++world_.tries;
+    if (world_.inspect_fails) return *world_.inspect_fails;
+    if (!world_.runs) return Error{Code::not_found, 0, "no such container"};
+    return docker::parse_container(once_json());
+  }
+  Result<std::string> create_container(const std::string&, const std::string&) override {
+    const std::lock_guard lock(world_.mutex);
+    if (world_.hold_fails) return *world_.hold_fails;
+    world_.held = true;
+    return std::string("holder");
+  }
+  Result<void> remove_container(const std::string&, docker::RemoveVolumes, docker::Force) override {
+    const std::lock_guard lock(world_.mutex);
+    world_.held = false;
+    return {};
+  }
+  Result<docker::Image> image(const std::string&) override { return docker::Image(); }
+  Result<void> remove_image(const std::string&) override { return {}; }
+  Result<docker::Volume> volume(const std::string&) override {
+    const std::lock_guard lock(world_.mutex);
+    if (!world_.has_volume) return Error{Code::not_found, 0, "no such volume"};
+    return docker::Volume();
+  }
+  Result<std::unique_ptr<docker::EventStream>> events(const std::vector<std::string>&,
+                                                      const std::vector<std::string>&,
+                                                      std::int64_t) override {
+    return std::unique_ptr<docker::EventStream>(std::make_unique<Quiet>());
+  }
+
+ private:
+  World& world_;
+};
+
+EphemeralWork work_in(World& world) {
+  return {.connect = [&]() -> Result<std::unique_ptr<docker::Engine>> {
+            return std::unique_ptr<docker::Engine>(std::make_unique<OneEngine>(world));
+          },
+          .wanted = [](const docker::Container&) { return true; },
+          .capture = [&](docker::Engine&, const docker::Container&,
+                         const std::atomic<bool>&) -> Result<void> {
+            const std::lock_guard lock(world.mutex);
+            ++world.tries;
+            if (world.capture_fails) return *world.capture_fails;
+            return {};
+          },
+          .failed =
+              [&](const std::string& container, const std::string& why) {
+                const std::lock_guard lock(world.mutex);
+                world.failed.push_back(container + ": " + why);
+              },
+          .warn =
+              [&](const std::string& line) {
+                const std::lock_guard lock(world.mutex);
+                world.warned.push_back(line);
+              },
+          .retry_after = milliseconds(20)};
+}
+
+bool comes_true(World& world, const std::function<bool(World&)>& condition) {
+  for (int i = 0; i < 2000; ++i) {
+    if (world.with<bool>(condition)) return true;
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  return false;
+}
+
+TEST(Ephemeral, TellsOnceOfWhatIsNotHeldAndTriesAgain) {
+  World world;
+  world.hold_fails = Error{Code::io, 0, "no space left"};
+  const Ephemeral ephemeral(work_in(world));
+  ASSERT_TRUE(comes_true(world, [](World& w) { return w.tries >= 4; }));
+  world.with<void>([](World& w) {
+    ASSERT_EQ(w.failed.size(), 1U);
+    EXPECT_EQ(w.failed[0], "once: its data is not held, and lost when it ends: no space left");
+    w.hold_fails.reset();
+  });
+  EXPECT_TRUE(comes_true(world, [](World& w) { return w.held; }));
+}
+
+TEST(Ephemeral, AsksAgainWhenTheEngineDidNotTell) {
+  World world;
+  world.inspect_fails = Error{Code::unavailable, 0, "500"};
+  const Ephemeral ephemeral(work_in(world));
+  ASSERT_TRUE(comes_true(world, [](World& w) { return w.tries >= 2; }));
+  world.with<void>([](World& w) { w.inspect_fails.reset(); });
+  EXPECT_TRUE(comes_true(world, [](World& w) { return w.held; }));
+}
+
+TEST(Ephemeral, TellsOfWhatEndedBeforeItWasHeld) {
+  World world;
+  world.hold_fails = Error{Code::not_found, 0, "no such container"};
+  const Ephemeral ephemeral(work_in(world));
+  ASSERT_TRUE(comes_true(world, [](World& w) { return !w.failed.empty(); }));
+  world.with<void>([](World& w) {
+    EXPECT_EQ(w.failed[0],
+              "once: it ended before its data could be held, which is lost: no such "
+              "container");
+  });
+}
+
+TEST(Ephemeral, TellsOnceOfWhatIsNotCapturedAndKeepsItUntilItIs) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  // As of a repository that is not mounted: the data is there all the same.
+  world.capture_fails = Error{Code::not_found, 0, "no repository"};
+  const Ephemeral ephemeral(work_in(world));
+  ASSERT_TRUE(comes_true(world, [](World& w) { return w.tries >= 4; }));
+  world.with<void>([](World& w) {
+    ASSERT_EQ(w.failed.size(), 1U);
+    EXPECT_EQ(w.failed[0],
+              "once: it has ended and is not saved yet, its data is held: no repository");
+    EXPECT_TRUE(w.held);
+    w.capture_fails.reset();
+  });
+  EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
+}
+
+TEST(Ephemeral, SaysWhenTheDataIsGone) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  world.has_volume = false;
+  world.capture_fails = Error{Code::not_found, 0, "no such volume"};
+  const Ephemeral ephemeral(work_in(world));
+  EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
+  world.with<void>([](World& w) {
+    ASSERT_EQ(w.failed.size(), 1U);
+    EXPECT_EQ(w.failed[0],
+              "once: it has ended, and its data is gone and not saved: no such volume");
+  });
+}
+
+}  // namespace
+}  // namespace bygone::ingest
