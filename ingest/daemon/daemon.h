@@ -26,6 +26,7 @@
 #include "ingest/daemon/notify.h"
 #include "ingest/daemon/planner.h"
 #include "ingest/daemon/service.h"
+#include "ingest/daemon/upkeep.h"
 #include "ingest/daemon/watch.h"
 #include "ingest/daemon/workers.h"
 #include "ingest/ephemeral.h"
@@ -78,6 +79,7 @@ class Daemon {
   void tell_failure(const std::string& container, const std::string& why);
   Result<void> capture_held(docker::Engine& engine, const docker::Container& container);
   void look_after_repository();
+  void add_rules_of_gone(UpkeepWork& work, docker::Engine* engine, const Config& config) const;
   void reread_config();
   SourceState& state_of(const Source& source);
   void say_problems(const std::vector<std::string>& problems);

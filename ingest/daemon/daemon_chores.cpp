@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "ingest/daemon/daemon.h"
+#include "ingest/daemon/gone.h"
 #include "ingest/daemon/report.h"
-#include "ingest/daemon/upkeep.h"
 #include "ingest/holder.h"
 #include "store/base/log.h"
 
@@ -93,6 +93,22 @@ void Daemon::serve_metrics() {
   }
 }
 
+// In the thread of upkeep_. Without an engine nobody knows what is gone.
+void Daemon::add_rules_of_gone(UpkeepWork& work, docker::Engine* engine,
+                               const Config& config) const {
+  if (engine == nullptr) return;
+  auto rules = rules_of_gone(repository_, history_.newest_of_all(), *engine, config);
+  if (!rules.ok()) {
+    log::warning("what is gone is not thinned this time: " + rules.error().message);
+    return;
+  }
+  std::set<SourceId> here;
+  for (const UpkeepWork::Rule& rule : work.rules) here.insert(rule.source);
+  for (UpkeepWork::Rule& rule : *rules) {
+    if (here.count(rule.source) == 0) work.rules.push_back(std::move(rule));
+  }
+}
+
 // Once a day, and with each prune.
 void Daemon::look_after_repository() {
   if (upkeep_runs_) return;
@@ -117,7 +133,8 @@ void Daemon::look_after_repository() {
   ledger_changed_ = true;
   if (upkeep_.joinable()) upkeep_.join();
   upkeep_runs_ = true;
-  upkeep_ = std::thread([this, work = std::move(work)] {
+  upkeep_ = std::thread([this, config, engine = engine_, work = std::move(work)]() mutable {
+    add_rules_of_gone(work, engine.get(), *config);
     const auto done = look_after(repository_, options_.state_folder, work, cancel_);
     std::string failure;
     if (!done.ok() && done.error().code != Code::cancelled) {

@@ -41,6 +41,14 @@ std::optional<store::Snapshot> History::newest(const std::string& key) const {
   return found->second;
 }
 
+std::vector<store::Snapshot> History::newest_of_all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<store::Snapshot> list;
+  list.reserve(newest_.size());
+  for (const auto& [key, snapshot] : newest_) list.push_back(snapshot);
+  return list;
+}
+
 ParentNames History::parent_names() const {
   return [this](store::SourceKind kind, const std::string& host, const std::string& name) {
     std::map<std::string, std::string> names;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "ingest/discover.h"
 #include "store/base/result.h"
@@ -28,6 +29,8 @@ class History {
 
   // As of the last refresh() or add(); by source_key().
   [[nodiscard]] std::optional<store::Snapshot> newest(const std::string& key) const;
+  // Of every source, in no order.
+  [[nodiscard]] std::vector<store::Snapshot> newest_of_all() const;
   // Answers as last_names() does; must not outlive this.
   [[nodiscard]] ParentNames parent_names() const;
 

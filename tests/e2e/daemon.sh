@@ -90,6 +90,15 @@ wait_for 10 has_snapshots db $((before + 2)) || fail "no backups after a wrong c
 ok "a wrong configuration changes nothing"
 
 step "forgetting and pruning"
+# A job that is not there when it is forgotten: its runs are one source, and its label counts.
+: >"$BYGONE_CONFIG"
+for run in 1 2 3 4; do
+  docker run --network none --name "job-$run" --label bygone.name=job --label bygone.schedule=none \
+    --label bygone.keep-last=2 -v "job-$run:/data" tools bash -c "echo $run >/data/run" >/dev/null
+  quietly "$BYGONE" backup job
+  docker rm -f "job-$run" >/dev/null
+done
+check_equal "a job has run" "$(count job)" 4
 cat >"$BYGONE_CONFIG" <<END
 prune: every 3s
 defaults:
@@ -98,6 +107,11 @@ END
 kill -HUP "$DAEMON"
 awaits 15 'forgot [0-9]+ snapshots: moved to the trash'
 awaits 15 'pruned: [0-9]+ bytes freed'
+thinned() { [ "$(count job)" = 2 ]; }
+wait_for 15 thinned || fail "of a job that is gone $(count job) snapshots are left"
+check_equal "what is gone keeps what its labels say, the newest first" \
+  "$("$BYGONE" cat job@latest:/data/run)" 4
+[ "$(count app)" -ge 1 ] || fail "the newest snapshot of a container that is gone is forgotten"
 : >"$BYGONE_CONFIG"
 kill -HUP "$DAEMON"
 [ "$("$BYGONE" snapshots db --trash --json | wc -l)" -ge 1 ] || fail "nothing of db is in the trash"

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest/daemon/gone.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "ingest/docker/parse.h"
+#include "ingest/judge.h"
+#include "ingest/selection.h"
+#include "ingest/survey.h"
+#include "store/base/log.h"
+#include "store/chunk_store.h"
+
+namespace bygone::ingest {
+namespace {
+
+constexpr std::uint64_t kLargestDescription = 16U << 20U;
+
+// The content of a small file of the tree.
+Result<std::string> text_of(store::Repository& repository, const store::Entry& file) {
+  if (file.size > kLargestDescription) return Error{Code::corrupt, 0, "it is too large"};
+  std::string text(as_text(file.inline_bytes));
+  std::vector<store::Extent> extents;
+  TRY(repository.trees().extents(file, 0, file.size, [&](std::uint64_t, const auto& extent) {
+    extents.push_back(extent);
+    return true;
+  }));
+  for (const store::Extent& extent : extents) {
+    if (extent.kind != store::Extent::Kind::data) {
+      text.append(extent.length, '\0');
+      continue;
+    }
+    const auto chunk = TRY(repository.chunks().get(store::ChunkKind::data, extent.chunk));
+    if (extent.offset > chunk->size() || extent.length > chunk->size() - extent.offset) {
+      return Error{Code::corrupt, 0, "an extent reaches past its chunk"};
+    }
+    text += as_text(*chunk).substr(extent.offset, extent.length);
+  }
+  return text;
+}
+
+// The container as it was backed up.
+Result<Source> as_it_was(store::Repository& repository, const store::Snapshot& snapshot) {
+  Source source;
+  source.kind = snapshot.kind;
+  source.name = snapshot.name;
+  if (!snapshot.extra) return Error{Code::not_found, 0, "it has no description of its container"};
+  const auto file = TRY(repository.trees().lookup(*snapshot.extra, "container.json"));
+  if (!file) return Error{Code::not_found, 0, "it has no description of its container"};
+  const auto container = TRY(docker::parse_container(TRY(text_of(repository, *file))));
+  source.labels = container.labels;
+  return source;
+}
+
+std::set<std::string> names_there(const Survey& survey) {
+  std::set<std::string> names;
+  for (const Called& called : call_containers(survey)) names.insert(called.name);
+  for (const docker::ContainerSummary& container : survey.containers) names.insert(container.name);
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<UpkeepWork::Rule>> rules_of_gone(store::Repository& repository,
+                                                    const std::vector<store::Snapshot>& newest,
+                                                    docker::Engine& engine, const Config& config) {
+  const Survey survey = TRY(take_survey(engine));
+  const std::set<std::string> there = names_there(survey);
+  std::vector<UpkeepWork::Rule> rules;
+  for (const store::Snapshot& snapshot : newest) {
+    const bool is_gone = snapshot.kind == store::SourceKind::container &&
+                         snapshot.host_id == survey.host_id && there.count(snapshot.name) == 0;
+    // Of a first snapshot, which there are many of where containers have random names, nothing
+    // goes.
+    if (!is_gone || snapshot.sequence <= 1) continue;
+    const auto source = as_it_was(repository, snapshot);
+    if (source.ok()) {
+      rules.push_back({snapshot.source, judge(config, *source).policy.keep});
+    } else {
+      log::warning(printable(snapshot.name) +
+                   " is gone, and nothing of it is forgotten: reading its labels in the newest "
+                   "snapshot: " +
+                   source.error().message);
+    }
+  }
+  return rules;
+}
+
+}  // namespace bygone::ingest
