@@ -197,6 +197,25 @@ void enable_by_volumes(const Config& config, const Source& source, Policy& polic
   if (policy.enabled) policy.given.emplace("volumes.include", std::move(include));
 }
 
+// A volume that a container mounts is a part of that source, which has one schedule and one set of
+// rules: of what is said about the volume itself only this counts.
+bool counts_on_a_mounted_volume(const std::string& key) {
+  return key == "enable" || key == "exclude";
+}
+
+// Whoever wrote `keep-yearly` on a volume would miss it in a year.
+void name_what_has_no_effect(const Config& config, const Source& container,
+                             const VolumeSource& volume, std::vector<Problem>& problems) {
+  const std::string what =
+      fmt::format("has no effect while {} mounts volume {}; hint: say it of the container",
+                  title(container), printable(volume.origin));
+  for (const auto& [key, written] : own_values(config, volume)) {
+    if (counts_on_a_mounted_volume(key)) continue;
+    const bool is_label = written.origin.starts_with("volume ");
+    problems.push_back({written.origin, (is_label ? "" : key + ": ") + what});
+  }
+}
+
 void add_own_patterns(const Config& config, VolumeSource& volume) {
   const Values own = own_values(config, volume);
   const auto exclude = own.find("exclude");
@@ -226,6 +245,10 @@ Judged judge(const Config& config, const Source& source) {
   layers.push_back(&labels);
   judged.policy = apply(config, merge(config, layers), place);
   enable_by_volumes(config, source, judged.policy);
+  if (source.kind != store::SourceKind::container || !judged.policy.enabled) return judged;
+  for (const VolumeSource& volume : source.volumes) {
+    name_what_has_no_effect(config, source, volume, judged.problems);
+  }
   return judged;
 }
 

@@ -104,6 +104,17 @@ says 'container wrong, label bygone.shedule: there is no such label; did you mea
 says "container wrong, label bygone.keep-daily: 'x' is no number"
 says 'container wrong, label bygone.pre: '
 check_equal "the default stays" "$(setting wrong keep-daily)" 14
+docker volume create --label bygone.tier=critical --label bygone.keep-yearly=9 labelled >/dev/null
+run --name mounts -v labelled:/data tools sleep infinity
+check "what has no effect stops nobody" "$BYGONE" backup mounts
+says 'volume labelled, label bygone.keep-yearly: has no effect while container mounts mounts volume labelled'
+check "config show" "$BYGONE" config show mounts
+says 'volume labelled, label bygone.tier: has no effect while container mounts mounts volume labelled'
+docker rm -f mounts >/dev/null
+check "of a volume alone it has one" "$BYGONE" config show volume:labelled
+says 'keep-yearly +9 +volume labelled, label bygone.keep-yearly'
+never_says 'no effect'
+docker volume rm labelled >/dev/null
 docker rm -f wrong >/dev/null
 expect 1 "$BYGONE" backup ap
 says 'did you mean app\? there are: app'

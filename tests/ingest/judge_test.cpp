@@ -317,6 +317,30 @@ TEST_F(Judge, NamesPatternsThatMeetNoVolume) {
             "'pgdat' of container db matches no volume; did you mean pgdata?");
 }
 
+TEST_F(Judge, NamesWhatHasNoEffectOnAMountedVolume) {
+  configure("volumes:\n  data: {tier: relaxed, exclude: \"*.log\"}\n");
+  docker::Volume& data = add_volume("data");
+  data.labels = {{"bygone.keep-yearly", "10"}, {"bygone.enable", "true"}};
+  docker::Volume& bare = add_volume("bare");
+  bare.labels = {{"bygone.keep-yearly", "10"}};
+  add("db").mounts = {volume_at(data, "/data")};
+  docker::Container& off = add("off");
+  off.mounts = {volume_at(data, "/data")};
+  off.labels = {{"bygone.enable", "false"}};
+  const auto plans = plan_all(true);
+  ASSERT_EQ(plans.size(), 3U);
+  const auto& problems = plans[0].problems;
+  ASSERT_EQ(problems.size(), 2U);
+  EXPECT_EQ(problems[0].where, "volume data, label bygone.keep-yearly");
+  EXPECT_EQ(problems[0].what,
+            "has no effect while container db mounts volume data; hint: say it of the container");
+  EXPECT_EQ(problems[1].where, "f:2");
+  EXPECT_EQ(problems[1].what.substr(0, 20), "tier: has no effect ");
+  EXPECT_TRUE(plans[1].problems.empty()) << "it is not backed up";
+  EXPECT_EQ(plans[2].policy.keep.yearly, 10U) << "a source of its own";
+  EXPECT_TRUE(plans[2].problems.empty());
+}
+
 TEST_F(Judge, ShowsWhatIsDisabledWhenAsked) {
   add("off").labels = {{"bygone.enable", "false"}};
   EXPECT_TRUE(plan_all().empty());
