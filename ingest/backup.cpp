@@ -2,17 +2,14 @@
 #include "ingest/backup.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdlib>
-#include <mutex>
-#include <set>
-#include <thread>
 #include <utility>
 
 #include <unistd.h>
 
 #include "ingest/freeze.h"
 #include "ingest/members.h"
+#include "store/base/log.h"
 #include "store/crypto.h"
 
 namespace bygone::ingest {
@@ -38,13 +35,15 @@ class Run {
   void read(Member& member);
   [[nodiscard]] std::vector<Member*> with(bool (SourceBackup::*phase)() const);
   void hold();
-  void hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen);
+  void hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen);
   void hold_prepared();
   void keep_one_native();
   void spare_natives();
-  static void end_natives(const std::vector<Member*>& native, Nanoseconds since);
-  Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
-                           Freezer& freezer, SubvolumeSnapshots& snapshots);
+  [[nodiscard]] std::optional<RunningNow> look_around() const;
+  void take_up_newcomers(const std::vector<Member*>& members);
+  void confirm_idle();
+  std::vector<Member*> store_captured(const std::vector<Member*>& frozen,
+                                      const Stillness& stillness);
   void prepare_again(Member& member);
   void capture_again(std::vector<Member*> members);
   void commit();
@@ -96,81 +95,58 @@ std::vector<Member*> Run::with(bool (SourceBackup::*phase)() const) {
   return found;
 }
 
-void Run::end_natives(const std::vector<Member*>& native, Nanoseconds since) {
-  for (Member* member : native) {
-    if (!member->failure) member->take(member->backup->end_native(since));
+// What runs now; nothing when the engine does not tell.
+std::optional<RunningNow> Run::look_around() const {
+  if (engine_ == nullptr) return std::nullopt;
+  const HostView* host = nullptr;
+  for (const Member& member : members_) {
+    if (member.source->host_view) host = member.source->host_view.get();
+  }
+  auto now = RunningNow::look(*engine_, host);
+  if (now) return std::move(*now);
+  log::warning(now.error().message);
+  return std::nullopt;
+}
+
+// Whoever can write to the members' volumes was looked up by the discovery, which may be long ago.
+void Run::take_up_newcomers(const std::vector<Member*>& members) {
+  if (members.empty()) return;
+  const auto now = look_around();
+  for (Member* member : members) {
+    if (now && !member->failure) member->take(member->backup->take_up(*now));
   }
 }
 
-// Ends the backup modes, then walks and captures all volumes, while the writers of those stand
-// still. When the deadline passes, the writers run again, and the capture goes on beside them.
-Stillness Run::capture_frozen(const std::vector<Member*>& native,
-                              const std::vector<Member*>& members, Freezer& freezer,
-                              SubvolumeSnapshots& snapshots) {
-  const std::vector<Writer> writers = writers_of(members);
-  auto limit = members.front()->options->max_freeze;
-  for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
-  std::set<std::string> to_stop;
-  for (Member* member : members) {
-    if (member->options->wish != Wish::stop) continue;
-    for (const Writer& writer : writers_of({member})) to_stop.insert(writer.id);
+void Run::confirm_idle() {
+  for (Member& member : members_) {
+    if (!member.failure) member.take(member.backup->confirm_idle());
   }
-  Stillness stillness;
-  std::optional<SpareProcessor::Hurry> hurry;
-  if (SpareProcessor* spare = members.front()->options->spare_processor) hurry.emplace(*spare);
-  auto frozen = freezer.freeze(writers, limit, to_stop);
-  const auto deadline = freezer.deadline();
-  if (!frozen) {
-    hurry.reset();
-    stillness.why_not = frozen.error().message;
-    // Whoever insists learns at once, and with the engine's own error.
-    for (Member* member : members) {
-      if (member->options->wish != Wish::automatic) member->fail(frozen.error());
+}
+
+// Stores what was captured of one moment, or without one. Returns those that have gone back to
+// their backup mode.
+std::vector<Member*> Run::store_captured(const std::vector<Member*>& frozen,
+                                         const Stillness& stillness) {
+  const auto now = stillness.held ? look_around() : std::nullopt;
+  std::vector<Member*> native;
+  for (Member* member : frozen) {
+    if (member->failure || member->has_left_snapshot()) continue;
+    Stillness of_this = stillness;
+    if (stillness.held && !now) {
+      of_this.why_not = "the engine does not tell whether a container began to run meanwhile";
+    } else if (stillness.held) {
+      of_this.why_not = member->backup->find_newcomer(*now).value_or("");
+    }
+    of_this.held = of_this.why_not.empty();
+    member->take(member->backup->judge(of_this));
+    if (member->failure) continue;
+    if (member->backup->is_native()) {
+      native.push_back(member);
+    } else {
+      member->take(member->backup->store());
     }
   }
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-  std::thread worker([&] {
-    end_natives(native, freezer.frozen_at());
-    take(snapshots, members);
-    for (Member* member : members) {
-      const bool is_captured = member->backup->is_by_snapshot() || member->has_left_snapshot();
-      if (!member->failure && !is_captured) member->take(member->backup->capture());
-    }
-    const std::lock_guard lock(mutex);
-    done = true;
-    changed.notify_all();
-  });
-  bool in_time = false;
-  {
-    std::unique_lock lock(mutex);
-    in_time = changed.wait_until(lock, deadline, [&] { return done; });
-  }
-  if (!in_time) {
-    for (Member* member : members) member->backup->let_go();
-  }
-  auto thawed = freezer.thaw();
-  hurry.reset();
-  // Also while a capture that took too long goes on: nobody waits for it any more.
-  for (Member* member : members) member->hooks->after();
-  worker.join();
-  run_post_hooks(native);
-  if (!thawed) {
-    for (Member* member : members) member->fail(thawed.error());
-    return stillness;
-  }
-  if (!in_time) {
-    stillness.why_not =
-        "the freeze passed its limit of " + std::to_string(limit.count()) + " ms and was ended";
-  } else if (!*thawed) {
-    stillness.why_not = "something from outside resumed a frozen container";
-  }
-  stillness.held = frozen.ok() && in_time && *thawed;
-  stillness.since = freezer.frozen_at();
-  stillness.window = freezer.window();
-  stillness.skew = freezer.skew();
-  return stillness;
+  return native;
 }
 
 // Backup modes end one after the other, and nobody stands still between two: whoever writes to one
@@ -193,7 +169,7 @@ void Run::keep_one_native() {
                            printable(kept->source->name) + ", which is native, too");
       continue;
     }
-    member->take(member->backup->leave_native(
+    member->take(member->backup->put_native_aside(
         Error{Code::unsupported, 0,
               printable(kept->source->name) + " of its group is, and only one can"}));
   }
@@ -206,12 +182,15 @@ void Run::spare_natives() {
     const std::string& container = member->backup->native_container();
     const auto same = [&](const Writer& writer) { return writer.id == container; };
     if (std::none_of(writers.begin(), writers.end(), same)) continue;
-    member->take(member->backup->leave_native(
+    member->take(member->backup->put_native_aside(
         Error{Code::unsupported, 0, "its container is frozen for others of the group"}));
   }
 }
 
-void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> frozen) {
+// Captures the members of both kinds at one moment. The second of those return to the first whose
+// freeze has failed, as far as they can.
+void Run::hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen) {
+  take_up_newcomers(frozen);
   std::optional<SubvolumeSnapshots> snapshots;
   if (!frozen.empty()) {
     const BackupOptions& first = *frozen.front()->options;
@@ -235,11 +214,9 @@ void Run::hold_at_once(const std::vector<Member*>& native, std::vector<Member*> 
   const Stillness stillness = capture_frozen(native, frozen, freezer, *snapshots);
   if (instant_ == 0) instant_ = stillness.since;
   if (instant_ == 0 && !native.empty()) instant_ = begun;  // what is later they do not have
-  for (Member* member : frozen) {
-    if (member->failure || member->has_left_snapshot()) continue;
-    member->take(member->backup->judge(stillness));
-    if (!member->failure) member->take(member->backup->store());
-  }
+  const std::vector<Member*> back = store_captured(frozen, stillness);
+  end_natives(back, instant_);
+  native.insert(native.end(), back.begin(), back.end());
   const auto removed = snapshots->remove();
   if (removed) return;
   for (Member* member : frozen) {
@@ -264,10 +241,13 @@ void Run::capture_again(std::vector<Member*> members) {
     member->take(member->backup->read_hot());
     if (!member->failure) prepare_again(*member);
   }
-  if (!members.empty()) hold_at_once({}, std::move(members));
+  std::vector<Member*> none;
+  if (!members.empty()) hold_at_once(none, std::move(members));
 }
 
 void Run::hold() {
+  confirm_idle();
+  take_up_newcomers(with(&SourceBackup::may_have_newcomers));
   spare_natives();
   keep_one_native();
   spare_natives();  // those that it has stand still may hold another
@@ -288,20 +268,24 @@ void Run::hold() {
 }
 
 void Run::hold_prepared() {
-  const std::vector<Member*> native = with(&SourceBackup::is_native);
+  std::vector<Member*> native = with(&SourceBackup::is_native);
   const std::vector<Member*> frozen = with(&SourceBackup::must_freeze);
   hold_at_once(native, frozen);
+  take_up_newcomers(native);
+  for (Member* member : native) {
+    if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());
+  }
   capture_again(frozen);
   std::vector<Member*> left;
   for (Member* member : native) {
-    if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());
     if (member->failure || !member->backup->must_freeze()) continue;
     if (!group_.empty()) member->backup->warn("it is captured later than the rest of its group");
     member->hooks->after();
     prepare_again(*member);
     if (!member->failure) left.push_back(member);
   }
-  if (!left.empty()) hold_at_once({}, std::move(left));
+  std::vector<Member*> none;
+  if (!left.empty()) hold_at_once(none, std::move(left));
 }
 
 // Names of the members that have failed; empty for none.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -144,6 +145,7 @@ class Discovery {
     source.name = name;
     source.host_id = survey_.host_id;
     source.host = survey_.info.name;
+    source.host_view = host_view_;
     return source;
   }
 
@@ -151,6 +153,7 @@ class Discovery {
   const Survey& survey_;
   const ParentNames& parent_names_;
   const Selection& selection_;
+  std::shared_ptr<const HostView> host_view_ = std::make_shared<const HostView>(survey_.host);
   WriterIndex writers_;
   std::vector<Source> sources_;
 };

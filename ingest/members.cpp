@@ -2,8 +2,11 @@
 #include "ingest/members.h"
 
 #include <algorithm>
+#include <future>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 
 namespace bygone::ingest {
 
@@ -11,10 +14,8 @@ std::vector<Writer> writers_of(const std::vector<Member*>& members) {
   std::vector<Writer> writers;
   std::set<std::string> ids;
   for (const Member* member : members) {
-    for (const auto* list : {&member->source->writers, &member->source->restarting}) {
-      for (const Writer& writer : *list) {
-        if (ids.insert(writer.id).second) writers.push_back(writer);
-      }
+    for (Writer& writer : member->backup->writers()) {
+      if (ids.insert(writer.id).second) writers.push_back(std::move(writer));
     }
   }
   return writers;
@@ -49,6 +50,81 @@ void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members) {
   if (!any || !snapshots.is_prepared()) return;
   const auto taken = snapshots.take();
   if (!taken) leave_snapshots(members, taken.error());
+}
+
+void end_natives(const std::vector<Member*>& native, Nanoseconds since) {
+  for (Member* member : native) {
+    if (!member->failure) member->take(member->backup->end_native(since));
+  }
+}
+
+Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
+                         Freezer& freezer, SubvolumeSnapshots& snapshots) {
+  const std::vector<Writer> writers = writers_of(members);
+  auto limit = members.front()->options->max_freeze;
+  for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
+  std::set<std::string> to_stop;
+  for (Member* member : members) {
+    if (member->options->wish != Wish::stop) continue;
+    for (const Writer& writer : writers_of({member})) to_stop.insert(writer.id);
+  }
+  Stillness stillness;
+  std::optional<SpareProcessor::Hurry> hurry;
+  if (SpareProcessor* spare = members.front()->options->spare_processor) hurry.emplace(*spare);
+  auto frozen = freezer.freeze(writers, limit, to_stop);
+  const auto deadline = freezer.deadline();
+  if (!frozen) {
+    hurry.reset();
+    stillness.why_not = frozen.error().message;
+    // Whoever insists learns at once, and with the engine's own error.
+    for (Member* member : members) {
+      if (member->options->wish != Wish::automatic) member->fail(frozen.error());
+    }
+  }
+  // A server that takes its time to end its mode is no reason to capture the others later.
+  std::packaged_task<void()> ending([&] { end_natives(native, freezer.frozen_at()); });
+  std::packaged_task<void()> capturing([&] {
+    take(snapshots, members);
+    for (Member* member : members) {
+      const bool is_captured = member->backup->is_by_snapshot() || member->has_left_snapshot();
+      if (!member->failure && !is_captured) member->take(member->backup->capture());
+    }
+  });
+  const auto ended = ending.get_future();
+  const auto captured = capturing.get_future();
+  std::thread ender(std::move(ending));
+  std::thread worker(std::move(capturing));
+  const bool in_time = captured.wait_until(deadline) == std::future_status::ready;
+  const bool ended_in_time = ended.wait_until(deadline) == std::future_status::ready;
+  if (!in_time) {
+    for (Member* member : members) member->backup->let_go();
+  }
+  auto thawed = freezer.thaw();
+  hurry.reset();
+  // Also while a capture that took too long goes on: nobody waits for it any more.
+  for (Member* member : members) member->hooks->after();
+  worker.join();
+  ender.join();
+  run_post_hooks(native);
+  if (!thawed) {
+    for (Member* member : members) member->fail(thawed.error());
+    return stillness;
+  }
+  if (!in_time) {
+    stillness.why_not = "the freeze passed its limit of " + std::to_string(limit.count()) +
+                        " ms (--max-freeze) and was ended";
+  } else if (!*thawed) {
+    stillness.why_not = "something from outside resumed a frozen container";
+  }
+  for (Member* member : native) {
+    if (ended_in_time || member->failure || !member->backup->is_native()) continue;
+    member->backup->warn("its backup mode ended after the rest of its group ran again");
+  }
+  stillness.held = frozen.ok() && in_time && *thawed;
+  stillness.since = freezer.frozen_at();
+  stillness.window = freezer.window();
+  stillness.skew = freezer.skew();
+  return stillness;
 }
 
 }  // namespace bygone::ingest

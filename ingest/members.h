@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ingest/backup.h"
+#include "ingest/freeze.h"
 #include "ingest/hooks.h"
 #include "ingest/source_backup.h"
 #include "ingest/subvolume_snapshots.h"
@@ -27,6 +28,7 @@ struct Member {
 
   void fail(Error error) {
     if (!failure) failure = std::move(error);
+    if (backup) backup->abandon();
   }
   [[nodiscard]] bool has_left_snapshot() const { return !failure && backup->has_left_snapshot(); }
   void take(Result<void> outcome) {
@@ -52,5 +54,12 @@ void leave_snapshots(const std::vector<Member*>& members, const Error& why);
 void prepare(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members);
 // Makes them.
 void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members);
+// Ends the backup modes of those that have not failed; `since` as in SourceBackup::end_native().
+void end_natives(const std::vector<Member*>& native, Nanoseconds since);
+// Walks and captures all volumes of `members` while their writers stand still, and ends the backup
+// modes of `native` meanwhile. When the deadline passes, the writers run again, and the capture
+// goes on beside them.
+Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
+                         Freezer& freezer, SubvolumeSnapshots& snapshots);
 
 }  // namespace bygone::ingest

@@ -102,6 +102,13 @@ std::optional<VolumePath> locate(const Source& source, const std::string& path) 
   return found;
 }
 
+bool NativeBackup::is_for(docker::Engine& engine, const Source& source) {
+  return std::any_of(source.writers.begin(), source.writers.end(), [&](const Writer& writer) {
+    const auto count = count_servers(engine, writer.id);
+    return count && *count > 0;
+  });
+}
+
 Result<std::unique_ptr<NativeBackup>> NativeBackup::begin(docker::Engine& engine,
                                                           const Source& source,
                                                           std::vector<const Fd*> roots,

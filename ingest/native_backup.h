@@ -43,6 +43,9 @@ class NativeBackup {
                                                      std::vector<const Fd*> roots,
                                                      const std::atomic<bool>& cancel);
 
+  // Whether a PostgreSQL is among what writes to the volumes, so that people may expect the class.
+  static bool is_for(docker::Engine& engine, const Source& source);
+
   // The id of the container; it must run until the end.
   [[nodiscard]] const std::string& container() const { return container_; }
   // (st_dev, inode) of the folder of the WAL: it is of use only after the end, and is read then.

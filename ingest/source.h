@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,8 @@
 #include "store/snapshot.h"
 
 namespace bygone::ingest {
+
+class HostView;
 
 // How the data of a volume is read.
 enum class Access {
@@ -71,6 +74,8 @@ struct Source {
   // so they cannot be paused (the engine answers 409), but they may start at any moment. A
   // capture is frozen or idle only if none of them has another `started_at` afterwards.
   std::vector<Writer> restarting;
+  // How the engine's paths are found on this host; null for folders.
+  std::shared_ptr<const HostView> host_view;
   std::string container_id;    // Docker's full id; empty for folders and bare volumes
   std::string container_json;  // the engine's inspect answer; empty for folders and bare volumes
   std::string image;           // reference, and

@@ -108,7 +108,7 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
 }
 
 bool SourceBackup::must_freeze() const {
-  return can_be_written() && options_.wish != Wish::live && !native_ && !amended_ && !too_far_;
+  return can_be_written() && options_.wish != Wish::live && !is_native() && !amended_ && !too_far_;
 }
 
 void SourceBackup::enter_phase(const char* phase) {
@@ -234,8 +234,8 @@ Result<void> SourceBackup::read_hot() {
 }
 
 Result<void> SourceBackup::read_volumes() {
-  const bool defer = must_freeze() || is_native();  // to a second look
-  if (defer) context_.fingerprints = &fingerprints_;
+  // For a second look, which what is idle may need as well.
+  if (may_have_newcomers()) context_.fingerprints = &fingerprints_;
   TRY(count_live_pages());
   const auto begin = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < passes_.size(); ++i) {
@@ -247,7 +247,6 @@ Result<void> SourceBackup::read_volumes() {
     roots_.push_back(std::move(*root));
     report_.new_files += passes_[i]->notes().new_files;
     report_.unmodified_files += passes_[i]->notes().unmodified_files;
-    if (!defer) gather_notes(i);
   }
   hot_pass_ = std::chrono::steady_clock::now() - begin;
   if (must_freeze()) TRY(judge_transfer());
@@ -271,7 +270,6 @@ Result<void> SourceBackup::judge_transfer() {
   }
   warn(why + ": captured live");
   too_far_ = true;
-  for (std::size_t i = 0; i < passes_.size(); ++i) gather_notes(i);
   return {};
 }
 
@@ -300,42 +298,15 @@ Result<void> SourceBackup::capture() {
   return {};
 }
 
-Result<void> SourceBackup::judge(const Stillness& stillness) {
-  if (failed_capture_) {
-    warn(*failed_capture_ + ": captured live");
-    return {};
-  }
-  snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
-  if (stillness.held) {
-    snapshot_.consistency = options_.wish == Wish::stop ? Consistency::stop
-                            : is_by_snapshot()          ? Consistency::snapshot
-                                                        : Consistency::freeze;
-    snapshot_.window = stillness.window;
-    snapshot_.skew = stillness.skew;
-    return {};
-  }
-  snapshot_.consistency = Consistency::live;
-  if (options_.wish == Wish::automatic) {
-    warn(stillness.why_not + ": captured live");
-    return {};
-  }
-  return Error{Code::io, 0,
-               stillness.why_not +
-                   "; hint: allow more with --max-freeze, or accept it with --consistency live"};
-}
-
 Result<void> SourceBackup::store() {
   const Meter meter(*this);
   if (is_by_snapshot()) return store_snapshot();
   enter_phase("storing");
-  for (std::size_t i = 0; i < passes_.size(); ++i) {
-    if (!failed_capture_) {
-      roots_[i] = TRY(passes_[i]->store_captured());
-      if (auto loss = spill_.loss()) return *loss;
-    }
-    gather_notes(i);
+  for (std::size_t i = 0; i < passes_.size() && !failed_capture_; ++i) {
+    roots_[i] = TRY(passes_[i]->store_captured());
+    if (auto loss = spill_.loss()) return *loss;
   }
-  return {};
+  return confirm_still();
 }
 
 // Beside the database's own volumes there may be others: nothing says that they are of its moment,
@@ -366,7 +337,6 @@ Result<void> SourceBackup::amend() {
   roots_ = std::move(roots);
   native_.reset();
   amended_ = true;
-  for (std::size_t i = 0; i < passes_.size(); ++i) gather_notes(i);
   return {};
 }
 
@@ -397,6 +367,10 @@ Result<void> SourceBackup::write_extra() {
 }
 
 Result<BackupReport> SourceBackup::commit() {
+  // Those of a snapshot by the file system are gathered as each copy is read.
+  for (std::size_t i = 0; i < passes_.size() && !is_by_snapshot(); ++i) {
+    gather_notes(i, passes_[i]->notes());
+  }
   TRY(write_extra());
   ticker_.reset();
   show(true);

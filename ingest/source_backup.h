@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "ingest/exclude.h"
 #include "ingest/extra_tree.h"
 #include "ingest/native_backup.h"
+#include "ingest/newcomers.h"
 #include "ingest/pass.h"
 #include "ingest/reader_container.h"
 #include "ingest/subvolume_snapshots.h"
@@ -68,9 +70,25 @@ class SourceBackup {
 
   // Whether the database is in backup mode: end_native() and amend() are called, and not those
   // above.
-  [[nodiscard]] bool is_native() const { return native_ != nullptr; }
+  [[nodiscard]] bool is_native() const { return native_ != nullptr && !aside_; }
   // The container of that database, which must run until end_native() is done.
   [[nodiscard]] const std::string& native_container() const { return native_->container(); }
+
+  // Whether containers can write to its volumes at all: not to a folder of the host.
+  [[nodiscard]] bool may_have_newcomers() const {
+    return source_.kind != store::SourceKind::folder || can_be_written();
+  }
+  // What is to stand still, those that were taken up included.
+  [[nodiscard]] std::vector<Writer> writers() const;
+  // After read(), any number of times: takes up containers that have come to run on its volumes
+  // since the discovery. Makes a hot pass or puts an end to the native way where it must. Errors:
+  // as leave_native(); those of reading.
+  Result<void> take_up(const RunningNow& now);
+  // Of those, one that is not among writers(), for people; nothing when there is none.
+  [[nodiscard]] std::optional<std::string> find_newcomer(const RunningNow& now) const;
+  // After read(), when nothing was known to write to its volumes: that they are as they were read.
+  // If not they are to be captured again, as under a freeze.
+  Result<void> confirm_idle();
 
   // Bytes of the files read so far; after the hot pass about what a freeze would read again.
   [[nodiscard]] std::uint64_t bytes_read() const { return context_.bytes_read.load(); }
@@ -103,6 +121,7 @@ class SourceBackup {
   // lasts until the next sync().
   void let_go() { let_go_ = true; }
   // After capture(): whether it was of one moment. Errors: io when the wish insists and it was not.
+  // Where is_native() is true afterwards, nothing is to be stored, and end_native() is next.
   Result<void> judge(const Stillness& stillness);
   // Stores what capture() took, or the snapshots have.
   Result<void> store();
@@ -120,6 +139,11 @@ class SourceBackup {
   Result<void> amend();
   // Goes on as if there were no native way. Errors: unsupported when the wish insists.
   Result<void> leave_native(const Error& why);
+  // Has the database stand still like others, for the reason `why`, and leaves it in backup mode:
+  // should the freeze fail, judge() goes back to the native way. Errors: as leave_native().
+  Result<void> put_native_aside(const Error& why);
+  // Ends what outlasts a failure: the backup mode.
+  void abandon() { native_.reset(); }
   // Writes the extra tree and commits. Errors: cancelled; those of the store.
   Result<BackupReport> commit();
 
@@ -138,8 +162,15 @@ class SourceBackup {
   class Meter;
   // A container in a crash loop may run again at any moment.
   [[nodiscard]] bool can_be_written() const {
-    return !source_.writers.empty() || !source_.restarting.empty();
+    return !source_.writers.empty() || !source_.restarting.empty() || !newcomers_.empty() ||
+           disturbed_;
   }
+  [[nodiscard]] bool has_writers(std::size_t volume) const {
+    return source_.volumes[volume].has_writers || written_.count(volume) != 0;
+  }
+  [[nodiscard]] std::set<std::string> writer_ids() const;
+  Result<bool> is_as_read();
+  Result<void> confirm_still();
   [[nodiscard]] static std::string called(const VolumeSource& volume);  // for people
   Result<void> open_volumes(docker::Engine* engine);
   Result<TarPass::Open> open_archive(docker::Engine& engine, std::size_t number);
@@ -155,7 +186,6 @@ class SourceBackup {
   [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
   Result<void> judge_transfer();
   Result<void> count_live_pages();
-  void gather_notes(std::size_t number) { gather_notes(number, passes_[number]->notes()); }
   void gather_notes(std::size_t number, const WalkNotes& notes);
   Result<void> write_extra();
   void enter_phase(const char* phase);
@@ -183,8 +213,12 @@ class SourceBackup {
   std::optional<std::string> failed_capture_;  // why the hot pass has to do
   std::vector<store::Entry> roots_;
   std::chrono::steady_clock::duration hot_pass_{0};  // how long it took
+  std::vector<Writer> newcomers_;                    // that were taken up, and
+  std::set<std::size_t> written_;                    // the volumes that they can write to
+  bool disturbed_ = false;  // something changed that nobody was known to write to
   std::unique_ptr<NativeBackup> native_;
-  bool amended_ = false;  // by what native_ told; nothing is left to be captured
+  std::optional<Error> aside_;  // why native_ only waits for a freeze to fail
+  bool amended_ = false;        // by what native_ told; nothing is left to be captured
   // Of each volume, for a snapshot; nothing for one that cannot change. Empty without a snapshot.
   std::vector<std::optional<SubvolumePlace>> places_;
   std::vector<std::size_t> numbers_;  // of their snapshots, in

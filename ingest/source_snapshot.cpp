@@ -25,7 +25,7 @@ Result<void> SourceBackup::find_places() {
   }
   std::vector<std::optional<SubvolumePlace>> places(here_.size());
   for (std::size_t i = 0; i < here_.size(); ++i) {
-    if (!source_.volumes[i].has_writers) continue;
+    if (!has_writers(i)) continue;
     auto place = find_subvolume_place(paths[i], here_[i]->fd(), paths, options_.state_folder);
     if (!place) return std::move(place).error().with("volume " + printable(paths[i]));
     places[i] = std::move(*place);
@@ -120,7 +120,7 @@ Result<void> SourceBackup::store_snapshot() {
     roots_.push_back(TRY(passes_[i]->read(parent_root(volume))));
     report_.new_files += passes_[i]->notes().new_files;
     report_.unmodified_files += passes_[i]->notes().unmodified_files;
-    gather_notes(i);
+    gather_notes(i, passes_[i]->notes());
   }
   walk_finished_ = true;
   return {};

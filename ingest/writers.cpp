@@ -88,6 +88,12 @@ std::set<std::size_t> WriterIndex::touching(const std::string& path) const {
   return found;
 }
 
+std::vector<Writer> WriterIndex::at(const std::string& path) const {
+  std::vector<Writer> writers;
+  for (const std::size_t place : touching(path)) writers.push_back(entries_[place].writer);
+  return writers;
+}
+
 void WriterIndex::find(Source& source, const Survey& survey) const {
   std::set<std::size_t> found;
   for (VolumeSource& volume : source.volumes) {

@@ -33,6 +33,8 @@ class WriterIndex {
   // The container that this process runs in is named in `skipped` instead: who pauses himself never
   // wakes up.
   void find(Source& source, const Survey& survey) const;
+  // What can write at, above or below a host path, in no order.
+  [[nodiscard]] std::vector<Writer> at(const std::string& path) const;
 
  private:
   struct Entry {

@@ -35,6 +35,9 @@ class HttpEngine final : public Engine {
   Result<std::vector<ContainerSummary>> containers() override {
     return ask_for("/containers/json?all=1", "listing containers", parse_containers);
   }
+  Result<std::vector<ContainerSummary>> running_containers() override {
+    return ask_for("/containers/json", "listing the containers that run", parse_containers);
+  }
   Result<Container> container(const std::string& id) override {
     return ask_for(container_target(id, "/json"), "inspecting container " + printable(id),
                    parse_container);

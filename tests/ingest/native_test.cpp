@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "ingest/native_backup.h"
 #include "tests/ingest/backup_fixture.h"
@@ -320,6 +322,32 @@ TEST_F(NativeVolumes, FreezeWhenOneIsMissing) {
   EXPECT_NE(report.warnings.at(0).find("/wal/wal is in no volume"), std::string::npos);
 }
 
+TEST_F(Native, FreezesWhenAnotherBeginsToRun) {
+  engine_.before = [this](const std::string& call) {
+    if (call != "list" || engine_.binds.count("tool") != 0) return;
+    engine_.binds["tool"] = {source_dir()};
+    engine_.add("tool");
+  };
+  const BackupReport report = must(run_native());
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::freeze);
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_EQ(report.warnings[0],
+            "not captured natively: PostgreSQL: container tool has begun to run on its volumes");
+  const auto calls = engine_.calls();
+  EXPECT_EQ(std::count(calls.begin(), calls.end(), "pause tool"), 1);
+}
+
+TEST_F(Native, FreezesWhenAnotherBeginsToRunAtItsEnd) {
+  server_.on_stop = [this] {
+    engine_.binds["tool"] = {source_dir()};
+    engine_.add("tool");
+  };
+  const BackupReport report = must(run_native());
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::freeze);
+  EXPECT_EQ(server_.open, 0);
+  expect_equal(report.snapshot);
+}
+
 // A database and an application that is frozen.
 class NativeGroup : public Native {
  protected:
@@ -365,6 +393,19 @@ TEST_F(NativeGroup, EndsItsBackupModeWhileTheOthersStandStill) {
   EXPECT_EQ(db.window, 0);
   EXPECT_GT(db.skew, 0);
   EXPECT_LE(db.skew, app.window);
+}
+
+TEST_F(NativeGroup, DoesNotKeepTheOthersFromTheirMomentWhenItIsSlow) {
+  server_.on_stop = [] { std::this_thread::sleep_for(std::chrono::milliseconds(500)); };
+  auto group = members({"app"});
+  for (GroupMember& member : group) member.options.max_freeze = std::chrono::milliseconds(200);
+  const auto reports = run_group(group);
+  for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::native);
+  EXPECT_EQ(reports[0]->warnings,
+            Strings{"its backup mode ended after the rest of its group ran again"});
+  EXPECT_EQ(reports[1]->snapshot.consistency, store::Consistency::freeze);
+  EXPECT_TRUE(reports[1]->warnings.empty());
 }
 
 TEST_F(NativeGroup, HasAnInstantOfItsOwnWhenNobodyIsFrozen) {
@@ -429,6 +470,31 @@ TEST_F(TwoDatabases, OneEndsItsBackupModeWhileTheOtherStandsStill) {
   EXPECT_NE(reports[0]->warnings[0].find("second of its group is"), std::string::npos);
   EXPECT_TRUE(reports[1]->warnings.empty());
   EXPECT_EQ(server_.open + second_.open, 0);
+}
+
+// What stands still for the sake of the group stays in backup mode until that has worked.
+TEST_F(TwoDatabases, AreBothNativeWhenTheFreezeFails) {
+  engine_.fail("pause c1", Error{Code::io, 0, "unable to freeze"}, 10);
+  const auto reports = run_group(databases(200'000));
+  for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::native);
+  EXPECT_EQ(reports[1]->snapshot.consistency, store::Consistency::native);
+  ASSERT_EQ(reports[0]->warnings.size(), 1U);
+  EXPECT_NE(reports[0]->warnings[0].find("captured natively, a moment after"), std::string::npos);
+  EXPECT_EQ(names(reports[0]->snapshot, "pg_wal").size(), 6u);
+  EXPECT_EQ(server_.open + second_.open, 0);
+}
+
+TEST_F(TwoDatabases, AreBothNativeWhenTheFreezeDoesNotLast) {
+  engine_.before = [this](const std::string& call) {
+    if (call == "unpause c1") engine_.set_status("c1", docker::Status::running);
+  };
+  const auto reports = run_group(databases(200'000));
+  for (const auto& report : reports) ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::native);
+  EXPECT_TRUE(find(reports[0]->snapshot, "backup_label").has_value());
+  EXPECT_EQ(reports[0]->snapshot.instant, reports[1]->snapshot.instant);
+  EXPECT_GT(reports[0]->snapshot.skew, 0);
 }
 
 TEST_F(TwoDatabases, TheOneThatInsistsIsNative) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/writers.h"
 
+#include <algorithm>
+
 #include <unistd.h>
 
+#include "ingest/newcomers.h"
 #include "tests/ingest/discover_fixture.h"
 
 namespace bygone::ingest {
@@ -69,6 +72,43 @@ TEST_F(Writers, InspectsWhatIsSelectedOrMayRun) {
   add("odd", Status::other);
   one("selected");
   EXPECT_EQ(engine_.inspected.size(), 3U);
+}
+
+// By volume, whatever its place, by path, and a layer by its container alone.
+TEST_F(Writers, ThatHaveComeSinceAreFoundAlike) {
+  docker::Volume& volume = add_volume("v");
+  const std::string data = make_folder("srv");
+  add("db", Status::exited).mounts = {volume_at(volume, "/data"), bind_at(data, "/conf")};
+  Source source = one("db");
+  EXPECT_TRUE(source.writers.empty());
+  VolumeSource layer;
+  layer.kind = store::VolumeKind::layer;
+  layer.host_path = "/@layer/" + source.container_id;
+  source.volumes.push_back(layer);
+  const auto find = [&](const std::set<std::string>& known) {
+    Newcomers found =
+        test::value_of(RunningNow::look(engine_, source.host_view.get())).beyond(source, known);
+    std::sort(found.writers.begin(), found.writers.end(),
+              [](const Writer& a, const Writer& b) { return a.name < b.name; });
+    return found;
+  };
+  EXPECT_TRUE(find({}).writers.empty());
+  docker::Volume& bound = add_volume("bound");
+  bound.options = {{"type", "none"}, {"o", "bind"}, {"device", data}};
+  add("by-path").mounts = {bind_at(root_, "/x")};
+  add("by-bound-volume").mounts = {volume_at(bound, "/x")};
+  add("by-volume", Status::paused).mounts = {volume_at(volume, "/x")};
+  add("ended", Status::exited).mounts = {volume_at(volume, "/x")};
+  add("reader").mounts = {volume_at(volume, "/x", false)};
+  const Newcomers found = find({});
+  EXPECT_EQ(writers_of(found.writers), (Names{"by-bound-volume", "by-path", "by-volume"}));
+  EXPECT_EQ(found.volumes, (std::set<std::size_t>{0, 1}));
+  std::set<std::string> known;
+  for (const Writer& writer : found.writers) known.insert(writer.id);
+  EXPECT_TRUE(find(known).writers.empty());
+  engine_.all.front().state.status = Status::running;
+  EXPECT_EQ(find(known).volumes, (std::set<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(find(known).writers.at(0).id, source.container_id);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ class BareEngine : public docker::Engine {
   [[nodiscard]] std::string socket_path() const override { return "/run/bare.sock"; }
   Result<docker::EngineInfo> info() override { return no(); }
   Result<std::vector<docker::ContainerSummary>> containers() override { return no(); }
+  Result<std::vector<docker::ContainerSummary>> running_containers() override { return no(); }
   Result<docker::Container> container(const std::string&) override { return no(); }
   Result<docker::ContainerState> state(const std::string&) override { return no(); }
   Result<std::vector<docker::Volume>> volumes() override { return no(); }

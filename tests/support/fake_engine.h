@@ -71,6 +71,28 @@ class FakeEngine final : public test::BareEngine {
   [[nodiscard]] std::string socket_path() const override { return address_.substr(7); }
   Result<EngineInfo> info() override { return EngineInfo{}; }
   Result<std::vector<ContainerSummary>> containers() override { return none(); }
+  // Folders of the host that a container mounts writable, by its id.
+  std::map<std::string, std::vector<std::string>> binds;
+  Result<std::vector<ContainerSummary>> running_containers() override {
+    TRY(begin("list"));
+    const std::lock_guard lock(mutex_);
+    std::vector<ContainerSummary> list;
+    for (const auto& [id, state] : states_) {
+      if (!state.running) continue;
+      ContainerSummary summary;
+      summary.id = summary.name = id;
+      summary.status = state.status;
+      for (const std::string& folder : binds[id]) {
+        Mount mount;
+        mount.type = MountType::bind;
+        mount.source = folder;
+        mount.writable = true;
+        summary.mounts.push_back(std::move(mount));
+      }
+      list.push_back(std::move(summary));
+    }
+    return list;
+  }
   // What the engine shows of containers; of others only what a stop wants to know.
   std::map<std::string, Container> shown;
   Result<Container> container(const std::string& id) override {
@@ -85,7 +107,7 @@ class FakeEngine final : public test::BareEngine {
     if (timeout != stop_timeouts.end()) container.stop_timeout = timeout->second;
     return container;
   }
-  Result<std::vector<Volume>> volumes() override { return none(); }
+  Result<std::vector<Volume>> volumes() override { return std::vector<Volume>(); }
   Result<Volume> volume(const std::string&) override { return none(); }
 
   Result<ContainerState> state(const std::string& id) override {
@@ -159,7 +181,7 @@ class FakeEngine final : public test::BareEngine {
   Result<void> begin(const std::string& call) {
     if (before) before(call);
     const std::lock_guard lock(mutex_);
-    if (call.substr(0, 5) != "state") calls_.push_back(call);
+    if (call.substr(0, 5) != "state" && call != "list") calls_.push_back(call);
     std::deque<Error>& errors = failures_[call];
     if (errors.empty()) return {};
     Error error = errors.front();

@@ -39,6 +39,15 @@ class ListedEngine final : public BareEngine {
     return list;
   }
 
+  Result<std::vector<docker::ContainerSummary>> running_containers() override {
+    std::vector<docker::ContainerSummary> list = TRY(containers());
+    std::erase_if(list, [](const docker::ContainerSummary& c) {
+      return c.status != docker::Status::running && c.status != docker::Status::paused &&
+             c.status != docker::Status::restarting;
+    });
+    return list;
+  }
+
   Result<docker::Container> container(const std::string& id) override {
     inspected.push_back(id);
     const auto error = inspect_errors.find(id);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <string>
+#include <vector>
 
 #include "tests/support/bare_engine.h"
 
@@ -20,6 +21,10 @@ class PausableEngine : public BareEngine {
     ++containers_made;
     return std::string("reader");
   }
+  Result<std::vector<docker::ContainerSummary>> running_containers() override {
+    return std::vector<docker::ContainerSummary>();
+  }
+  Result<std::vector<docker::Volume>> volumes() override { return std::vector<docker::Volume>(); }
   Result<docker::ContainerState> state(const std::string&) override {
     docker::ContainerState state;
     state.status = paused ? docker::Status::paused : docker::Status::running;

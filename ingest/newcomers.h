@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Containers that have come to run since a source was discovered: made anew, started, or not there
+// before. A hot pass can take an hour, and whoever writes by then has to stand still with the
+// others. Const after look().
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ingest/docker/engine.h"
+#include "ingest/host_view.h"
+#include "ingest/source.h"
+#include "ingest/writers.h"
+#include "store/base/result.h"
+
+namespace bygone::ingest {
+
+struct Newcomers {
+  std::vector<Writer> writers;    // each once
+  std::set<std::size_t> volumes;  // numbers of those that they can write to
+};
+
+class RunningNow {
+ public:
+  // Asks the engine. `host` as in Source. Errors: the engine's.
+  static Result<RunningNow> look(docker::Engine& engine, const HostView* host);
+
+  // Those that can write to the source's volumes, or are its own container and have its layer, and
+  // whose ids are not in `known`. The container that this process runs in is none.
+  [[nodiscard]] Newcomers beyond(const Source& source, const std::set<std::string>& known) const;
+
+ private:
+  std::map<std::string, Writer> running_;  // by id
+  WriterIndex index_;
+};
+
+}  // namespace bygone::ingest
