@@ -181,7 +181,10 @@ Result<void> remember(Repository& repository, const std::string& state_folder,
   memory.newest = {.sequence = newest.sequence, .id = newest.id};
   TRY(store_text(files, folder, name, encode(memory)));
   if (files.info(folder + "/" + kConfig)) return {};
-  return store_text(files, folder, kConfig, TRY(config_mac(repository)));
+  auto stored = store_text(files, folder, kConfig, TRY(config_mac(repository)));
+  // Another source that is the first at this moment writes the same.
+  if (!stored && stored.error().code == Code::exists) return {};
+  return stored;
 }
 
 Result<void> accept_rollback(Repository& repository, const std::string& state_folder) {

@@ -2,6 +2,7 @@
 #include "store/memory.h"
 
 #include <filesystem>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -86,6 +87,24 @@ TEST_F(MemoryTest, AnotherConfigurationIsAnAlarm) {
   test::write_whole(folder + "/config", as_bytes("other"));
   ASSERT_EQ(alarms().size(), 1u);
   EXPECT_NE(alarms().front().find("configuration"), std::string::npos);
+}
+
+TEST_F(MemoryTest, FirstSourcesAreRememberedAtTheSameMoment) {
+  std::vector<Snapshot> snapshots;
+  for (int i = 0; i < 4; ++i) {
+    snapshots.push_back(
+        value_of(test::back_up(*repository_, {{"a", test::noise(100, 7)}},
+                               {.source = "db" + std::to_string(i), .instant = kFirst})));
+  }
+  for (int round = 0; round < 20; ++round) {
+    const std::string state = folder_ / "round" + std::to_string(round);
+    std::vector<std::thread> threads;
+    for (const Snapshot& snapshot : snapshots) {
+      threads.emplace_back([&] { EXPECT_OK(remember(*repository_, state, snapshot)); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(filesystem::exists(state + "/" + repository_->id().hex() + "/config"));
+  }
 }
 
 TEST_F(MemoryTest, WhatCannotBeReadIsNamed) {
