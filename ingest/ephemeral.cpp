@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ingest/survey.h"
 #include "store/base/bytes.h"
 
 namespace bygone::ingest {
@@ -88,6 +89,8 @@ Result<void> Ephemeral::listen_once() {
 void Ephemeral::take(const docker::Event& event) {
   if (event.attributes.count(kHolderLabel) != 0) return;
   if (event.action == "destroy") return want_look();
+  // Not every engine leaves out what was not asked for, such as health checks.
+  if (event.action != "create" && event.action != "start") return;
   const std::lock_guard lock(mutex_);
   to_hold_.push_back(event.id);
   changed_.notify_all();
@@ -98,7 +101,11 @@ void Ephemeral::look_at_everything(docker::Engine& engine) {
   if (containers.ok()) {
     const std::lock_guard lock(mutex_);
     for (const docker::ContainerSummary& container : *containers) {
-      if (container.labels.count(kHolderLabel) == 0) to_hold_.push_back(container.id);
+      // What has ended and is still there stays; asking about thousands of those takes a while.
+      const bool may_go = container.status != docker::Status::exited &&
+                          container.labels.count(kHolderLabel) == 0 &&
+                          !is_disabled(container.labels);
+      if (may_go) to_hold_.push_back(container.id);
     }
   }
   want_look();

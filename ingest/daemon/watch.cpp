@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/daemon/watch.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -21,6 +22,15 @@ constexpr milliseconds kAfterFailure{10'000};  // of a look
 constexpr milliseconds kReconnect{1'000};
 constexpr milliseconds kReconnectSlowly{10'000};
 constexpr unsigned kQuickTries = 30;
+
+// What makes a difference to what there is. Not every engine leaves out what was not asked for.
+const std::vector<std::string> kActions = {"create", "start", "rename", "destroy"};
+
+bool matters(const docker::Event& event) {
+  if (event.type.empty()) return true;  // it could not be read
+  return event.attributes.count(kHolderLabel) == 0 &&
+         std::find(kActions.begin(), kActions.end(), event.action) != kActions.end();
+}
 
 Time now() { return std::chrono::steady_clock::now(); }
 
@@ -53,8 +63,7 @@ void Watch::run() {
 // Subscribes first and looks then, so that nothing falls between.
 Result<void> Watch::listen() {
   const std::shared_ptr<docker::Engine> engine = TRY(work_.connect());
-  const auto stream =
-      TRY(engine->events({"container", "volume"}, {"create", "start", "rename", "destroy"}, 0));
+  const auto stream = TRY(engine->events({"container", "volume"}, kActions, 0));
   work_.connected(engine);
   // Events came since the last look, the first of them then; a first look is due at once.
   bool has_events = true;
@@ -62,7 +71,7 @@ Result<void> Watch::listen() {
   Time looked = now(), ticked = now() - kTick;
   while (!stop_) {
     const std::optional<docker::Event> event = TRY(stream->next(kGlance));
-    if (event && event->attributes.count(kHolderLabel) == 0) {
+    if (event && matters(*event)) {
       last_event = now();
       if (!has_events) first_event = last_event;
       has_events = true;
