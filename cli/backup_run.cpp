@@ -183,7 +183,6 @@ void BackupRun::back_up(store::Session& session, const ingest::Planned& planned)
   exits_.push_back(conclude(reporter, planned.source, report));
 }
 
-// A member that another backup is at, and that may be waited for, follows alone.
 void BackupRun::back_up(store::Session& session, const Unit& unit) {
   if (unit.size() == 1) return back_up(session, *unit.front());
   std::vector<ingest::GroupMember> members;
@@ -192,19 +191,21 @@ void BackupRun::back_up(store::Session& session, const Unit& unit) {
     members.push_back({planned->source, options_of(*planned)});
     reporters.push_back(std::make_unique<BackupReporter>(context_.out, planned->source));
   }
-  const auto reports = ingest::backup_group(
-      session, members, unit.front()->policy.group, engine_.get(),
-      [&](std::size_t member, const ingest::BackupProgress& now) {
-        reporters[member]->update(now);
-      },
-      cancel_.flag());
-  for (std::size_t i = 0; i < unit.size(); ++i) {
-    const bool is_busy = !reports[i].ok() && reports[i].error().code == Code::busy;
-    if (is_busy && request_.retry_lock > 0 && !cancel_.flag()) {
-      back_up(session, *unit[i]);
-    } else {
-      exits_.push_back(conclude(*reporters[i], unit[i]->source, reports[i]));
+  std::vector<Result<ingest::BackupReport>> reports;
+  const auto progress = [&](std::size_t member, const ingest::BackupProgress& now) {
+    reporters[member]->update(now);
+  };
+  // What it returns in the end is in the reports.
+  (void)retry_while_busy(request_.retry_lock, cancel_.flag(), [&]() -> Result<void> {
+    reports = ingest::backup_group(session, members, unit.front()->policy.group, engine_.get(),
+                                   progress, cancel_.flag());
+    for (const auto& report : reports) {
+      if (!report.ok() && report.error().code == Code::busy) return report.error();
     }
+    return {};
+  });
+  for (std::size_t i = 0; i < unit.size(); ++i) {
+    exits_.push_back(conclude(*reporters[i], unit[i]->source, reports[i]));
   }
 }
 

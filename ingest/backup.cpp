@@ -32,6 +32,8 @@ class Run {
 
  private:
   void record_image(Member& member);
+  void open(Member& member);
+  void wait_for_all();
   void read(Member& member);
   [[nodiscard]] std::vector<Member*> with(bool (SourceBackup::*phase)() const);
   void hold();
@@ -68,12 +70,27 @@ void Run::record_image(Member& member) {
   }
 }
 
-void Run::read(Member& member) {
+void Run::open(Member& member) {
   auto opened = SourceBackup::open(session_, *member.source, *member.options, member.progress,
                                    cancel_, members_.size());
   if (!opened) return member.fail(std::move(opened).error());
   member.backup = std::move(*opened);
   record_image(member);
+}
+
+// An instant of the group without one that somebody else backs up just now would be of little use:
+// nobody is read before all have been claimed.
+void Run::wait_for_all() {
+  if (group_.empty()) return;
+  const auto busy = std::find_if(members_.begin(), members_.end(), [](const Member& member) {
+    return member.failure && member.failure->code == Code::busy;
+  });
+  if (busy == members_.end()) return;
+  const Error error = Error(*busy->failure).with("group " + printable(group_));
+  for (Member& member : members_) member.fail(error);
+}
+
+void Run::read(Member& member) {
   member.hooks.emplace(engine_, member.source->container_id, member.options->pre,
                        member.options->post);
   member.take(member.backup->dump(engine_));
@@ -326,8 +343,10 @@ void Run::commit() {
 std::vector<Result<BackupReport>> Run::run() {
   std::optional<SpareProcessor::Watch> watch;
   if (SpareProcessor* spare = members_.front().options->spare_processor) watch.emplace(*spare);
+  for (Member& member : members_) open(member);
+  wait_for_all();
   for (Member& member : members_) {
-    read(member);
+    if (!member.failure) read(member);
     if (cancel_) break;
   }
   if (cancel_) {

@@ -106,9 +106,10 @@ using GroupProgress = std::function<void(std::size_t member, const BackupProgres
 // Effect: one snapshot of each member, all of the same instant: the writers of all are frozen at
 // once, each container once, after all hot passes. Each record names the group `name` (not empty),
 // a run id of its own and all members. A member that fails has no snapshot and leaves the others
-// theirs; the group's instant is incomplete then, and the reports of the others say so. All members
-// use the state folder and the clock of the first. The outcomes are in the order of `members`;
-// errors as those of backup(). Names of the members are unique.
+// theirs; the group's instant is incomplete then, and the reports of the others say so. But when
+// another backup is at one of them, all fail with busy, and the group may be tried again. All
+// members use the state folder and the clock of the first. The outcomes are in the order of
+// `members`; errors as those of backup(). Names of the members are unique.
 std::vector<Result<BackupReport>> backup_group(store::Session& session,
                                                const std::vector<GroupMember>& members,
                                                const std::string& name, docker::Engine* engine,

@@ -115,6 +115,29 @@ TEST_F(Group, LeavesTheOthersTheirsWhenOneFails) {
   EXPECT_FALSE(engine_.is_paused("ca"));
 }
 
+TEST_F(Group, WaitsAsAWholeForOneThatSomebodyElseIsAt) {
+  const std::vector<GroupMember> members = {member("a", {"ca"}), member("b", {"cb"})};
+  {
+    auto other = store::Session::begin(*repository_, store::Compression::standard);
+    ASSERT_TRUE(other.ok());
+    const Source& b = members[1].source;
+    auto claimed = (*other)->claim(b.kind, b.host_id, b.host, b.name);
+    ASSERT_TRUE(claimed.ok());
+    const auto reports = run_group(members);
+    for (const auto& report : reports) {
+      ASSERT_FALSE(report.ok());
+      EXPECT_EQ(report.error().code, Code::busy);
+    }
+    EXPECT_NE(reports[0].error().message.find("group shop: "), std::string::npos);
+    EXPECT_TRUE(engine_.calls().empty());
+    EXPECT_TRUE(repository_->snapshots()->empty());
+  }
+  for (const auto& report : run_group(members)) {
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_TRUE(report->warnings.empty());
+  }
+}
+
 TEST_F(Group, IsLiveAsAWholeWhenOneCannotBeFrozenAndFailsWhoInsists) {
   std::vector<GroupMember> members = {member("a", {"ca"}), member("b", {"cb"})};
   members[1].options.wish = Wish::freeze;
