@@ -52,6 +52,14 @@ prove() { # COPY SOURCE NANOSECONDS
   docker rm -fv "$1" >/dev/null
 }
 
+# Commits one number after another, and passes each on when its commit is acknowledged.
+pass_on() { # CONTAINER
+  # shellcheck disable=SC2016
+  docker exec -d "$1" bash -c 'coproc PSQL { psql -qAtX -U postgres -d postgres; }; for ((id = 1; ; id++)); do
+    echo "insert into ledger values ($id) returning id;" >&"${PSQL[1]}"; read -r done <&"${PSQL[0]}"
+    echo "$done" >/bus/new; mv /bus/new /bus/n; done'
+}
+
 never_paused() { # CONTAINER...
   check_equal "nobody was paused" "$(docker events --since 0 --until "$(date +%s)" --filter event=pause | wc -l)" 0
 }
@@ -118,10 +126,7 @@ docker run -d --name follower --network none --label bygone.group=shop --label b
 start_postgres shop --label bygone.group=shop --label bygone.volumes.exclude=bus -v "shop:$data" -v bus:/bus
 sql shop 'create table ledger (id bigint primary key)'
 docker exec shop chmod 777 /bus
-# shellcheck disable=SC2016
-docker exec -d shop bash -c 'for ((id = 1; ; id++)); do echo "insert into ledger values ($id) returning id;"; done |
-  psql -qAtX -U postgres -d postgres | while read -r id; do
-    [ -z "$id" ] || { echo "$id" >/bus/new; mv /bus/new /bus/n; }; done'
+pass_on shop
 wait_for 20 docker exec follower ls /data/log || fail "nothing reaches the follower"
 for round in 1 2 3; do
   check "backup $round" "$BYGONE" backup shop follower
@@ -138,6 +143,40 @@ for back in '' '~1' '~2'; do
   [ "$has" -ge "$named" ] || fail "the follower knows of $named, the database only of $has"
   ok "the database has $((has - named)) rows more than the follower knows of"
   docker rm -fv copy-shop >/dev/null
+done
+
+step "two databases in a group"
+# The second one is given only what the first one has committed. One of them ends its backup mode
+# while the other stands still.
+for name in first second; do
+  start_postgres "$name" --label bygone.group=two --label bygone.volumes.exclude=bus2 -v "$name:$data" -v bus2:/bus
+  sql "$name" 'create table ledger (id bigint primary key)'
+done
+docker exec first chmod 777 /bus
+pass_on first
+# shellcheck disable=SC2016
+docker exec -d second bash -c 'seen=; coproc PSQL { psql -qAtX -U postgres -d postgres; }; while :; do
+  read -r n </bus/n && [ "$n" != "$seen" ] || continue
+  echo "insert into ledger values ($n) returning id;" >&"${PSQL[1]}"; read -r seen <&"${PSQL[0]}"; done'
+has_rows() { [ -n "$(sql second 'select id from ledger limit 1')" ]; }
+wait_for 20 has_rows || fail "nothing reaches the second"
+for round in 1 2 3; do
+  check "backup $round" "$BYGONE" backup first second
+  next_second
+done
+check_equal "one in its backup mode, the other frozen" \
+  "$(printf '%s\n' "$(newest first consistency)" "$(newest second consistency)" | sort | xargs)" "freeze native"
+docker rm -fv first second >/dev/null
+for back in '' '~1' '~2'; do
+  for name in first second; do
+    quietly "$BYGONE" restore "$name@latest$back" "$WORK/two$back/$name"
+    start_postgres "copy-$name" -v "$WORK/two$back/$name/$name:$data"
+  done
+  first=$(sql copy-first 'select max(id) from ledger')
+  second=$(sql copy-second 'select max(id) from ledger')
+  [ "$second" -le "$first" ] || fail "the second has $second, the first only $first"
+  ok "the second has nothing that the first lacks ($second, $first)"
+  docker rm -fv copy-first copy-second >/dev/null
 done
 
 step "WAL and a tablespace in volumes of their own, another user, below the root"
