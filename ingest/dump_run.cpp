@@ -119,6 +119,9 @@ Result<Dumper::Try> Dumper::attempt(const DumpCommand& command, const std::strin
     size += bytes.size();
   };
   const auto outcome = execute(command, program, [&](std::string_view bytes) -> Result<void> {
+    if (context_.limiter != nullptr) {
+      TRY(context_.limiter->wait_for_transfer(bytes.size(), context_.cancel));
+    }
     check.take(bytes, append);
     if (auto failure = context_.jobs.failure()) return *failure;
     return {};

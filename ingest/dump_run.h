@@ -14,6 +14,7 @@
 #include "ingest/docker/engine.h"
 #include "ingest/dump.h"
 #include "ingest/extra_tree.h"
+#include "ingest/limiter.h"
 #include "ingest/source.h"
 #include "store/base/clock.h"
 #include "store/repository.h"
@@ -30,6 +31,7 @@ struct DumpContext {
   store::TreeReader& trees;
   std::optional<store::Entry> parent;  // extra root of the last snapshot with dumps
   Clock clock;
+  Limiter* limiter = nullptr;  // of what the commands send
   const std::atomic<bool>& cancel;
 };
 

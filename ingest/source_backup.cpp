@@ -198,6 +198,7 @@ Result<void> SourceBackup::dump(docker::Engine* engine) {
                             .trees = trees_,
                             .parent = std::move(before),
                             .clock = options_.clock,
+                            .limiter = options_.limiter,
                             .cancel = context_.cancel};
   DumpReport dumps = TRY(make_dumps(context));
   for (std::string& line : dumps.failed) note_failed(std::move(line));

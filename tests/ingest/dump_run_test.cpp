@@ -114,6 +114,26 @@ TEST_F(Dumps, AreMadeBesideTheVolumes) {
   EXPECT_EQ(content(report.snapshot, "file"), "x");
 }
 
+TEST_F(Dumps, ArePacedLikeAllReads) {
+  std::chrono::nanoseconds now{0}, slept{0};
+  Surroundings surroundings;
+  surroundings.now = [&] { return now; };
+  surroundings.sleep = [&](std::chrono::nanoseconds time) {
+    now += time;
+    slept += time;
+  };
+  surroundings.pressure = [] { return std::nullopt; };
+  surroundings.our_own_waits = [] { return std::chrono::nanoseconds(0); };
+  surroundings.processors = [] { return std::nullopt; };
+  Limiter limiter(*parse_read_limit("1M"), surroundings);
+  programs_["pg_dump"] = {.output = std::string(1 << 18, 'x') + kEnd, .times = 5};
+  BackupOptions options = dumping(Kind::postgres);
+  options.limiter = &limiter;
+  EXPECT_TRUE(must_back_up(options).failed.empty());
+  EXPECT_GT(slept, std::chrono::milliseconds(900));
+  EXPECT_LT(slept, std::chrono::milliseconds(1500));
+}
+
 TEST_F(Dumps, AreNotMadeUnlessAskedFor) {
   const BackupReport report = must_back_up({});
   EXPECT_TRUE(requests_.empty());
