@@ -149,9 +149,10 @@ ContentCutter::Predicted ContentCutter::cut_as_before(std::size_t end, bool flus
 }
 
 void ContentCutter::cut_by_content(std::size_t end) {
-  const std::size_t size =
-      store::next_cut(keys_.gear_table(), ByteView(*buffer_).subspan(begin_, end - begin_));
+  std::size_t size = store::next_cut(
+      keys_.gear_table(), ByteView(*buffer_).subspan(begin_, end - begin_), base_ + begin_);
   if (!parent_) return put(size, {});
+  size = cut_of_parent_within(size);
   const std::int64_t here = static_cast<std::int64_t>(base_ + begin_);
   const std::uint64_t before = static_cast<std::uint64_t>(std::max<std::int64_t>(here + shift_, 0));
   const ChunkId id = hash(begin_, size);
@@ -161,6 +162,21 @@ void ContentCutter::cut_by_content(std::size_t end) {
   }
   // By its middle: where a row became shorter, the first byte still falls into the chunk before.
   put(size, {.id = id, .predecessor = parent_->covering(before + size / 2), .trials = trials_});
+}
+
+// Where what was rewritten ends within a file, the parent's cuts are ahead: the first of them that
+// shows is taken, or chunk after chunk would miss them by what lies between.
+std::size_t ContentCutter::cut_of_parent_within(std::size_t size) {
+  const std::int64_t at = static_cast<std::int64_t>(base_ + begin_) + shift_;
+  if (at < 0) return size;
+  const std::uint64_t here = static_cast<std::uint64_t>(at);
+  auto begin = parent_->next_begin(here + store::kMinChunk);
+  while (begin && *begin - here < size) {
+    const std::size_t before = static_cast<std::size_t>(*begin - here);
+    if (ends_like_chunk(before)) return before;
+    begin = parent_->next_begin(*begin + 1);
+  }
+  return size;
 }
 
 void ContentCutter::put(std::size_t size, store::ChunkHint hint) {

@@ -53,6 +53,7 @@ class ContentCutter {
   enum class Predicted { nothing, taken, wants_more };
   Predicted cut_as_before(std::size_t end, bool flush);
   void cut_by_content(std::size_t end);
+  [[nodiscard]] std::size_t cut_of_parent_within(std::size_t size);
   void put(std::size_t size, store::ChunkHint hint);
   ChunkId hash(std::size_t offset, std::size_t size);
   [[nodiscard]] bool ends_like_chunk(std::size_t size) const;

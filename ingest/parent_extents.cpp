@@ -65,12 +65,16 @@ void ParentExtents::load(std::uint64_t offset) {
   end_ = file_.size;
 }
 
+std::vector<ParentExtents::Piece>::const_iterator ParentExtents::at_or_behind(
+    std::uint64_t offset) {
+  load(offset);
+  return std::lower_bound(pieces_.begin(), pieces_.end(), offset,
+                          [](const Piece& piece, std::uint64_t at) { return piece.begin < at; });
+}
+
 std::span<const ParentExtents::Piece> ParentExtents::from(std::uint64_t offset, std::size_t most) {
   if (offset >= file_.size) return {};
-  load(offset);
-  const auto first =
-      std::lower_bound(pieces_.begin(), pieces_.end(), offset,
-                       [](const Piece& piece, std::uint64_t at) { return piece.begin < at; });
+  const auto first = at_or_behind(offset);
   if (first == pieces_.end() || first->begin != offset) return {};
   auto last = first;
   while (static_cast<std::size_t>(last - first) < most && std::next(last) != pieces_.end() &&
@@ -78,6 +82,12 @@ std::span<const ParentExtents::Piece> ParentExtents::from(std::uint64_t offset, 
     ++last;
   }
   return {first, std::next(last)};
+}
+
+std::optional<std::uint64_t> ParentExtents::next_begin(std::uint64_t offset) {
+  const auto next = at_or_behind(offset);
+  if (next == pieces_.end()) return std::nullopt;
+  return next->begin;
 }
 
 std::optional<ChunkId> ParentExtents::covering(std::uint64_t offset) {

@@ -34,6 +34,8 @@ class ParentExtents {
   // The piece that begins at `offset`, and as many as `most` more that follow it without a gap.
   // Empty when none begins there. Valid until the next call.
   std::span<const Piece> from(std::uint64_t offset, std::size_t most);
+  // Where the next piece at or behind `offset` begins, as far as the window reaches.
+  std::optional<std::uint64_t> next_begin(std::uint64_t offset);
   // The chunk of the byte at `offset`; of the last one when the parent ended before it.
   std::optional<ChunkId> covering(std::uint64_t offset);
   // Where a chunk stands in the window around `offset`.
@@ -43,6 +45,7 @@ class ParentExtents {
   ParentExtents(store::TreeReader& trees, store::Entry file)
       : trees_(trees), file_(std::move(file)) {}
   void load(std::uint64_t offset);
+  std::vector<Piece>::const_iterator at_or_behind(std::uint64_t offset);
 
   struct Covered {
     std::uint64_t begin, end;

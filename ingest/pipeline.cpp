@@ -140,7 +140,7 @@ class Pipeline::Stream {
   };
 
   void cut() {
-    const std::size_t size = store::next_cut(keys_.gear_table(), buffer_);
+    const std::size_t size = store::next_cut(keys_.gear_table(), buffer_, 0);
     auto chunk = std::make_shared<Bytes>(buffer_.begin(),
                                          buffer_.begin() + static_cast<std::ptrdiff_t>(size));
     const auto pending = jobs_.put(std::move(chunk), 0, size, volume_tag_);

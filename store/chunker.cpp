@@ -6,21 +6,24 @@
 namespace bygone::store {
 namespace {
 
-// Two bits more than log2(kNormalChunk) before the normal size, two fewer after it. High bits: in
-// a Gear hash they depend on the last 64 bytes, the low ones on fewer.
+// Two bits more than log2(kNormalChunk) before the normal size, two fewer after it; the same ones
+// for coarse chunks, whose cuts are thereby cuts of fine ones too. High bits: in a Gear hash they
+// depend on the last 64 bytes, the low ones on fewer.
 constexpr std::uint64_t kStrictMask = ~std::uint64_t{0} << (64 - 20);
 constexpr std::uint64_t kLooseMask = ~std::uint64_t{0} << (64 - 16);
 
 }  // namespace
 
-std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data) {
-  if (data.size() <= kMinChunk) return data.size();
+std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data, std::uint64_t at) {
+  const bool coarse = at >= kCoarseFrom;
+  const std::size_t smallest = coarse ? kMinCoarseChunk : kMinChunk;
+  if (data.size() <= smallest) return data.size();
   const std::size_t end = std::min(data.size(), kMaxChunk);
-  const std::size_t normal = std::min(end, kNormalChunk);
+  const std::size_t normal = std::min(end, coarse ? kNormalCoarseChunk : kNormalChunk);
   std::uint64_t hash = 0;
   // The 64 bytes before the smallest cut are hashed too, so that the hash there is a full one.
-  std::size_t i = kMinChunk - 64;
-  for (; i < kMinChunk; ++i) hash = (hash << 1) + table[data[i]];
+  std::size_t i = smallest - 64;
+  for (; i < smallest; ++i) hash = (hash << 1) + table[data[i]];
   for (; i < normal; ++i) {
     hash = (hash << 1) + table[data[i]];
     if ((hash & kStrictMask) == 0) return i + 1;

@@ -12,9 +12,11 @@
 
 namespace bygone::store {
 
-// Length of the first chunk of `data`: between kMinChunk and kMaxChunk, or all of it when it is
-// shorter. To be sure of a cut, `data` holds kMaxChunk bytes or runs to the end of the content.
-[[nodiscard]] std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data);
+// Length of the first chunk of `data`, which stands at byte `at` of its file: up to kMaxChunk, at
+// least kMinChunk, or kMinCoarseChunk from kCoarseFrom on, or all of `data` when it is shorter. To
+// be sure of a cut, `data` holds kMaxChunk bytes or runs to the end of the content.
+[[nodiscard]] std::size_t next_cut(const std::array<std::uint64_t, 256>& table, ByteView data,
+                                   std::uint64_t at);
 
 // Whether content like the end of `data` (its last 64 bytes) ends a chunk of kNormalChunk and more:
 // true at almost every cut that next_cut() chose, and at one of 65,536 other places.

@@ -79,7 +79,8 @@ class Cutting : public testing::Test {
   std::vector<std::uint64_t> cuts_by_content(const Bytes& content) {
     std::vector<std::uint64_t> lengths;
     for (ByteView rest(content); !rest.empty(); rest = rest.subspan(lengths.back())) {
-      lengths.push_back(store::next_cut(repository_->keys().gear_table(), rest));
+      lengths.push_back(
+          store::next_cut(repository_->keys().gear_table(), rest, content.size() - rest.size()));
     }
     return lengths;
   }
@@ -222,6 +223,50 @@ TEST_F(Cutting, OfAGrowingFileLeavesNoShortChunks) {
   EXPECT_EQ(lengths(last), cuts_by_content(content));
 }
 
+// From one step to the next the file passes where chunks become larger: what was cut stays.
+TEST_F(Cutting, OfAFileThatGrowsIntoLargerChunksKeepsTheOldOnes) {
+  Bytes content(content_.begin(), content_.begin() + 3'500'000);
+  Version last = cut(content);
+  while (content.size() < 7'000'000) {
+    const std::vector<Extent> before = last.extents();
+    content.insert(content.end(), content_.begin(), content_.begin() + 350'000);
+    const Bytes line = test::noise(1000, content.size());
+    content.insert(content.end(), line.begin(), line.end());
+    last = cut(content, &last);
+    ASSERT_GE(last.extents().size(), before.size());
+    EXPECT_TRUE(std::equal(before.begin(), before.end() - 1, last.extents().begin()));
+    EXPECT_EQ(lengths(last), cuts_by_content(content));
+  }
+  EXPECT_GT(last.extents().size(), 15u);
+}
+
+// A log that was written over from its beginning: behind that all stands where it stood.
+TEST_F(Cutting, FindsTheParentsCutsAgainBehindWhatWasWrittenOver) {
+  const Version before = cut(content_);
+  for (const std::size_t end : {1'000'000u, 4'100'000u, 6'000'000u}) {
+    SCOPED_TRACE(end);
+    Bytes content = content_;
+    overwrite(content, 0, test::noise(end, end));
+    const Version after = cut(content, &before);
+    const std::uint64_t resumed = [&] {
+      std::uint64_t at = 0;
+      for (const Extent& extent : before.extents()) {
+        if (at >= end + store::kMinChunk) break;
+        at += extent.length;
+      }
+      return at;
+    }();
+    std::uint64_t same = 0;
+    for (const Extent& extent : after.extents()) {
+      same += std::count(before.extents().begin(), before.extents().end(), extent) > 0
+                  ? extent.length
+                  : 0;
+    }
+    EXPECT_GE(same, content.size() - resumed);
+    for (const std::uint64_t length : lengths(after)) EXPECT_LE(length, store::kMaxChunk);
+  }
+}
+
 TEST_F(Cutting, OfARewrittenFileIsByContentAlone) {
   const Version before = cut(content_);
   const Bytes other = test::noise(9'000'000, 2);
@@ -306,10 +351,13 @@ TEST(ParentExtentsOf, AVeryLargeFileAreReadInWindows) {
     EXPECT_EQ(pieces[0].followed, i + 1 < kPieces) << i;
     EXPECT_EQ(parent->covering(i * kPiece + 1), name(i + 1));
     EXPECT_EQ(parent->find(name(i + 1), i * kPiece), i * kPiece);
+    EXPECT_EQ(parent->next_begin(i * kPiece), i * kPiece);
+    EXPECT_EQ(parent->next_begin(i * kPiece - std::min<std::uint64_t>(i, 1)), i * kPiece);
   }
   EXPECT_TRUE(parent->from(1, 4).empty());
   EXPECT_TRUE(parent->from(file.size, 4).empty());
   EXPECT_EQ(parent->covering(file.size + 5'000'000), name(kPieces));
+  EXPECT_EQ(parent->next_begin((kPieces - 1) * kPiece + 1), std::nullopt);
   EXPECT_EQ(parent->covering(0), name(1));
   EXPECT_EQ(parent->find(name(kPieces), 0), std::nullopt);
 }

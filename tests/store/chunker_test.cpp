@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/chunker.h"
 
+#include <algorithm>
+#include <map>
+#include <numeric>
 #include <set>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -23,61 +27,92 @@ const Table& table() {
   return fixed;
 }
 
-std::vector<std::size_t> cuts(ByteView data) {
+// Where the chunks of `data` end, which begins at byte `from` of a file.
+std::vector<std::size_t> cuts(ByteView data, std::uint64_t from) {
   std::vector<std::size_t> out;
   std::size_t at = 0;
   while (at < data.size()) {
-    at += next_cut(table(), data.subspan(at));
+    at += next_cut(table(), data.subspan(at), from + at);
     out.push_back(at);
   }
   return out;
 }
 
 TEST(Chunker, CutsWhereTheGoldenCutsAre) {
-  // Written by the first version; FORMAT.md section 5.2. Another cut is another format.
+  // FORMAT.md section 5.2. Whoever cuts elsewhere stores everything once more.
   const std::vector<std::size_t> golden = {
       441462,  563675,  1000386, 1274968, 1679653, 1814128, 2224295, 2395264, 2762922, 3107250,
-      3335087, 3654898, 3914154, 4188691, 4480870, 4748670, 4972077, 5278751, 5565393, 5656137,
-      5903254, 6145962, 6499795, 6769467, 7094432, 7407935, 7673496, 8007975, 8325887, 8388608};
-  EXPECT_EQ(cuts(test::noise(8u << 20, 7)), golden);
+      3335087, 3654898, 3914154, 4188691, 4480870, 5278751, 5903254, 6769467, 7673496, 8388608};
+  EXPECT_EQ(cuts(test::noise(8u << 20, 7), 0), golden);
 }
 
 TEST(Chunker, KeepsToItsBoundsAndMeetsTheNormalSizeOnAverage) {
   const Bytes data = test::noise(64u << 20, 1);
+  std::map<bool, std::vector<std::size_t>> sizes;  // by whether the chunk is coarse
   std::size_t last = 0;
-  const auto all = cuts(data);
-  for (const std::size_t cut : all) {
-    const std::size_t size = cut - last;
-    EXPECT_LE(size, kMaxChunk);
-    EXPECT_TRUE(cut == data.size() || size > kMinChunk) << size;
+  for (const std::size_t cut : cuts(data, 0)) {
+    if (cut < data.size()) sizes[last >= kCoarseFrom].push_back(cut - last);
     last = cut;
   }
-  const std::size_t average = data.size() / all.size();
-  EXPECT_GT(average, 180u << 10);
-  EXPECT_LT(average, 400u << 10);
+  for (const auto& [coarse, all] : sizes) {
+    for (const std::size_t size : all) {
+      EXPECT_LE(size, kMaxChunk);
+      EXPECT_GT(size, coarse ? kMinCoarseChunk : kMinChunk);
+    }
+    const std::size_t average =
+        std::accumulate(all.begin(), all.end(), std::size_t{0}) / all.size();
+    EXPECT_GT(average, coarse ? 740'000u : 180'000u);
+    EXPECT_LT(average, coarse ? 870'000u : 400'000u);
+  }
+  // A chunk of the largest size ends where nothing shows it.
+  EXPECT_LE(std::count(sizes[true].begin(), sizes[true].end(), kMaxChunk), 5);
 }
 
 TEST(Chunker, TakesShortContentWholeAndConstantContentAtTheLimit) {
   for (const std::size_t size : {std::size_t{1}, std::size_t{100}, kMinChunk - 1, kMinChunk}) {
-    EXPECT_EQ(next_cut(table(), test::noise(size, size)), size);
+    EXPECT_EQ(next_cut(table(), test::noise(size, size), 0), size);
   }
+  EXPECT_EQ(next_cut(table(), test::noise(kMinCoarseChunk, 1), kCoarseFrom), kMinCoarseChunk);
   const Bytes zeros(4u << 20);
-  EXPECT_EQ(next_cut(table(), zeros), kMaxChunk);
+  EXPECT_EQ(next_cut(table(), zeros, 0), kMaxChunk);
+  EXPECT_EQ(next_cut(table(), zeros, kCoarseFrom), kMaxChunk);
+}
+
+TEST(Chunker, DependsOnThePlaceOnlyByTheSideOfTheThreshold) {
+  const Bytes data = test::noise(1u << 20, 4);
+  const std::size_t fine = next_cut(table(), data, 0);
+  const std::size_t coarse = next_cut(table(), data, kCoarseFrom);
+  EXPECT_LT(fine, coarse);
+  EXPECT_EQ(next_cut(table(), data, kCoarseFrom - 1), fine);
+  EXPECT_EQ(next_cut(table(), data, std::uint64_t{1} << 50), coarse);
+}
+
+TEST(Chunker, KnowsTheEndsThatItChose) {
+  const Bytes data = test::noise(32u << 20, 6);
+  std::size_t last = 0, known = 0, all = 0;
+  for (const std::size_t cut : cuts(data, 0)) {
+    if (cut - std::exchange(last, cut) == kMaxChunk || cut == data.size()) continue;
+    ++all;
+    if (ends_like_chunk(table(), ByteView(data).first(cut))) ++known;
+  }
+  EXPECT_GT(all, 40u);
+  EXPECT_EQ(known, all);
 }
 
 TEST(Chunker, DependsOnlyOnTheBytesSinceTheStartOfTheChunk) {
   const Bytes data = test::noise(4u << 20, 3);
-  const std::size_t first = next_cut(table(), data);
+  const std::size_t first = next_cut(table(), data, 0);
   // What follows the cut, and how far the buffer reaches, changes nothing.
   Bytes other = data;
   for (std::size_t i = first; i < other.size(); ++i) other[i] ^= 0x5a;
-  EXPECT_EQ(next_cut(table(), other), first);
-  EXPECT_EQ(next_cut(table(), ByteView(data).first(kMaxChunk)), first);
+  EXPECT_EQ(next_cut(table(), other, 0), first);
+  EXPECT_EQ(next_cut(table(), ByteView(data).first(kMaxChunk), 0), first);
 }
 
 TEST(Chunker, FindsItsCutsAgainAfterAnInsertion) {
   for (std::uint64_t seed = 10; seed < 20; ++seed) {
     SCOPED_TRACE(seed);
+    const std::uint64_t from = seed % 2 * kCoarseFrom;
     const Bytes data = test::noise(16u << 20, seed);
     Bytes changed = data;
     const Bytes inserted = test::noise(1 + seed * 37, seed + 100);
@@ -85,10 +120,10 @@ TEST(Chunker, FindsItsCutsAgainAfterAnInsertion) {
     changed.insert(changed.begin() + static_cast<std::ptrdiff_t>(at), inserted.begin(),
                    inserted.end());
     std::set<std::size_t> before;
-    for (const std::size_t cut : cuts(data)) before.insert(cut);
+    for (const std::size_t cut : cuts(data, from)) before.insert(cut);
     std::size_t same = 0;
     std::size_t total = 0;
-    for (const std::size_t cut : cuts(changed)) {
+    for (const std::size_t cut : cuts(changed, from)) {
       if (cut <= at + inserted.size()) continue;
       ++total;
       same += before.count(cut - inserted.size());
@@ -103,7 +138,7 @@ TEST(Chunker, CutsElsewhereUnderAnotherTable) {
   Table other = table();
   for (std::uint64_t& word : other) word = word * 0x9e3779b97f4a7c15 + 1;
   const Bytes data = test::noise(2u << 20, 5);
-  EXPECT_NE(next_cut(table(), data), next_cut(other, data));
+  EXPECT_NE(next_cut(table(), data, 0), next_cut(other, data, 0));
 }
 
 }  // namespace

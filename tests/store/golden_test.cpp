@@ -255,7 +255,7 @@ TEST(Golden, CutsOfTheFixedTable) {
   const Bytes data = test::noise(16u << 20, 7);
   Writer w;
   for (std::size_t at = 0; at < data.size();) {
-    const std::size_t size = next_cut(keys->gear_table(), ByteView(data).subspan(at));
+    const std::size_t size = next_cut(keys->gear_table(), ByteView(data).subspan(at), at);
     w.varint(size);
     at += size;
   }

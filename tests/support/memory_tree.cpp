@@ -101,7 +101,8 @@ class Writing {
     }
     ByteView rest(content);
     while (!rest.empty()) {
-      const std::size_t size = next_cut(session_.repository().keys().gear_table(), rest);
+      const std::size_t size =
+          next_cut(session_.repository().keys().gear_table(), rest, content.size() - rest.size());
       ChunkHint hint;
       if (extents.size() < before.size()) hint.predecessor = before[extents.size()];
       const ChunkId id = TRY(session_.put_data(rest.first(size), tag_, compressor_, hint));
