@@ -110,6 +110,26 @@ if [ -e "$MNT/nosy/latest/host$MNT/app" ]; then fail "our own mount was followed
 check_equal "what is beside them was saved" "$(cat "$MNT/nosy/latest/host$WORK/bind/sub/file")" bound
 docker rm -f nosy >/dev/null
 
+step "the image of each snapshot"
+"$HERE/registry" "$WORK/registry-port" >"$WORK/registry.log" 2>&1 &
+PIDS+=($!)
+wait_for 10 test -s "$WORK/registry-port" || fail "the registry does not start"
+image=127.0.0.1:$(cat "$WORK/registry-port")/tools
+docker tag tools "$image:1"
+quietly docker push "$image:1"
+digest=$(docker image inspect -f '{{index .RepoDigests 0}}' "$image:1")
+run --name pushed -v pushed:/data "$image:1" sleep infinity
+check "backup" "$BYGONE" backup pushed
+check_equal "the reference" "$(newest pushed image)" "$image:1"
+check_equal "the digest" "$(newest pushed image_digests)" "['$digest']"
+docker rm -f pushed >/dev/null
+"$BYGONE" snapshots --json | check "every snapshot of a container names its image" python3 -c '
+import json, sys
+rows = [row for row in map(json.loads, sys.stdin) if row.get("source_kind") == "container"]
+assert len(rows) > 10, len(rows)
+for row in rows:
+    assert row["image"] and row["image_id"] == sys.argv[1], row' "$(docker image inspect -f '{{.Id}}' tools)"
+
 step "a volume inside a volume"
 run --name nested -v outer:/data -v inner:/data/inner tools bash -c 'echo o >/data/o; echo i >/data/inner/i; sleep infinity'
 wait_for 10 test -s "$(volume inner)/i"
