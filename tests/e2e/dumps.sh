@@ -3,7 +3,8 @@
 #
 # Dumps of real databases: found, made in their containers, seen in the mount, and played into a fresh
 # server, whose rows are those of the first. A second dump adds little; one that fails is loud, leaves
-# no file, and leaves the volumes theirs.
+# no file, and leaves the volumes theirs. A dump beside a busy database has whole transactions. Any
+# command makes a dump, too.
 . "$(dirname "$0")/lib.sh"
 
 start_engine
@@ -144,6 +145,36 @@ for db in pg maria lite; do
   ok "the second dump of $db adds $added bytes"
 done
 
+step "under load"
+pg pg postgres -c 'create database bench'
+docker exec pg pgbench -q -i -s 5 -U app bench >/dev/null 2>&1
+docker exec pg pgbench -c 4 -T 600 -U app bench >"$WORK/pgbench" 2>&1 &
+PIDS+=($!)
+transactions() { pg pg bench -c 'select count(*) from pgbench_history'; }
+is_busy() { [ "$(transactions)" -gt 500 ]; }
+wait_for 30 is_busy || { cat "$WORK/pgbench"; fail "pgbench does nothing"; }
+before=$(transactions)
+next_second
+take 0 pg --dump postgres
+after=$(transactions)
+[ "$after" -gt $((before + 100)) ] || fail "only $((after - before)) transactions went on beside the backup"
+appears pg
+start pg3
+wait_for 90 up pg3 || fail "pg3 does not come up"
+check "psql <bench.sql" docker exec -i pg3 psql -qX -v ON_ERROR_STOP=1 -U app -d postgres <"$(dumps_of pg)/bench.sql"
+dumped=$(pg pg3 bench -c 'select count(*) from pgbench_history')
+{ [ "$dumped" -ge "$before" ] && [ "$dumped" -le "$after" ]; } || fail "the dump has $dumped transactions, not $before to $after"
+ok "of $after transactions the dump has $dumped"
+# Each transaction adds the same to one row of each table.
+check_equal "and each of them whole" t "$(pg pg3 bench -c "
+  select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)
+    and (select sum(bbalance) from pgbench_branches) = (select sum(delta) from pgbench_history)
+    and (select sum(tbalance) from pgbench_tellers) = (select sum(delta) from pgbench_history)
+    and (select count(*) from pgbench_accounts) = 500000")"
+docker rm -fv pg3 >/dev/null
+docker exec pg pkill -INT -x pgbench
+pg pg postgres -c 'drop database bench with (force)'
+
 step "what fails is loud"
 docker exec -e MYSQL_PWD=only-a-test maria mariadb -e "alter user root@localhost identified by 'changed'"
 next_second
@@ -169,6 +200,44 @@ appears pg
 check_equal "one dump is missing" "$(find "$(dumps_of pg)" -name '*.failed' | wc -l)" 1
 check_equal "the others are there" "$(find "$(dumps_of pg)" -name '*.sql' | wc -l)" 3
 
+step "any command, by label"
+own() { # NAME COMMAND
+  docker run -d --name "$1" --network none --label "bygone.dump.command=$2" --label bygone.dump.file=own.txt \
+    -v "$1:/data" tools bash -c 'echo data >/data/file; sleep infinity' >/dev/null
+  wait_for 10 docker exec "$1" bash -c '[ -s /data/file ]' || fail "$1 does not run"
+}
+# Nothing of what came stands there as a dump, the reason does, and the volume is saved.
+is_no_dump() { # NAME REASON
+  appears "$1"
+  check_equal "$1 has no dump" "$(find "$(dumps_of "$1")" -type f -printf '%f\n')" own.txt.failed
+  check "but its reason" grep -qE "$2" "$(dumps_of "$1")/own.txt.failed"
+  check_equal "and the volume" "$(cat "$MNT/$1/latest/$1/file")" data
+}
+own good 'bash -c "cat /data/file; seq 100000"'
+take 0 good
+appears good
+check_equal "what it printed is the dump" "$(sha256sum <"$(dumps_of good)/own.txt")" "$( (echo data; seq 100000) | sha256sum)"
+check_equal "and it is named" "$(find "$(dumps_of good)" -type f -printf '%f\n')" own.txt
+own bad 'bash -c "seq 100000; echo no way >&2; exit 3"'
+take 22 bad
+says 'dump own.txt: exit code 3'
+is_no_dump bad 'exit code 3.*no way'
+own missing 'no-such-program --all'
+take 22 missing
+is_no_dump missing 'no-such-program'
+own cut 'bash -c "seq 100000; sleep 61"'
+# Kills the command alone, by its id on this host.
+kill_command() { docker top cut -eo pid,args | awk '/ sleep 61$/ { print $1 }' | xargs -r kill -9; }
+{ until docker top cut -eo pid,args | grep -q ' sleep 61$'; do sleep 0.1; done; kill_command; } >/dev/null 2>&1 &
+take 22 cut
+is_no_dump cut 'exit code 137'
+own ended 'bash -c "seq 100000; sleep 62"'
+{ until docker top ended | grep -q 'sleep 62'; do sleep 0.1; done; docker kill ended; } >/dev/null 2>&1 &
+take 22 ended
+is_no_dump ended '.'
+check_equal "a container that ended meanwhile stays so" "$(inspect '{{.State.Status}}' ended)" exited
+
+step "the end"
 docker stop -t 1 lite >/dev/null
 take 0 lite --dump auto
 take 22 lite --dump sqlite
