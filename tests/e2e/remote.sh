@@ -125,6 +125,49 @@ step "beside a local backup"
 at_most "the same, read on this host," \
   "$(added_by env DOCKER_HOST="$here" "$BYGONE" backup volume:lonely)" 2000000
 
+step "commands in containers, and dumps"
+# shellcheck disable=SC2016
+run --name busy --label bygone.pre='bash -c "echo pre >/data/pre"' --label bygone.post='bash -c "echo post >/data/post"' \
+  --label bygone.dump.command='bash -c "cat /data/n; seq 100000"' --label bygone.dump.file=busy.txt \
+  --label bygone.schedule='every 3s' -v busy:/data tools bash -c 'for ((n = 1; ; n++)); do echo $n >/data/n; sleep 0.05; done'
+wait_for 10 test -s "$(volume busy)/n"
+check "backup" elsewhere right "$BYGONE" backup busy --max-freeze 60s
+check_equal "consistent" "$(newest busy consistency)" freeze
+check_equal "pre ran before the freeze" "$("$BYGONE" cat busy@latest:/busy/pre)" pre
+check_equal "post ran" "$(cat "$(volume busy)/post")" post
+is_whole_dump() { "$BYGONE" cat busy@latest:.bygone/dumps/busy.txt | tail -n +2 | cmp - <(seq 100000); }
+check "the dump is whole" is_whole_dump
+run --name failing --label bygone.dump.command='bash -c "seq 100000; exit 3"' -v failing:/data tools sleep infinity
+expect 22 elsewhere right "$BYGONE" backup failing --max-freeze 60s
+says 'dump dump: exit code 3'
+check "there is no dump, but its reason" "$BYGONE" ls failing@latest:.bygone/dumps
+check_equal "dump.failed" "$(cat "$OUT")" dump.failed
+docker rm -f failing >/dev/null
+
+step "the daemon far from its engine"
+printf 'defaults: {max-freeze: 60s, jitter: 0}\ncontainers: {app: {schedule: none}}\n' >"$BYGONE_CONFIG"
+env DOCKER_HOST="tcp://127.0.0.1:$port" DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH="$WORK/right" \
+  "$BYGONE" daemon >"$WORK/daemon.log" 2>&1 </dev/null &
+DAEMON=$!
+PIDS+=("$DAEMON")
+has_snapshots() { [ "$("$BYGONE" snapshots "$1" --json 2>/dev/null | wc -l)" -ge "$2" ]; } # SOURCE NUMBER
+awaits_snapshots() {
+  wait_for 40 has_snapshots "$@" || { tail -n 30 "$WORK/daemon.log"; fail "$1 is not backed up" 1; }
+  ok "$1 is backed up $2 times"
+}
+awaits_snapshots busy 3
+check_equal "consistent" "$(newest busy consistency)" freeze
+check "with its dump" is_whole_dump
+# Heard of by an event.
+run --name newcomer --label bygone.schedule=@yearly -v newcomer:/data tools bash -c 'echo new >/data/file; sleep infinity'
+awaits_snapshots newcomer 1
+check_equal "with its data" "$("$BYGONE" cat newcomer@latest:/newcomer/file)" new
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"
+check_equal "all run" "$(inspect '{{.State.Status}}' busy) $(inspect '{{.State.Status}}' newcomer)" "running running"
+docker rm -f busy newcomer >/dev/null
+: >"$BYGONE_CONFIG"
+
 step "what is gone"
 docker volume create gone >/dev/null
 check "backup while it is there" elsewhere right "$BYGONE" backup volume:gone
