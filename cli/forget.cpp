@@ -170,7 +170,7 @@ Result<void> ForgetRun::let_go(const std::vector<store::Snapshot>& list) {
 Result<void> ForgetRun::by_rule() {
   const auto chosen = TRY(chosen_sources());
   const auto plan = TRY(store::plan_forgetting(repository_, arguments_.rules,
-                                               {.now = now_,
+                                               {.clock = system_now,
                                                 .only = chosen,
                                                 .accept_shrink = arguments_.accept_shrink,
                                                 .accept_clock = arguments_.accept_clock}));

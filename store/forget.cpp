@@ -72,15 +72,16 @@ std::set<SourceId> damaged_sources(const Records& records, bool& all) {
 }
 
 Thinning judge(const ForgetPlan::Source& source, const RetentionRules& rules,
-               const ForgetOptions& options, const Notes& notes, const std::string& clock_doubt) {
+               const ForgetOptions& options, const Notes& notes, Nanoseconds now,
+               const std::string& clock_doubt) {
   std::vector<Candidate> candidates;
   for (const Snapshot& snapshot : source.snapshots) {
     candidates.push_back(candidate_of(snapshot, notes));
   }
-  Thinning first = thin(rules, candidates, options.now, clock_doubt);
+  Thinning first = thin(rules, candidates, now, clock_doubt);
   if (!options.accept_shrink || first.shrunk.empty()) return first;
   for (Candidate& each : candidates) each.shrink_meant = true;
-  Thinning again = thin(rules, std::move(candidates), options.now, clock_doubt);
+  Thinning again = thin(rules, std::move(candidates), now, clock_doubt);
   again.shrunk = std::move(first.shrunk);  // for the caller to note
   return again;
 }
@@ -129,8 +130,8 @@ Result<ForgetPlan> plan_forgetting(Repository& repository, const RetentionRules&
                      ": it may be a pin, so nothing is forgotten by rule; hint: bygone repair "
                      "notes moves a damaged note aside"};
   }
-  const std::string doubt =
-      options.accept_clock ? "" : doubt_about_clock(records.instants, options.now);
+  const Nanoseconds now = options.clock();
+  const std::string doubt = options.accept_clock ? "" : doubt_about_clock(records.instants, now);
   bool all_blocked = false;
   const auto blocked = damaged_sources(records, all_blocked);
   ForgetPlan plan;
@@ -141,7 +142,7 @@ Result<ForgetPlan> plan_forgetting(Repository& repository, const RetentionRules&
     source.snapshots.push_back(std::move(snapshot));
   }
   for (auto& [name, source] : sources) {
-    source.thinning = judge(source, rules, options, records.notes, doubt);
+    source.thinning = judge(source, rules, options, records.notes, now, doubt);
     if (all_blocked || blocked.contains(name.second)) {
       block(source.thinning,
             "a record that may be of this source cannot be read; hint: bygone verify names it");

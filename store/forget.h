@@ -18,7 +18,8 @@ namespace bygone::store {
 [[nodiscard]] Result<Fd> lock_forget(Files& files, const std::string& repository);
 
 struct ForgetOptions {
-  Nanoseconds now = 0;
+  // Asked once all records are read: what is made meanwhile is not of a time to come.
+  Clock clock = system_now;
   // Only these sources; empty: all.
   std::set<SourceId> only;
   // Much smaller snapshots are meant: they do not block.

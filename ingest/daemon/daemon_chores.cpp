@@ -118,7 +118,7 @@ void Daemon::look_after_repository() {
   for (Nanoseconds* last : {&ledger_.last_forget, &ledger_.last_prune}) {
     if (*last == 0 || *last > now) *last = now;
   }
-  UpkeepWork work{.rules = {}, .prune = false, .now = now};
+  UpkeepWork work{.rules = {}, .prune = false, .clock = options_.clock};
   if (config->prune_schedule) {
     const Nanoseconds later = jitter_of(seed_, "prune", config->prune_jitter);
     work.prune = config->prune_schedule->shifted(later).next_after(ledger_.last_prune) <= now;

@@ -49,8 +49,8 @@ Result<void> forget(store::Repository& repository, const UpkeepWork& work,
   std::size_t forgotten = 0;
   for (const SameRules& same : all) {
     if (cancel) return Error{Code::cancelled, 0, "cancelled"};
-    const auto plan =
-        TRY(store::plan_forgetting(repository, same.keep, {.now = work.now, .only = same.sources}));
+    const auto plan = TRY(
+        store::plan_forgetting(repository, same.keep, {.clock = work.clock, .only = same.sources}));
     for (const std::string& line : plan.damaged) log::error(line);
     for (const auto& source : plan.sources) {
       if (source.thinning.blocked.empty() || source.snapshots.empty()) continue;
@@ -59,7 +59,7 @@ Result<void> forget(store::Repository& repository, const UpkeepWork& work,
     }
     std::vector<SnapshotId> ids;
     for (const store::Snapshot& snapshot : plan.let_go()) ids.push_back(snapshot.id);
-    forgotten += TRY(store::move_to_trash(repository, ids, work.now))
+    forgotten += TRY(store::move_to_trash(repository, ids, work.clock()))
     .done.size();
   }
   if (forgotten > 0) log::info(fmt::format("forgot {} snapshots: moved to the trash", forgotten));
@@ -78,7 +78,7 @@ Result<void> look_after(store::Repository& repository, const std::string& state_
   TRY(forget(repository, work, cancel));
   if (!work.prune) return {};
   const auto report = TRY(store::prune(
-      repository, {.now = work.now}, [](const store::PruneProgress&) {}, cancel));
+      repository, {.now = work.clock()}, [](const store::PruneProgress&) {}, cancel));
   for (const std::string& line : report.warnings) log::warning(line);
   log::info(fmt::format("pruned: {} bytes freed, {} written, {} wait for sessions that run",
                         report.bytes_deleted, report.bytes_written, report.waiting_bytes));

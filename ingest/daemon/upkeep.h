@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "store/base/clock.h"
 #include "store/repository.h"
 #include "store/retention.h"
 
@@ -20,7 +21,7 @@ struct UpkeepWork {
   };
   std::vector<Rule> rules;  // of sources without a rule nothing is forgotten
   bool prune = false;
-  Nanoseconds now = 0;
+  Clock clock = system_now;
 };
 
 // Nothing is deleted while the repository shows less than this host has seen of it. Errors: corrupt

@@ -22,6 +22,10 @@ constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
 constexpr Nanoseconds kDay = 86'400 * kSecond;
 constexpr Nanoseconds kNow = kFirst + 100 * kDay;
 
+Clock at(Nanoseconds now) {
+  return [now] { return now; };
+}
+
 class ForgetTest : public testing::Test {
  protected:
   Snapshot back_up(int day, const std::string& source = "db") {
@@ -32,8 +36,8 @@ class ForgetTest : public testing::Test {
     Notes notes = value_of(read_notes(*repository_));
     value_of(write_notes(*repository_, notes, {note}, kNow));
   }
-  std::vector<SnapshotId> let_go(const RetentionRules& rules, ForgetOptions options = {}) {
-    if (options.now == 0) options.now = kNow;
+  std::vector<SnapshotId> let_go(const RetentionRules& rules,
+                                 const ForgetOptions& options = {.clock = at(kNow)}) {
     std::vector<SnapshotId> ids;
     for (const Snapshot& each : value_of(plan_forgetting(*repository_, rules, options)).let_go()) {
       ids.push_back(each.id);
@@ -54,7 +58,16 @@ TEST_F(ForgetTest, JudgesEachSourceByItself) {
   const Snapshot one = back_up(1), two = back_up(2), other = back_up(1, "cache");
   EXPECT_EQ(let_go({.last = 1}), std::vector{one.id});
   EXPECT_EQ(let_go({.last = 1}, {.only = {other.source}}), std::vector<SnapshotId>{});
-  EXPECT_CODE(Code::invalid, plan_forgetting(*repository_, {}, {.now = kNow}));
+  EXPECT_CODE(Code::invalid, plan_forgetting(*repository_, {}, {.clock = at(kNow)}));
+}
+
+TEST_F(ForgetTest, WhatIsMadeMeanwhileIsNotOfTheFuture) {
+  const Snapshot one = back_up(1), two = back_up(2);
+  const Clock clock = [&] {
+    back_up(200);
+    return kNow;
+  };
+  EXPECT_EQ(let_go({.last = 1, .within = kSecond}, {.clock = clock}), std::vector{one.id});
 }
 
 TEST_F(ForgetTest, ListensToNotes) {
@@ -76,7 +89,7 @@ TEST_F(ForgetTest, ANoteThatCannotBeReadStopsRules) {
   for (const auto& each : filesystem::directory_iterator(folder_ / "repo/notes")) {
     test::flip_bit(each.path(), 60);
   }
-  EXPECT_CODE(Code::corrupt, plan_forgetting(*repository_, {.last = 1}, {.now = kNow}));
+  EXPECT_CODE(Code::corrupt, plan_forgetting(*repository_, {.last = 1}, {.clock = at(kNow)}));
 }
 
 TEST_F(ForgetTest, ADamagedRecordBlocksItsSourceAlone) {
@@ -87,7 +100,8 @@ TEST_F(ForgetTest, ADamagedRecordBlocksItsSourceAlone) {
   back_up(2, "cache");
   damage(two);
   EXPECT_EQ(let_go({.last = 1}), std::vector{other.id});
-  EXPECT_EQ(value_of(plan_forgetting(*repository_, {.last = 1}, {.now = kNow})).damaged.size(), 1u);
+  EXPECT_EQ(
+      value_of(plan_forgetting(*repository_, {.last = 1}, {.clock = at(kNow)})).damaged.size(), 1u);
 }
 
 TEST_F(ForgetTest, ADamagedRecordOfAnUnknownSourceBlocksAll) {
@@ -103,14 +117,14 @@ TEST_F(ForgetTest, ADamagedRecordOfAnUnknownSourceBlocksAll) {
 TEST_F(ForgetTest, NothingGoesByAClockThatIsBehindOrLeapt) {
   const Snapshot one = back_up(1);
   back_up(2);
-  EXPECT_EQ(let_go({.last = 1}, {.now = kFirst - 3650 * kDay}), std::vector<SnapshotId>{});
+  EXPECT_EQ(let_go({.last = 1}, {.clock = at(kFirst - 3650 * kDay)}), std::vector<SnapshotId>{});
   const Nanoseconds leapt = kFirst + 3650 * kDay;
   const RetentionRules within{.within = kDay / 2};
-  EXPECT_EQ(let_go(within, {.now = leapt}), std::vector<SnapshotId>{});
-  EXPECT_EQ(let_go(within, {.now = leapt, .accept_clock = true}), std::vector{one.id});
+  EXPECT_EQ(let_go(within, {.clock = at(leapt)}), std::vector<SnapshotId>{});
+  EXPECT_EQ(let_go(within, {.clock = at(leapt), .accept_clock = true}), std::vector{one.id});
   // The trash remembers the last time too.
   value_of(move_to_trash(*repository_, {back_up(3).id}, kNow));
-  EXPECT_EQ(let_go(within, {.now = kFirst + 2 * kDay + 1}), std::vector<SnapshotId>{});
+  EXPECT_EQ(let_go(within, {.clock = at(kFirst + 2 * kDay + 1)}), std::vector<SnapshotId>{});
 }
 
 TEST_F(ForgetTest, TwoRunsAtOnceAreRefused) {

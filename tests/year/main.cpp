@@ -160,9 +160,11 @@ class Year {
   }
 
   void end_day(std::uint64_t day, const Cost& fresh) {
-    const auto plan = value_of(store::plan_forgetting(
-        *repository_, kRules,
-        {.now = now_, .only = {}, .accept_shrink = false, .accept_clock = true}));
+    const auto plan = value_of(store::plan_forgetting(*repository_, kRules,
+                                                      {.clock = [this] { return now_; },
+                                                       .only = {},
+                                                       .accept_shrink = false,
+                                                       .accept_clock = true}));
     std::vector<SnapshotId> ids;
     for (const auto& snapshot : plan.let_go()) ids.push_back(snapshot.id);
     value_of(store::move_to_trash(*repository_, ids, now_));
