@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <tuple>
 #include <utility>
 
 #include <unistd.h>
@@ -32,18 +33,20 @@ class Run {
 
  private:
   void record_image(Member& member);
-  void open(Member& member);
-  void wait_for_all();
+  Result<void> claim(Member& member);
+  void claim_all();
   void read(Member& member);
   [[nodiscard]] std::vector<Member*> with(bool (SourceBackup::*phase)() const);
   void hold();
   void hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen);
-  void hold_prepared();
+  void hold_prepared(const std::vector<Member*>& prepared);
   void keep_one_native();
   void spare_natives();
   [[nodiscard]] std::optional<RunningNow> look_around() const;
   void take_up_newcomers(const std::vector<Member*>& members);
   void confirm_idle();
+  void confirm_rest(const Stillness& stillness);
+  void end_failed();
   std::vector<Member*> store_captured(const std::vector<Member*>& frozen,
                                       const Stillness& stillness);
   void prepare_again(Member& member);
@@ -70,27 +73,37 @@ void Run::record_image(Member& member) {
   }
 }
 
-void Run::open(Member& member) {
+Result<void> Run::claim(Member& member) {
   auto opened = SourceBackup::open(session_, *member.source, *member.options, member.progress,
                                    cancel_, members_.size());
-  if (!opened) return member.fail(std::move(opened).error());
+  if (!opened) return std::move(opened).error();
   member.backup = std::move(*opened);
-  record_image(member);
+  return {};
 }
 
 // An instant of the group without one that somebody else backs up just now would be of little use:
-// nobody is read before all have been claimed.
-void Run::wait_for_all() {
-  if (group_.empty()) return;
-  const auto busy = std::find_if(members_.begin(), members_.end(), [](const Member& member) {
-    return member.failure && member.failure->code == Code::busy;
+// nobody is read before all have been claimed. Everybody claims in the same order, so that of two
+// groups one gets all.
+void Run::claim_all() {
+  std::vector<Member*> in_order;
+  for (Member& member : members_) in_order.push_back(&member);
+  std::sort(in_order.begin(), in_order.end(), [](const Member* a, const Member* b) {
+    return std::tie(a->source->kind, a->source->host_id, a->source->name) <
+           std::tie(b->source->kind, b->source->host_id, b->source->name);
   });
-  if (busy == members_.end()) return;
-  const Error error = Error(*busy->failure).with("group " + printable(group_));
-  for (Member& member : members_) member.fail(error);
+  for (Member* member : in_order) {
+    auto claimed = claim(*member);
+    if (claimed) continue;
+    member->fail(claimed.error());
+    if (group_.empty() || claimed.error().code != Code::busy) continue;
+    const Error error = std::move(claimed).error().with("group " + printable(group_));
+    for (Member& other : members_) other.fail(error);
+    return;
+  }
 }
 
 void Run::read(Member& member) {
+  record_image(member);
   member.hooks.emplace(engine_, member.source->container_id, member.options->pre,
                        member.options->post);
   member.take(member.backup->dump(engine_));
@@ -100,7 +113,6 @@ void Run::read(Member& member) {
   member.take(member.hooks->before(cancel_));
   if (!member.failure) member.take(member.backup->read(engine_));
   member.hooks->after();
-  member.take_hooks();
 }
 
 // Those that are to be held so.
@@ -130,7 +142,14 @@ void Run::take_up_newcomers(const std::vector<Member*>& members) {
   if (members.empty()) return;
   const auto now = look_around();
   for (Member* member : members) {
-    if (now && !member->failure) member->take(member->backup->take_up(*now));
+    if (!member->failure) member->take(member->backup->take_up(now));
+  }
+}
+
+// Not where they fail: to end a session of a container that stands still takes seconds.
+void Run::end_failed() {
+  for (Member& member : members_) {
+    if (member.failure && member.backup) member.backup->abandon();
   }
 }
 
@@ -144,18 +163,10 @@ void Run::confirm_idle() {
 // their backup mode.
 std::vector<Member*> Run::store_captured(const std::vector<Member*>& frozen,
                                          const Stillness& stillness) {
-  const auto now = stillness.held ? look_around() : std::nullopt;
   std::vector<Member*> native;
   for (Member* member : frozen) {
     if (member->failure || member->has_left_snapshot()) continue;
-    Stillness of_this = stillness;
-    if (stillness.held && !now) {
-      of_this.why_not = "the engine does not tell whether a container began to run meanwhile";
-    } else if (stillness.held) {
-      of_this.why_not = member->backup->find_newcomer(*now).value_or("");
-    }
-    of_this.held = of_this.why_not.empty();
-    member->take(member->backup->judge(of_this));
+    member->take(member->backup->judge(stillness));
     if (member->failure) continue;
     if (member->backup->is_native()) {
       native.push_back(member);
@@ -164,6 +175,14 @@ std::vector<Member*> Run::store_captured(const std::vector<Member*>& frozen,
     }
   }
   return native;
+}
+
+// Who was at rest when it was read must have been until the others stood still.
+void Run::confirm_rest(const Stillness& stillness) {
+  if (group_.empty() || !stillness.held) return;
+  for (Member& member : members_) {
+    if (!member.failure) member.take(member.backup->confirm_rest(stillness.after));
+  }
 }
 
 // Backup modes end one after the other, and nobody stands still between two: whoever writes to one
@@ -207,7 +226,6 @@ void Run::spare_natives() {
 // Captures the members of both kinds at one moment. The second of those return to the first whose
 // freeze has failed, as far as they can.
 void Run::hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen) {
-  take_up_newcomers(frozen);
   std::optional<SubvolumeSnapshots> snapshots;
   if (!frozen.empty()) {
     const BackupOptions& first = *frozen.front()->options;
@@ -228,7 +246,10 @@ void Run::hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen
   const BackupOptions& first = *frozen.front()->options;
   Freezer freezer(*engine_, first.state_folder, first.clock);
   const Nanoseconds begun = first.clock();
-  const Stillness stillness = capture_frozen(native, frozen, freezer, *snapshots);
+  const Stillness stillness =
+      capture_frozen(native, frozen, freezer, *snapshots, [this] { return look_around(); });
+  end_failed();
+  confirm_rest(stillness);
   if (instant_ == 0) instant_ = stillness.since;
   if (instant_ == 0 && !native.empty()) instant_ = begun;  // what is later they do not have
   const std::vector<Member*> back = store_captured(frozen, stillness);
@@ -259,10 +280,12 @@ void Run::capture_again(std::vector<Member*> members) {
     if (!member->failure) prepare_again(*member);
   }
   std::vector<Member*> none;
+  take_up_newcomers(members);
   if (!members.empty()) hold_at_once(none, std::move(members));
 }
 
 void Run::hold() {
+  end_failed();
   confirm_idle();
   take_up_newcomers(with(&SourceBackup::may_have_newcomers));
   spare_natives();
@@ -277,15 +300,20 @@ void Run::hold() {
     if (!member->failure) member->take(member->hooks->before(cancel_));
     if (member->failure) member->hooks->after();
   }
-  hold_prepared();
-  for (Member* member : prepared) {
-    member->hooks->after();
-    member->take_hooks();
+  hold_prepared(prepared);
+  end_failed();
+  for (Member& member : members_) {
+    if (member.hooks) member.hooks->after();
   }
 }
 
-void Run::hold_prepared() {
+void Run::hold_prepared(const std::vector<Member*>& prepared) {
+  take_up_newcomers(with(&SourceBackup::may_have_newcomers));
   std::vector<Member*> native = with(&SourceBackup::is_native);
+  for (Member* member : with(&SourceBackup::must_freeze)) {
+    const bool is_late = std::find(prepared.begin(), prepared.end(), member) == prepared.end();
+    if (is_late) prepare_again(*member);
+  }
   const std::vector<Member*> frozen = with(&SourceBackup::must_freeze);
   hold_at_once(native, frozen);
   take_up_newcomers(native);
@@ -302,6 +330,7 @@ void Run::hold_prepared() {
     if (!member->failure) left.push_back(member);
   }
   std::vector<Member*> none;
+  take_up_newcomers(left);
   if (!left.empty()) hold_at_once(none, std::move(left));
 }
 
@@ -343,8 +372,7 @@ void Run::commit() {
 std::vector<Result<BackupReport>> Run::run() {
   std::optional<SpareProcessor::Watch> watch;
   if (SpareProcessor* spare = members_.front().options->spare_processor) watch.emplace(*spare);
-  for (Member& member : members_) open(member);
-  wait_for_all();
+  claim_all();
   for (Member& member : members_) {
     if (!member.failure) read(member);
     if (cancel_) break;
@@ -353,6 +381,9 @@ std::vector<Result<BackupReport>> Run::run() {
     for (Member& member : members_) member.fail(Error{Code::cancelled, 0, "cancelled"});
   }
   hold();
+  for (Member& member : members_) {
+    if (member.hooks) member.take_hooks();
+  }
   commit();
   std::vector<Result<BackupReport>> outcomes;
   for (Member& member : members_) {

@@ -119,7 +119,8 @@ Result<Dumper::Try> Dumper::attempt(const DumpCommand& command, const std::strin
     size += bytes.size();
   };
   const auto outcome = execute(command, program, [&](std::string_view bytes) -> Result<void> {
-    if (context_.limiter != nullptr) {
+    // Redis takes us for a replica, and drops one that does not keep up.
+    if (context_.limiter != nullptr && command.format != DumpFormat::rdb) {
       TRY(context_.limiter->wait_for_transfer(bytes.size(), context_.cancel));
     }
     check.take(bytes, append);

@@ -2,9 +2,11 @@
 #include "ingest/members.h"
 
 #include <algorithm>
+#include <chrono>
 #include <future>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -58,8 +60,44 @@ void end_natives(const std::vector<Member*>& native, Nanoseconds since) {
   }
 }
 
+namespace {
+
+// Work of a thread of its own, or of this one where none is to be had. Whoever stands still
+// meanwhile must not do so for ever: what the work throws is thrown by join().
+class Task {
+ public:
+  explicit Task(const std::function<void()>& work) : task_(work), done_(task_.get_future()) {
+    try {
+      thread_ = std::thread([this] { task_(); });
+    } catch (const std::system_error&) {
+      task_();
+    }
+  }
+  ~Task() {
+    if (thread_.joinable()) thread_.join();
+  }
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  [[nodiscard]] bool is_done_by(std::chrono::steady_clock::time_point deadline) const {
+    return done_.wait_until(deadline) == std::future_status::ready;
+  }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+    done_.get();
+  }
+
+ private:
+  std::packaged_task<void()> task_;
+  std::future<void> done_;
+  std::thread thread_;
+};
+
+}  // namespace
+
 Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
-                         Freezer& freezer, SubvolumeSnapshots& snapshots) {
+                         Freezer& freezer, SubvolumeSnapshots& snapshots,
+                         const std::function<std::optional<RunningNow>()>& look) {
   const std::vector<Writer> writers = writers_of(members);
   auto limit = members.front()->options->max_freeze;
   for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
@@ -82,29 +120,26 @@ Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<M
     }
   }
   // A server that takes its time to end its mode is no reason to capture the others later.
-  std::packaged_task<void()> ending([&] { end_natives(native, freezer.frozen_at()); });
-  std::packaged_task<void()> capturing([&] {
+  Task ending([&] { end_natives(native, freezer.frozen_at()); });
+  Task capturing([&] {
     take(snapshots, members);
     for (Member* member : members) {
       const bool is_captured = member->backup->is_by_snapshot() || member->has_left_snapshot();
       if (!member->failure && !is_captured) member->take(member->backup->capture());
     }
   });
-  const auto ended = ending.get_future();
-  const auto captured = capturing.get_future();
-  std::thread ender(std::move(ending));
-  std::thread worker(std::move(capturing));
-  const bool in_time = captured.wait_until(deadline) == std::future_status::ready;
-  const bool ended_in_time = ended.wait_until(deadline) == std::future_status::ready;
+  const bool in_time = capturing.is_done_by(deadline);
+  const bool ended_in_time = ending.is_done_by(deadline);
   if (!in_time) {
     for (Member* member : members) member->backup->let_go();
   }
   auto thawed = freezer.thaw();
   hurry.reset();
+  stillness.after = look();
   // Also while a capture that took too long goes on: nobody waits for it any more.
   for (Member* member : members) member->hooks->after();
-  worker.join();
-  ender.join();
+  capturing.join();
+  ending.join();
   run_post_hooks(native);
   if (!thawed) {
     for (Member* member : members) member->fail(thawed.error());

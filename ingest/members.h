@@ -4,6 +4,7 @@
 // of backup.h. One thread at a time.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -28,7 +29,6 @@ struct Member {
 
   void fail(Error error) {
     if (!failure) failure = std::move(error);
-    if (backup) backup->abandon();
   }
   [[nodiscard]] bool has_left_snapshot() const { return !failure && backup->has_left_snapshot(); }
   void take(Result<void> outcome) {
@@ -58,8 +58,9 @@ void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members);
 void end_natives(const std::vector<Member*>& native, Nanoseconds since);
 // Walks and captures all volumes of `members` while their writers stand still, and ends the backup
 // modes of `native` meanwhile. When the deadline passes, the writers run again, and the capture
-// goes on beside them.
+// goes on beside them. `look` tells what runs, right after the thaw.
 Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
-                         Freezer& freezer, SubvolumeSnapshots& snapshots);
+                         Freezer& freezer, SubvolumeSnapshots& snapshots,
+                         const std::function<std::optional<RunningNow>()>& look);
 
 }  // namespace bygone::ingest

@@ -74,8 +74,8 @@ class Pass {
   // Keeps what has changed since `hot`, and may change again, so that capture() copies only what
   // changes from here on. The notes are those of read().
   virtual Result<void> look_ahead(const store::Entry& hot) = 0;
-  // Walks beside `hot`, what read() returned, and captures what differs. After an error the notes
-  // are still those of read().
+  // Walks beside `hot`, what read() returned, and captures what differs. The notes are still those
+  // of read() until store_captured().
   virtual Result<void> capture(const store::Entry& hot) = 0;
   virtual Result<store::Entry> store_captured() = 0;
 

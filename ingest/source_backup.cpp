@@ -101,7 +101,13 @@ Result<std::unique_ptr<SourceBackup>> SourceBackup::open(
   snapshot.program = std::string("bygone ") + BYGONE_VERSION;
   snapshot.started = options.clock();
   snapshot.instant = snapshot.started;
-  const bool may_change = source.kind == store::SourceKind::folder || backup->can_be_written();
+  // Who pauses himself never wakes up.
+  backup->writes_itself_ =
+      !backup->can_be_written() && source.kind != store::SourceKind::folder &&
+      std::any_of(source.volumes.begin(), source.volumes.end(),
+                  [](const VolumeSource& volume) { return volume.has_writers; });
+  const bool may_change = source.kind == store::SourceKind::folder || backup->writes_itself_ ||
+                          backup->can_be_written();
   snapshot.consistency = may_change ? Consistency::live : Consistency::idle;
   backup->report_.skipped = source.skipped;
   return backup;
@@ -289,9 +295,9 @@ Result<void> SourceBackup::capture() {
     if (captured) continue;
     // A transfer that fails under the freeze, or beside the writers after its deadline, is no
     // reason to lose what the hot pass has.
-    const bool optional = source_.volumes[i].access == Access::engine &&
-                          options_.wish == Wish::automatic &&
-                          captured.error().code != Code::cancelled;
+    const bool may_vanish = source_.volumes[i].access == Access::engine || writers().empty();
+    const bool optional =
+        may_vanish && options_.wish == Wish::automatic && captured.error().code != Code::cancelled;
     if (!optional) return captured;
     failed_capture_ = called(source_.volumes[i]) + ": " + captured.error().message;
     return {};
@@ -303,11 +309,12 @@ Result<void> SourceBackup::store() {
   const Meter meter(*this);
   if (is_by_snapshot()) return store_snapshot();
   enter_phase("storing");
+  const std::vector<Entry> hot = roots_;
   for (std::size_t i = 0; i < passes_.size() && !failed_capture_; ++i) {
     roots_[i] = TRY(passes_[i]->store_captured());
     if (auto loss = spill_.loss()) return *loss;
   }
-  return confirm_still();
+  return confirm_still(hot);
 }
 
 // Beside the database's own volumes there may be others: nothing says that they are of its moment,

@@ -38,9 +38,10 @@ namespace bygone::ingest {
 struct Stillness {
   bool held = false;      // all of them, from before the capture until its end
   std::string why_not;    // when not, for people
-  Nanoseconds since = 0;  // when all stood still; 0 when they never did
+  Nanoseconds since = 0;  // when the last one was paused, or could not be; 0: never
   Nanoseconds window = 0;
   Nanoseconds skew = 0;
+  std::optional<RunningNow> after;  // what ran then; nothing: the engine did not tell
 };
 
 // The group that a snapshot belongs to.
@@ -64,8 +65,8 @@ class SourceBackup {
   SourceBackup(const SourceBackup&) = delete;
   SourceBackup& operator=(const SourceBackup&) = delete;
 
-  // Whether writers are to stand still between sync() and the end of capture(). Without it the hot
-  // pass is all there is: sync() and capture() are not called.
+  // Whether writers are to stand still between sync() and the end of capture(), were it none.
+  // Without it the hot pass is all there is, but for is_native().
   [[nodiscard]] bool must_freeze() const;
 
   // Whether the database is in backup mode: end_native() and amend() are called, and not those
@@ -82,13 +83,14 @@ class SourceBackup {
   [[nodiscard]] std::vector<Writer> writers() const;
   // After read(), any number of times: takes up containers that have come to run on its volumes
   // since the discovery. Makes a hot pass or puts an end to the native way where it must. Errors:
-  // as leave_native(); those of reading.
-  Result<void> take_up(const RunningNow& now);
-  // Of those, one that is not among writers(), for people; nothing when there is none.
-  [[nodiscard]] std::optional<std::string> find_newcomer(const RunningNow& now) const;
+  // as leave_native(); those of reading. Nothing: the engine did not tell.
+  Result<void> take_up(const std::optional<RunningNow>& now);
   // After read(), when nothing was known to write to its volumes: that they are as they were read.
   // If not they are to be captured again, as under a freeze.
   Result<void> confirm_idle();
+  // The same of a member of a group, once the others have stood still: then it is too late for
+  // anything but to say so. Errors: io when the wish insists.
+  Result<void> confirm_rest(const std::optional<RunningNow>& now);
 
   // Bytes of the files read so far; after the hot pass about what a freeze would read again.
   [[nodiscard]] std::uint64_t bytes_read() const { return context_.bytes_read.load(); }
@@ -168,9 +170,15 @@ class SourceBackup {
   [[nodiscard]] bool has_writers(std::size_t volume) const {
     return source_.volumes[volume].has_writers || written_.count(volume) != 0;
   }
+  // Nothing is known to write to it, and it was captured so.
+  [[nodiscard]] bool is_idle() const {
+    return may_have_newcomers() && !can_be_written() && !writes_itself_;
+  }
   [[nodiscard]] std::set<std::string> writer_ids() const;
+  [[nodiscard]] std::optional<std::string> find_newcomer(const RunningNow& now) const;
+  Result<void> leave_moment(const std::string& why);
   Result<bool> is_as_read();
-  Result<void> confirm_still();
+  Result<void> confirm_still(const std::vector<store::Entry>& hot);
   [[nodiscard]] static std::string called(const VolumeSource& volume);  // for people
   Result<void> open_volumes(docker::Engine* engine);
   Result<TarPass::Open> open_archive(docker::Engine& engine, std::size_t number);
@@ -181,6 +189,7 @@ class SourceBackup {
   Result<void> plan_snapshot();
   Result<void> find_places();
   Result<void> store_snapshot();
+  Result<void> confirm_unwritten();
   Result<store::Entry> read_copy(std::size_t number);
   Result<void> check_others();
   [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
@@ -215,7 +224,8 @@ class SourceBackup {
   std::chrono::steady_clock::duration hot_pass_{0};  // how long it took
   std::vector<Writer> newcomers_;                    // that were taken up, and
   std::set<std::size_t> written_;                    // the volumes that they can write to
-  bool disturbed_ = false;  // something changed that nobody was known to write to
+  bool writes_itself_ = false;  // bygone runs in the container that can write to it
+  bool disturbed_ = false;      // something changed that nobody was known to write to
   std::unique_ptr<NativeBackup> native_;
   std::optional<Error> aside_;  // why native_ only waits for a freeze to fail
   bool amended_ = false;        // by what native_ told; nothing is left to be captured

@@ -123,6 +123,17 @@ Result<void> SourceBackup::store_snapshot() {
     gather_notes(i, passes_[i]->notes());
   }
   walk_finished_ = true;
+  return confirm_unwritten();
+}
+
+// What nobody was known to write to has been read after the moment.
+Result<void> SourceBackup::confirm_unwritten() {
+  for (std::size_t i = 0; i < here_.size(); ++i) {
+    if (places_[i]) continue;
+    const auto same = here_[i]->is_unchanged(roots_[i]);
+    if (!same && same.error().code == Code::cancelled) return same.error();
+    if (!same || !*same) return leave_moment(called(source_.volumes[i]) + " changed meanwhile");
+  }
   return {};
 }
 

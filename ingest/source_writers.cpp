@@ -10,8 +10,12 @@
 namespace bygone::ingest {
 
 using store::Consistency;
+using store::Entry;
 
 namespace {
+
+constexpr const char* kUntold =
+    "the engine does not tell whether a container began to run meanwhile";
 
 std::string has_begun(const Writer& writer) {
   return "container " + printable(writer.name) + " has begun to run on its volumes";
@@ -38,8 +42,23 @@ std::optional<std::string> SourceBackup::find_newcomer(const RunningNow& now) co
   return has_begun(found.writers.front());
 }
 
-Result<void> SourceBackup::take_up(const RunningNow& now) {
-  Newcomers found = now.beyond(source_, writer_ids());
+// What is not of one moment, for the reason `why`, is live, or fails who insists.
+Result<void> SourceBackup::leave_moment(const std::string& why) {
+  snapshot_.consistency = Consistency::live;
+  if (options_.wish == Wish::live) return {};
+  if (options_.wish != Wish::automatic) {
+    return Error{Code::io, 0, why + "; hint: accept it with --consistency live"};
+  }
+  warn(why + ": captured live");
+  return {};
+}
+
+Result<void> SourceBackup::take_up(const std::optional<RunningNow>& now) {
+  if (!now) {
+    const bool has_times = std::count(here_.begin(), here_.end(), nullptr) == 0;
+    return is_idle() && !has_times ? leave_moment(kUntold) : Result<void>();
+  }
+  Newcomers found = now->beyond(source_, writer_ids());
   if (found.writers.empty()) return {};
   const std::string why = has_begun(found.writers.front());
   log::info(printable(source_.name) + ": " + why);
@@ -52,6 +71,8 @@ Result<void> SourceBackup::take_up(const RunningNow& now) {
     TRY(plan_snapshot());
     return is_by_snapshot() ? Result<void>() : read_hot();
   }
+  // It was read as idle: for a snapshot it is too late.
+  if (options_.wish == Wish::snapshot) return leave_snapshot(Error{Code::unsupported, 0, why});
   return must_freeze() ? judge_transfer() : Result<void>();
 }
 
@@ -64,56 +85,64 @@ Result<bool> SourceBackup::is_as_read() {
 }
 
 Result<void> SourceBackup::confirm_idle() {
-  if (!may_have_newcomers() || can_be_written()) return {};
-  if (TRY(is_as_read())) return {};
-  disturbed_ = true;
+  if (!is_idle()) return {};
+  const auto same = is_as_read();
+  if (same && *same) return {};
   snapshot_.consistency = Consistency::live;
+  if (!same) {
+    // It may be gone by now: what was read of it is all there is.
+    if (same.error().code == Code::cancelled) return same.error();
+    return leave_moment("it could not be looked at once more: " + same.error().message);
+  }
+  disturbed_ = true;
   log::info(printable(source_.name) + " changed while it was read, though nothing runs on it");
   return {};
 }
 
-// Nobody could be held. Once more it may have been at rest.
-Result<void> SourceBackup::confirm_still() {
-  if (!writers().empty() || TRY(is_as_read())) return {};
-  const std::string why = "it changed meanwhile, though no container that runs can write to it";
-  if (options_.wish != Wish::automatic) {
-    return Error{Code::io, 0, why + "; hint: --consistency live"};
-  }
-  snapshot_.consistency = Consistency::live;
-  warn(why + ": captured live");
-  return {};
+Result<void> SourceBackup::confirm_rest(const std::optional<RunningNow>& now) {
+  if (!is_idle() || snapshot_.consistency != Consistency::idle) return {};
+  auto why = now ? find_newcomer(*now) : std::nullopt;
+  const auto same = is_as_read();
+  if (!why && !(same && *same)) why = "it changed before the rest of its group stood still";
+  return why ? leave_moment(*why) : Result<void>();
+}
+
+// Nobody could be held. Once more it may have been at rest; if not, `hot` is as good, and whole
+// where all was being deleted.
+Result<void> SourceBackup::confirm_still(const std::vector<Entry>& hot) {
+  if (!writers().empty() || failed_capture_) return {};
+  const auto same = is_as_read();
+  if (same && *same) return {};
+  if (!same && same.error().code == Code::cancelled) return same.error();
+  roots_ = hot;
+  return leave_moment("it changed meanwhile, though no container that runs can write to it");
 }
 
 Result<void> SourceBackup::judge(const Stillness& stillness) {
-  if (aside_) {
-    if (stillness.held) {
-      TRY(leave_native(Error(*aside_)));
-    } else {
-      warn(stillness.why_not + ": captured natively, a moment after the rest of its group");
-      aside_.reset();
-      return {};
-    }
+  std::string why_not = stillness.why_not;
+  if (stillness.held && !writers().empty()) {
+    why_not = stillness.after ? find_newcomer(*stillness.after).value_or("") : kUntold;
   }
+  const bool held = stillness.held && why_not.empty();
+  if (aside_ && !held) {
+    warn(why_not + ": its backup mode is to end a moment after the rest of its group");
+    aside_.reset();
+    return {};
+  }
+  if (aside_) TRY(leave_native(Error(*aside_)));
   if (failed_capture_) {
     warn(*failed_capture_ + ": captured live");
     return {};
   }
   snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
-  if (stillness.held) {
-    snapshot_.consistency = writers().empty()             ? Consistency::idle
-                            : options_.wish == Wish::stop ? Consistency::stop
-                            : is_by_snapshot()            ? Consistency::snapshot
-                                                          : Consistency::freeze;
-    snapshot_.window = stillness.window;
-    snapshot_.skew = stillness.skew;
-    return {};
-  }
-  snapshot_.consistency = Consistency::live;
-  if (options_.wish == Wish::automatic) {
-    warn(stillness.why_not + ": captured live");
-    return {};
-  }
-  return Error{Code::io, 0, stillness.why_not + "; hint: accept it with --consistency live"};
+  if (!held) return leave_moment(why_not);
+  snapshot_.consistency = writers().empty()             ? Consistency::idle
+                          : options_.wish == Wish::stop ? Consistency::stop
+                          : is_by_snapshot()            ? Consistency::snapshot
+                                                        : Consistency::freeze;
+  snapshot_.window = stillness.window;
+  snapshot_.skew = stillness.skew;
+  return {};
 }
 
 }  // namespace bygone::ingest

@@ -240,9 +240,9 @@ Result<Entry> TarPass::read(const std::optional<Entry>& parent) {
 }
 
 Result<void> TarPass::capture(const Entry& hot) {
-  const WalkNotes before = std::exchange(notes_, WalkNotes());
+  WalkNotes before = std::exchange(notes_, WalkNotes());
   auto captured = capture_all(hot);
-  if (!captured) notes_ = before;  // the hot pass may have to do
+  captured_notes_ = std::exchange(notes_, std::move(before));
   return captured;
 }
 
@@ -263,6 +263,7 @@ Result<void> TarPass::capture_all(const Entry& hot) {
 }
 
 Result<Entry> TarPass::store_captured() {
+  notes_ = std::move(captured_notes_);
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
   return patch(TRY(store_items(context_, volume_, reader, ReaderPool::Mode::resolve,
                                std::exchange(captured_, {}), notes_.unreadable)));

@@ -56,6 +56,7 @@ class TarPass final : public Pass {
   Open open_;
   PassVolume volume_;
   WalkNotes notes_;
+  WalkNotes captured_notes_;
   std::shared_ptr<store::DeltaTrials> trials_ = std::make_shared<store::DeltaTrials>(16);
   std::vector<Item> captured_;
   LinkChanges links_;

@@ -25,13 +25,15 @@ constexpr unsigned kReaders = 4;
 
 bool is_same(const Entry& a, const Entry& b) { return a.inode == b.inode && same_times(a, b); }
 
-// Whether an item of a walk beside `hot` says that something there is as it was. What is racy
-// comes as a file to be read, with the same times.
+// Whether an item of a walk beside `hot` says that something there is as it was. What is racy is
+// not kept, but has the same times. What is not entered is another file system's, or of no
+// interest.
 bool is_as_before(const Item& item) {
   if (item.kind == Item::Kind::leave) return true;
-  if (item.kind == Item::Kind::entry) return item.leaf >= 0;
-  return item.parent && (item.parent->flags & store::kChangedWhileRead) == 0 &&
-         is_same(item.entry, *item.parent);
+  if (item.kind == Item::Kind::entry && item.leaf >= 0) return true;
+  if (!item.parent || (item.parent->flags & store::kChangedWhileRead) != 0) return false;
+  const int not_entered = item.entry.flags & item.parent->flags & store::kNotCrossed;
+  return not_entered != 0 || is_same(item.entry, *item.parent);
 }
 
 bool is_lost_subvolume(const Item& item) {
@@ -114,7 +116,7 @@ Result<Item> VolumePass::single_file(const std::optional<Entry>& parent) {
 }
 
 Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions options,
-                              const std::function<bool(Item&&)>& emit) {
+                              const std::function<bool(Item&&)>& emit, Shown shown) {
   options.clock = clock();
   options.tree = volume_.tree;
   notes_ = WalkNotes();
@@ -122,7 +124,7 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
     const bool lost = parent && options.is_stored && !options.is_stored(*parent);
     Item item = TRY(single_file(lost ? std::nullopt : parent));
     if (options.on_file) options.on_file(item.work);
-    if (!options.collapse) {
+    if (shown == Shown::yes) {
       context_.files_seen += 1;
       context_.bytes_seen += root_.entry.size;
     }
@@ -140,7 +142,7 @@ Result<void> VolumePass::walk(const std::optional<Entry>& parent, WalkOptions op
   const std::uint64_t files = context_.files_seen;
   const std::uint64_t bytes = context_.bytes_seen;
   const auto show = [&] {
-    if (options.collapse) return;  // the hot pass has shown it all
+    if (shown == Shown::no) return;
     context_.files_seen = files + scanner.files_seen();
     context_.bytes_seen = bytes + scanner.bytes_seen();
   };
@@ -171,9 +173,10 @@ Result<Entry> VolumePass::read(const std::optional<Entry>& parent) {
   if (context_.session.may_lack_chunks()) {
     options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
   }
-  auto walked = walk(parent, options, [&](Item&& item) {
-    return pipeline.push(std::move(item)) && !context_.cancel.load();
-  });
+  auto walked = walk(
+      parent, options,
+      [&](Item&& item) { return pipeline.push(std::move(item)) && !context_.cancel.load(); },
+      Shown::yes);
   if (!walked && walked.error().code != Code::cancelled) {
     pipeline.abandon();
     return std::move(walked).error();
@@ -200,17 +203,19 @@ Result<void> VolumePass::walk_changed(const Entry& hot, ReaderPool::Mode mode,
   Result<void> walked;
   {
     ReaderPool pool(reader, mode, kReaders);
-    walked = walk(hot,
-                  {.rescan = false,
-                   .collapse = true,
-                   .tree = {},
-                   .clock = {},
-                   .is_stored = {},
-                   .on_file = [&](const std::shared_ptr<FileWork>& work) { pool.push(work); }},
-                  [&](Item&& item) {
-                    take(std::move(item));
-                    return !context_.cancel.load();
-                  });
+    walked = walk(
+        hot,
+        {.rescan = false,
+         .collapse = true,
+         .tree = {},
+         .clock = {},
+         .is_stored = {},
+         .on_file = [&](const std::shared_ptr<FileWork>& work) { pool.push(work); }},
+        [&](Item&& item) {
+          take(std::move(item));
+          return !context_.cancel.load();
+        },
+        Shown::no);
     if (!walked) pool.abandon();
   }  // the pool has read everything once it is gone
   context_.bytes_read += reader.bytes_read();
@@ -226,8 +231,11 @@ Result<void> VolumePass::look_ahead(const Entry& hot) {
 
 Result<void> VolumePass::capture(const Entry& hot) {
   captured_.clear();
-  return walk_changed(hot, ReaderPool::Mode::capture,
-                      [&](Item&& item) { captured_.push_back(std::move(item)); });
+  WalkNotes notes = notes_;
+  auto walked = walk_changed(hot, ReaderPool::Mode::capture,
+                             [&](Item&& item) { captured_.push_back(std::move(item)); });
+  captured_notes_ = std::exchange(notes_, std::move(notes));
+  return walked;
 }
 
 Result<Entry> VolumePass::store_captured() {
@@ -236,6 +244,7 @@ Result<Entry> VolumePass::store_captured() {
   for (const Item& item : captured_) {
     if (item.work) item.work->read_done.store(false);
   }
+  notes_ = std::move(captured_notes_);
   return store_items(context_, volume_, reader, ReaderPool::Mode::resolve,
                      std::exchange(captured_, {}), notes_.unreadable);
 }
@@ -244,9 +253,13 @@ Result<bool> VolumePass::is_unchanged(const Entry& hot) {
   if (!root_.entry.is_directory()) return is_same(TRY(look_at(fd_)).entry, hot);
   bool unchanged = true;
   const WalkNotes notes = notes_;
-  auto walked =
-      walk(hot, {.rescan = false, .collapse = true, .clock = {}, .is_stored = {}, .on_file = {}},
-           [&](Item&& item) { return unchanged = unchanged && is_as_before(item); });
+  auto walked = walk(
+      hot, {.rescan = false, .collapse = false, .clock = {}, .is_stored = {}, .on_file = {}},
+      [&](Item&& item) {
+        unchanged = unchanged && is_as_before(item);
+        return unchanged && !context_.cancel.load();
+      },
+      Shown::no);
   notes_ = notes;
   if (!walked && unchanged) return std::move(walked).error();
   return unchanged;

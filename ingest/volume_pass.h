@@ -35,7 +35,7 @@ class VolumePass final : public Pass {
   Result<store::Entry> store_captured() override;
   [[nodiscard]] const WalkNotes& notes() const override { return notes_; }
 
-  // Whether nothing has changed since the hot pass, as far as times tell.
+  // Whether nothing has changed since the hot pass, as far as times tell. Paced like read().
   Result<bool> is_unchanged(const store::Entry& hot);
   // Stores `hot` with changes (tree_edit.h). Errors: io and not_found when what the edit needs was
   // not there; cancelled; those of the store.
@@ -55,8 +55,9 @@ class VolumePass final : public Pass {
         volume_(std::move(volume)),
         fd_(std::move(fd)),
         root_(std::move(root)) {}
+  enum class Shown { no, yes };  // as progress: once is enough
   Result<void> walk(const std::optional<store::Entry>& parent, WalkOptions options,
-                    const std::function<bool(Item&&)>& emit);
+                    const std::function<bool(Item&&)>& emit, Shown shown);
   Result<Item> single_file(const std::optional<store::Entry>& parent);
   Result<void> walk_changed(const store::Entry& hot, ReaderPool::Mode mode,
                             const std::function<void(Item&&)>& take);
@@ -74,6 +75,7 @@ class VolumePass final : public Pass {
   WalkNotes notes_;
   std::string lost_subvolume_;
   std::vector<Item> captured_;
+  WalkNotes captured_notes_;
 };
 
 }  // namespace bygone::ingest

@@ -108,6 +108,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
       cannot_read(path, error);
     }
     item.kind = Item::Kind::enter;
+    item.parent = parent;
     put(Item(item));
     item.kind = Item::Kind::leave;
     put(std::move(item));
@@ -226,6 +227,7 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
     if (!reason.empty()) notes_.skipped.push_back(path + ": " + reason);
     Item item;
     item.kind = Item::Kind::enter;
+    if (before != nullptr) item.parent = *before;
     item.entry = entry;
     item.entry.flags = store::kNotCrossed;
     put(Item(item));
@@ -237,6 +239,7 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
   auto xattrs = read_xattrs_at(*frame.folder->fd, entry.name, options_.tree);
   if (!xattrs && vanished(xattrs.error())) return;
   Item item;
+  if (before != nullptr) item.parent = *before;
   item.entry = std::move(entry);
   item.entry.flags = is_racy(item.entry, frame.listed_at) ? store::kRacy : std::uint8_t{0};
   if (xattrs) {

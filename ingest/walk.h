@@ -33,7 +33,7 @@ struct Item {
   // Number of the parent's leaf in which an equal entry stands; -1 for what is new or changed.
   // For Kind::file: where it stands should the read show that nothing changed.
   int leaf = -1;
-  std::optional<store::Entry> parent;  // enter, file: the previous version
+  std::optional<store::Entry> parent;  // the previous version of what is not kept as it was
   std::vector<store::LeafRef> leaves;  // enter: the leaves of the parent's folder
 };
 

@@ -52,12 +52,13 @@ Result<ExecOutcome> run_exec(Engine& engine, const ExecRequest& request,
     }
     const ExecPiece piece = TRY(exec->read(kGlance));
     if (piece.ended) break;
-    if (!piece.bytes.empty()) last_heard = Clock::now();
     if (piece.stream == ExecStream::error) {
       append_tail(outcome.error_text, piece.bytes);
     } else if (!piece.bytes.empty()) {
       TRY(sink(piece.bytes));
     }
+    // A sink that takes its time is not the command's silence.
+    if (!piece.bytes.empty()) last_heard = Clock::now();
   }
   outcome.exit_code = TRY(exec->exit_code());
   return outcome;

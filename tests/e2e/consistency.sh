@@ -106,7 +106,8 @@ write() { # DATABASE
     pg)
       statement='insert into ledger values (@) returning id;'
       client='psql -qAtX -U postgres'
-      docker exec -d pg pgbench -U postgres -c 2 -R 400 -T 36000 postgres
+      # -n: or it would empty the history when it begins anew after a stop.
+      docker exec -d pg pgbench -n -U postgres -c 2 -R 400 -T 36000 postgres
       ;;
     maria)
       statement='begin; insert into ledger values (@, uuid()); update sums set total = total + @; commit; select @;'

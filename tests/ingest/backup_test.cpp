@@ -381,6 +381,7 @@ TEST_F(BackupTest, ReadsABindOfOneFile) {
   Source source = *folder_source("conf", source_dir());
   source.kind = store::SourceKind::container;
   source.volumes[0].host_path = source_dir() / "only.conf";
+  source.volumes[0].has_writers = false;
   auto report = run(source, {});
   ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_EQ(report->snapshot.consistency, store::Consistency::idle);

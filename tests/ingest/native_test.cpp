@@ -480,7 +480,8 @@ TEST_F(TwoDatabases, AreBothNativeWhenTheFreezeFails) {
   EXPECT_EQ(reports[0]->snapshot.consistency, store::Consistency::native);
   EXPECT_EQ(reports[1]->snapshot.consistency, store::Consistency::native);
   ASSERT_EQ(reports[0]->warnings.size(), 1U);
-  EXPECT_NE(reports[0]->warnings[0].find("captured natively, a moment after"), std::string::npos);
+  EXPECT_NE(reports[0]->warnings[0].find("its backup mode is to end a moment after"),
+            std::string::npos);
   EXPECT_EQ(names(reports[0]->snapshot, "pg_wal").size(), 6u);
   EXPECT_EQ(server_.open + second_.open, 0);
 }

@@ -40,9 +40,11 @@ class NewcomersTest : public BackupTest {
     source.kind = store::SourceKind::container;
     source.container_id = "c1";
     source.writers = writers_;
+    source.volumes[0].has_writers = !writers_.empty();
     BackupOptions options;
     options.wish = wish;
     options.post = std::move(post);
+    options.off_limits = off_limits_;
     return run(source, std::move(options));
   }
   BackupReport must(Result<BackupReport> report) {
@@ -66,6 +68,7 @@ class NewcomersTest : public BackupTest {
   }
 
   std::map<std::string, std::function<void()>> at_call_;
+  std::vector<std::pair<std::string, std::string>> off_limits_;
 
  private:
   int looks_ = 0;
@@ -164,6 +167,71 @@ TEST_F(NewcomersTest, ThatNobodyKnowsMakeItLive) {
   const auto insisted = run_container(Wish::freeze, after_read(act));
   ASSERT_FALSE(insisted.ok());
   EXPECT_NE(insisted.error().message.find("though no container"), std::string::npos);
+}
+
+// A mount point in it, a fresh link, a file that may not be read: none of them has changed.
+TEST_F(NewcomersTest, AreNoneForWhatIsNotEnteredOrFresh) {
+  ahead_ = 0;
+  stdfs::create_directories(source_dir() / "repository");
+  stdfs::create_symlink("file", source_dir() / "link");
+  write_file(source_dir() / "empty", "");
+  off_limits_ = {{source_dir() / "repository", "the repository"}};
+  const auto report = must(run_container(Wish::freeze, after_read([this] { ahead_ = kLater; })));
+  EXPECT_EQ(report.snapshot.consistency, Consistency::idle);
+  EXPECT_TRUE(report.warnings.empty());
+  EXPECT_TRUE(engine_.calls().empty());
+}
+
+TEST_F(NewcomersTest, LeaveWhatWasReadWhereAllOfItIsGone) {
+  const auto report =
+      must(run_container(Wish::automatic, after_read([this] { stdfs::remove_all(source_dir()); })));
+  EXPECT_EQ(report.snapshot.consistency, Consistency::live);
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_EQ(content(report.snapshot, "file"), "first");
+}
+
+TEST_F(NewcomersTest, AreNotTheContainerThatBygoneRunsIn) {
+  Source source = *folder_source("data", source_dir());
+  source.kind = store::SourceKind::container;
+  const BackupReport report = must(run(source, BackupOptions()));
+  EXPECT_EQ(report.snapshot.consistency, Consistency::live) << "nobody else writes to it";
+  EXPECT_TRUE(engine_.calls().empty());
+}
+
+// One member of a group is idle and is written to while the other one's hooks run.
+TEST_F(NewcomersTest, OfAnIdleMemberOfAGroupStandStillWithIt) {
+  add_writer();
+  engine_.binds["c1"] = {folder_.path() + "/other"};
+  stdfs::create_directories(folder_.path() + "/other");
+  Source running = *folder_source("running", folder_.path() + "/other");
+  running.kind = store::SourceKind::container;
+  running.writers = writers_;
+  Source idle = *folder_source("idle", source_dir());
+  idle.kind = store::SourceKind::container;
+  idle.volumes[0].has_writers = false;
+  BackupOptions options;
+  options.state_folder = folder_.path() + "/state";
+  options.clock = [this] { return system_now() + ahead_; };
+  const auto run_group = [&] {
+    auto session = store::Session::begin(*repository_, store::Compression::standard);
+    EXPECT_TRUE(session.ok());
+    return backup_group(**session, {{running, options}, {idle, options}}, "shop", &engine_, {},
+                        cancel_);
+  };
+  before_look(2, [this] { add("c2"); });
+  at_call_["pause c2"] = [this] { write_file(source_dir() / "file", "last!"); };
+  for (const auto& report : run_group()) {
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_EQ(report->snapshot.consistency, Consistency::freeze);
+  }
+  engine_.remove("c2");
+  at_call_["pause c1"] = [this] { write_file(source_dir() / "file", "later!"); };
+  const auto reports = run_group();
+  ASSERT_TRUE(reports[0].ok() && reports[1].ok());
+  EXPECT_EQ(reports[0]->snapshot.consistency, Consistency::freeze);
+  EXPECT_EQ(reports[1]->snapshot.consistency, Consistency::live);
+  ASSERT_EQ(reports[1]->warnings.size(), 1u);
+  EXPECT_NE(reports[1]->warnings[0].find("before the rest of its group"), std::string::npos);
 }
 
 TEST_F(NewcomersTest, AreNoneWhereNothingIsWritten) {

@@ -30,6 +30,7 @@ class SnapshotBackup : public BackupTest {
     Source source = TRY(folder_source("data", volume()));
     source.kind = store::SourceKind::container;
     source.writers = writers_;
+    source.volumes[0].has_writers = !writers_.empty();
     return run(source, std::move(options));
   }
   void before_call(const std::string& name, std::function<void()> act) {
