@@ -101,10 +101,12 @@ void Ephemeral::look_at_everything(docker::Engine& engine) {
   if (containers.ok()) {
     const std::lock_guard lock(mutex_);
     for (const docker::ContainerSummary& container : *containers) {
-      // What has ended and is still there stays; asking about thousands of those takes a while.
-      const bool may_go = container.status != docker::Status::exited &&
-                          container.labels.count(kHolderLabel) == 0 &&
-                          !is_disabled(container.labels);
+      // What has ended and is still there goes when somebody removes it; asking about thousands of
+      // those takes a while.
+      const bool stays = container.status == docker::Status::exited &&
+                         label(container.labels, "bygone.hold") != "always";
+      const bool may_go =
+          !stays && container.labels.count(kHolderLabel) == 0 && !is_disabled(container.labels);
       if (may_go) to_hold_.push_back(container.id);
     }
   }

@@ -21,8 +21,10 @@ const std::string kId(64, 'c');
 const std::string kVolume(64, 'a');
 
 // As the engine tells of `docker run --rm --name once -v /data`.
-std::string once_json() {
-  return R"({"Id":")" + kId + R"(","Name":"/once","Image":"sha256:01","Config":{"Image":"i"},)" +
+std::string once_json(const std::string& hold = "auto") {
+  return R"({"Id":")" + kId +
+         R"(","Name":"/once","Image":"sha256:01","Config":{"Image":"i","Labels":{"bygone.hold":")" +
+         hold + R"("}},)" +
          R"("State":{"Status":"running","Running":true},"HostConfig":{"AutoRemove":true},)" +
          R"("Mounts":[{"Type":"volume","Name":")" + kVolume +
          R"(","Source":"/v","Destination":"/data","Driver":"local","RW":true}]})";
@@ -39,6 +41,8 @@ struct Quiet final : docker::EventStream {
 struct World {
   std::mutex mutex;  // guards all below
   bool runs = true, held = false, has_volume = true;
+  docker::Status status = docker::Status::running;
+  std::string hold = "auto";
   std::optional<Error> inspect_fails, hold_fails, capture_fails;
   std::vector<std::string> failed, warned;
   std::size_t tries = 0;
@@ -57,7 +61,8 @@ class OneEngine final : public test::BareEngine {
   Result<std::vector<docker::ContainerSummary>> containers() override {
     const std::lock_guard lock(world_.mutex);
     std::vector<docker::ContainerSummary> list;
-    if (world_.runs) list.push_back({kId, "once", {}, docker::Status::running, {}, "i", ""});
+    if (world_.runs)
+      list.push_back({kId, "once", {{"bygone.hold", world_.hold}}, world_.status, {}, "i", ""});
     if (world_.held) {
       list.push_back({"holder",
                       "bygone-holder-" + kId,
@@ -74,7 +79,7 @@ class OneEngine final : public test::BareEngine {
     ++world_.tries;
     if (world_.inspect_fails) return *world_.inspect_fails;
     if (!world_.runs) return Error{Code::not_found, 0, "no such container"};
-    return docker::parse_container(once_json());
+    return docker::parse_container(once_json(world_.hold));
   }
   Result<std::string> create_container(const std::string&, const std::string&) override {
     const std::lock_guard lock(world_.mutex);
@@ -157,6 +162,25 @@ TEST(Ephemeral, AsksAgainWhenTheEngineDidNotTell) {
   ASSERT_TRUE(comes_true(world, [](World& w) { return w.tries >= 2; }));
   world.with<void>([](World& w) { w.inspect_fails.reset(); });
   EXPECT_TRUE(comes_true(world, [](World& w) { return w.held; }));
+}
+
+TEST(Ephemeral, HoldsWhatHasEndedWhenItIsToBeHeldAlways) {
+  World world;
+  world.status = docker::Status::exited;
+  world.hold = "always";
+  const Ephemeral ephemeral(work_in(world));
+  EXPECT_TRUE(comes_true(world, [](World& w) { return w.held; }));
+}
+
+TEST(Ephemeral, AsksNothingOfWhatHasEndedAndStays) {
+  World world;
+  world.status = docker::Status::exited;
+  const Ephemeral ephemeral(work_in(world));
+  for (int i = 0; i < 400 && !ephemeral.is_settled(); ++i) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_TRUE(ephemeral.is_settled());
+  EXPECT_EQ(world.with<std::size_t>([](World& w) { return w.tries; }), 0U);
 }
 
 TEST(Ephemeral, TellsOfWhatEndedBeforeItWasHeld) {
