@@ -42,7 +42,7 @@ class Run {
   void hold_prepared(const std::vector<Member*>& prepared);
   void keep_one_native();
   void spare_natives();
-  [[nodiscard]] std::optional<RunningNow> look_around() const;
+  [[nodiscard]] std::optional<RunningNow> look_around();
   void take_up_newcomers(const std::vector<Member*>& members);
   void confirm_idle();
   void confirm_rest(const Stillness& stillness);
@@ -60,6 +60,7 @@ class Run {
   docker::Engine* engine_;
   const std::atomic<bool>& cancel_;
   Nanoseconds instant_ = 0;
+  RunningNow::Volumes volumes_;
 };
 
 void Run::record_image(Member& member) {
@@ -125,13 +126,13 @@ std::vector<Member*> Run::with(bool (SourceBackup::*phase)() const) {
 }
 
 // What runs now; nothing when the engine does not tell.
-std::optional<RunningNow> Run::look_around() const {
+std::optional<RunningNow> Run::look_around() {
   if (engine_ == nullptr) return std::nullopt;
   const HostView* host = nullptr;
   for (const Member& member : members_) {
     if (member.source->host_view) host = member.source->host_view.get();
   }
-  auto now = RunningNow::look(*engine_, host);
+  auto now = RunningNow::look(*engine_, host, volumes_);
   if (now) return std::move(*now);
   log::warning(now.error().message);
   return std::nullopt;

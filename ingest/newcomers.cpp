@@ -1,21 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/newcomers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ingest/survey.h"
 
 namespace bygone::ingest {
 
-Result<RunningNow> RunningNow::look(docker::Engine& engine, const HostView* host) {
-  Survey survey;
-  if (host != nullptr) survey.host = *host;
+namespace {
+
+bool is_known(const docker::ContainerSummary& container, const RunningNow::Volumes& volumes) {
+  return std::all_of(container.mounts.begin(), container.mounts.end(),
+                     [&](const docker::Mount& mount) {
+                       return mount.type != docker::MountType::volume || !mount.writable ||
+                              volumes.count(mount.name) != 0;
+                     });
+}
+
+}  // namespace
+
+Result<RunningNow> RunningNow::look(docker::Engine& engine, const HostView* host,
+                                    Volumes& volumes) {
   // Containers first: then the volumes of all of them are there.
   const auto containers = TRY(engine.running_containers());
-  for (docker::Volume& volume : TRY(engine.volumes())) {
-    std::string name = volume.name;
-    survey.volumes.emplace(std::move(name), std::move(volume));
+  if (!std::all_of(containers.begin(), containers.end(),
+                   [&](const auto& container) { return is_known(container, volumes); })) {
+    for (docker::Volume& volume : TRY(engine.volumes())) {
+      std::string name = volume.name;
+      volumes.insert_or_assign(std::move(name), std::move(volume));
+    }
+    // Of a plugin that is down: to ask again would cost as much.
+    for (const docker::ContainerSummary& container : containers) {
+      for (const docker::Mount& mount : container.mounts) {
+        if (mount.type == docker::MountType::volume) volumes[mount.name];
+      }
+    }
   }
+  Survey survey;
+  if (host != nullptr) survey.host = *host;
+  survey.volumes = volumes;
   RunningNow now;
   for (const docker::ContainerSummary& container : containers) {
     if (survey.host.is_own_container(container.id)) continue;

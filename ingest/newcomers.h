@@ -26,8 +26,11 @@ struct Newcomers {
 
 class RunningNow {
  public:
-  // Asks the engine. `host` as in Source. Errors: the engine's.
-  static Result<RunningNow> look(docker::Engine& engine, const HostView* host);
+  using Volumes = std::map<std::string, docker::Volume>;  // by name
+  // Asks the engine. `host` as in Source. `volumes` is what earlier looks have learnt, and learns
+  // what is mounted and not among it: an engine with a plugin that is down takes 15 s to list its
+  // volumes. Errors: the engine's.
+  static Result<RunningNow> look(docker::Engine& engine, const HostView* host, Volumes& volumes);
 
   // Those that can write to the source's volumes, or are its own container and have its layer, and
   // whose ids are not in `known`. The container that this process runs in is none.

@@ -85,14 +85,17 @@ TEST_F(Writers, ThatHaveComeSinceAreFoundAlike) {
   layer.kind = store::VolumeKind::layer;
   layer.host_path = "/@layer/" + source.container_id;
   source.volumes.push_back(layer);
+  RunningNow::Volumes volumes;
+  const std::size_t lists = engine_.volume_lists;
   const auto find = [&](const std::set<std::string>& known) {
-    Newcomers found =
-        test::value_of(RunningNow::look(engine_, source.host_view.get())).beyond(source, known);
+    Newcomers found = test::value_of(RunningNow::look(engine_, source.host_view.get(), volumes))
+                          .beyond(source, known);
     std::sort(found.writers.begin(), found.writers.end(),
               [](const Writer& a, const Writer& b) { return a.name < b.name; });
     return found;
   };
   EXPECT_TRUE(find({}).writers.empty());
+  EXPECT_EQ(engine_.volume_lists, lists) << "no volume is mounted that it had to ask for";
   docker::Volume& bound = add_volume("bound");
   bound.options = {{"type", "none"}, {"o", "bind"}, {"device", data}};
   add("by-path").mounts = {bind_at(root_, "/x")};
@@ -106,6 +109,7 @@ TEST_F(Writers, ThatHaveComeSinceAreFoundAlike) {
   std::set<std::string> known;
   for (const Writer& writer : found.writers) known.insert(writer.id);
   EXPECT_TRUE(find(known).writers.empty());
+  EXPECT_EQ(engine_.volume_lists, lists + 1) << "asked once";
   engine_.all.front().state.status = Status::running;
   EXPECT_EQ(find(known).volumes, (std::set<std::size_t>{0, 1, 2}));
   EXPECT_EQ(find(known).writers.at(0).id, source.container_id);

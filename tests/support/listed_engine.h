@@ -24,6 +24,7 @@ class ListedEngine final : public BareEngine {
   std::vector<docker::Volume> unlisted_volumes;  // known to volume() alone
   std::map<std::string, Error> inspect_errors;   // by container id
   std::vector<std::string> inspected;            // ids, in order
+  std::size_t volume_lists = 0;                  // how often they were listed
 
   [[nodiscard]] std::string address() const override {
     return socket.empty() ? "tcp://far:2376" : "unix://" + socket;
@@ -63,7 +64,10 @@ class ListedEngine final : public BareEngine {
     .state;
   }
 
-  Result<std::vector<docker::Volume>> volumes() override { return listed_volumes; }
+  Result<std::vector<docker::Volume>> volumes() override {
+    ++volume_lists;
+    return listed_volumes;
+  }
 
   Result<docker::Volume> volume(const std::string& name) override {
     for (const auto* volumes : {&listed_volumes, &unlisted_volumes}) {
