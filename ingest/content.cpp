@@ -17,7 +17,7 @@ using store::kZeroRun;
 
 constexpr std::size_t kReadAtOnce = 1u << 20;
 constexpr std::size_t kLookAhead = 4;  // chunks of the parent behind one that changed
-constexpr std::size_t kLookAheadBytes = 2u << 20;
+constexpr std::size_t kLookAheadBytes = 3u << 20;
 constexpr unsigned kMostUntried = 64;  // chunks of a rewritten file between two tries of a delta
 
 bool is_zero(ByteView block) {

@@ -13,10 +13,11 @@
 
 namespace bygone::store {
 
-// --compression: what zstd level new records get.
+// --compression: what zstd level new records get. With `standard` the first 8 MiB of each
+// Compressor get a better one: what changed within an hour.
 enum class Compression { off, fastest, standard, better, max };
 
-// Reusable zstd contexts; about 2 MiB, and 3 more once there are deltas. Move-only, one thread at a
+// Reusable zstd contexts; about 7 MiB, and 3 more once there are deltas. Move-only, one thread at a
 // time.
 class Compressor {
  public:

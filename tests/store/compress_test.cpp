@@ -25,6 +25,28 @@ TEST(Compress, GivesTheBytesBackAtEveryLevelAndSize) {
   }
 }
 
+// Little is what an hour changed: it is kept for long, and compressed better.
+TEST(Compress, TakesMoreTimeForTheFirstBytesAtTheUsualLevel) {
+  const Bytes raw = test::prose(1u << 20, 1);
+  const auto sizes = [&](Compression level) {
+    Compressor compressor(level);
+    std::vector<std::size_t> out(10);
+    for (std::size_t& size : out) {
+      Bytes stored;
+      EXPECT_TRUE(test::value_of(compressor.compress(raw, stored)));
+      EXPECT_EQ(test::value_of(decompress(kCodecZstd, stored, raw.size())), raw);
+      size = stored.size();
+    }
+    return out;
+  };
+  const auto usual = sizes(Compression::standard);
+  EXPECT_EQ(usual[7], usual[0]);
+  EXPECT_GT(usual[8], usual[7]);
+  EXPECT_EQ(usual[9], usual[8]);
+  const auto fastest = sizes(Compression::fastest);
+  EXPECT_EQ(fastest[9], fastest[0]);
+}
+
 TEST(Compress, LeavesNoiseTinyInputAndEverythingAtLevelOffAlone) {
   Bytes out;
   Compressor standard(Compression::standard);
