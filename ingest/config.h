@@ -49,6 +49,7 @@ struct Config {
 
   bool opt_in = false;  // only what is enabled by name or label is backed up
   std::string opt_in_origin;
+  bool thin_gone = false;    // snapshots of containers that are gone go by the rules, too
   std::string zone = "UTC";  // of schedules; load_config() begins with this host's
   unsigned at_once = 2;      // sources (or groups) that are backed up at the same time
   ReadLimit limit_read{ReadLimit::Kind::automatic, 0};

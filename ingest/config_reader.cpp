@@ -51,6 +51,7 @@ const std::vector<ConfigReader::Key>& ConfigReader::keys() {
       {"password-command", &ConfigReader::password_command},
       {"engine", &ConfigReader::engine},
       {"enable", &ConfigReader::enable},
+      {"gone", &ConfigReader::gone},
       {"timezone", &ConfigReader::timezone},
       {"defaults", &ConfigReader::defaults},
       {"tiers", &ConfigReader::tiers},
@@ -200,6 +201,16 @@ void ConfigReader::enable(const YamlNode& node) {
   }
   config_.opt_in = *word == "labelled";
   config_.opt_in_origin = origin(node);
+}
+
+void ConfigReader::gone(const YamlNode& node) {
+  const auto word = text(node);
+  if (!word) return;
+  if (*word != "keep" && *word != "thin") {
+    return problem(
+        node, quoted(*word) + " is neither keep nor thin" + did_you_mean(*word, {"keep", "thin"}));
+  }
+  config_.thin_gone = *word == "thin";
 }
 
 void ConfigReader::timezone(const YamlNode& node) {

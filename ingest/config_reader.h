@@ -55,6 +55,7 @@ class ConfigReader {
   void engine_host(const YamlNode& node);
   void engine_cert_path(const YamlNode& node);
   void enable(const YamlNode& node);
+  void gone(const YamlNode& node);
   void timezone(const YamlNode& node);
   void defaults(const YamlNode& node);
   void tiers(const YamlNode& node);

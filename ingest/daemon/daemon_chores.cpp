@@ -93,10 +93,11 @@ void Daemon::serve_metrics() {
   }
 }
 
-// In the thread of upkeep_. Without an engine nobody knows what is gone.
+// In the thread of upkeep_, where the configuration wants it. Without an engine nobody knows what
+// is gone.
 void Daemon::add_rules_of_gone(UpkeepWork& work, docker::Engine* engine,
                                const Config& config) const {
-  if (engine == nullptr) return;
+  if (engine == nullptr || !config.thin_gone) return;
   auto rules = rules_of_gone(repository_, history_.newest_of_all(), *engine, config);
   if (!rules.ok()) {
     log::warning("what is gone is not thinned this time: " + rules.error().message);

@@ -66,22 +66,31 @@ Result<std::vector<UpkeepWork::Rule>> rules_of_gone(store::Repository& repositor
                                                     const std::vector<store::Snapshot>& newest,
                                                     docker::Engine& engine, const Config& config) {
   const Survey survey = TRY(take_survey(engine));
+  // Podman's engines of one host have none of their own: what one lacks another may have.
+  if (survey.info.id.empty()) return std::vector<UpkeepWork::Rule>();
   const std::set<std::string> there = names_there(survey);
   std::vector<UpkeepWork::Rule> rules;
   for (const store::Snapshot& snapshot : newest) {
     const bool is_gone = snapshot.kind == store::SourceKind::container &&
-                         snapshot.host_id == survey.host_id && there.count(snapshot.name) == 0;
+                         snapshot.host_id == survey.host_id && snapshot.host == survey.info.name &&
+                         there.count(snapshot.name) == 0;
     // Of a first snapshot, which there are many of where containers have random names, nothing
     // goes.
     if (!is_gone || snapshot.sequence <= 1) continue;
+    const std::string nothing =
+        printable(snapshot.name) + " is gone, and nothing of it is forgotten: ";
     const auto source = as_it_was(repository, snapshot);
-    if (source.ok()) {
-      rules.push_back({snapshot.source, judge(config, *source).policy.keep});
-    } else {
-      log::warning(printable(snapshot.name) +
-                   " is gone, and nothing of it is forgotten: reading its labels in the newest "
-                   "snapshot: " +
-                   source.error().message);
+    if (!source.ok()) {
+      log::warning(nothing +
+                   "reading its labels in the newest snapshot: " + source.error().message);
+      continue;
+    }
+    const Judged judged = judge(config, *source);
+    if (!judged.problems.empty()) {
+      const Problem& problem = judged.problems.front();
+      log::warning(nothing + problem.where + ": " + problem.what);
+    } else if (judged.policy.enabled) {
+      rules.push_back({snapshot.source, judged.policy.keep});
     }
   }
   return rules;

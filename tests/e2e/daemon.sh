@@ -101,6 +101,7 @@ done
 check_equal "a job has run" "$(count job)" 4
 cat >"$BYGONE_CONFIG" <<END
 prune: every 3s
+gone: thin
 defaults:
   keep-within: 1s
 END

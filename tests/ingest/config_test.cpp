@@ -43,6 +43,7 @@ repository: /srv/bygone
 password-file: /etc/bygone/password
 engine: {host: "tcp://far:2376", cert-path: /etc/bygone/tls}
 enable: labelled
+gone: thin
 timezone: Europe/Berlin
 defaults:
   schedule: every 2h
@@ -73,12 +74,13 @@ metrics: 127.0.0.1:9180
   EXPECT_EQ(config.engine_host, "tcp://far:2376");
   EXPECT_EQ(config.engine_cert_path, "/etc/bygone/tls");
   EXPECT_TRUE(config.opt_in);
+  EXPECT_TRUE(config.thin_gone);
   EXPECT_EQ(config.zone, "Europe/Berlin");
   EXPECT_EQ(config.defaults.at("schedule").value.text, "every 2h");
-  EXPECT_EQ(config.defaults.at("schedule").origin, "f.yaml:8");
+  EXPECT_EQ(config.defaults.at("schedule").origin, "f.yaml:9");
   EXPECT_EQ(config.defaults.at("exclude").value.items,
             (std::vector<std::string>{"*.tmp", "cache/"}));
-  EXPECT_EQ(config.tiers.at("critical").at("schedule").origin, "f.yaml:11 (tier critical)");
+  EXPECT_EQ(config.tiers.at("critical").at("schedule").origin, "f.yaml:12 (tier critical)");
   EXPECT_EQ(config.tiers.at("critical").at("keep-daily").origin, "built in (tier critical)");
   EXPECT_EQ(config.containers.at("db").at("pre").value.items.size(), 3U);
   EXPECT_EQ(config.volumes.at("uploads").at("schedule").value.text, "none");
@@ -106,6 +108,7 @@ TEST_F(ConfigFile, IsSensibleWhenEmpty) {
     const Config config = parse(text);
     EXPECT_TRUE(problems_.empty()) << text;
     EXPECT_FALSE(config.opt_in);
+    EXPECT_FALSE(config.thin_gone) << "whoever removes a container may want it back";
     EXPECT_EQ(config.at_once, 2U);
     EXPECT_EQ(config.limit_read.kind, ReadLimit::Kind::automatic);
     ASSERT_TRUE(config.prune_schedule);

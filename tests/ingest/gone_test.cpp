@@ -12,7 +12,10 @@ namespace {
 
 class Gone : public BackupTest {
  protected:
-  Gone() { listed_.identity.id = "ENGINE"; }
+  Gone() {
+    listed_.identity.id = "ENGINE";
+    listed_.identity.name = "host";
+  }
 
   // Two snapshots of a container with these labels; the newest one.
   store::Snapshot backed_up(const std::string& name, const std::string& labels,
@@ -20,6 +23,7 @@ class Gone : public BackupTest {
     Source source = test::value_of(folder_source(name, source_dir()));
     source.kind = store::SourceKind::container;
     source.host_id = engine;
+    source.host = host_;
     source.volumes[0].has_writers = false;
     source.container_json =
         R"({"Id":"c","Name":"/)" + name +
@@ -28,10 +32,11 @@ class Gone : public BackupTest {
     for (std::size_t i = 1; i < times; ++i) EXPECT_TRUE(run(source, {}).ok());
     return test::value_of(run(source, {})).snapshot;
   }
-  std::vector<UpkeepWork::Rule> rules(const std::vector<store::Snapshot>& newest) {
+  std::vector<UpkeepWork::Rule> rules(
+      const std::vector<store::Snapshot>& newest,
+      const std::string& text = "containers: {filed: {keep-daily: 77}}") {
     std::vector<Problem> problems;
-    const Config config =
-        test::value_of(parse_config("containers: {filed: {keep-daily: 77}}", "f", "UTC", problems));
+    const Config config = test::value_of(parse_config(text, "f", "UTC", problems));
     return test::value_of(rules_of_gone(*repository_, newest, listed_, config));
   }
   void is_there(const std::string& name, const docker::Labels& labels = {}) {
@@ -42,6 +47,7 @@ class Gone : public BackupTest {
   }
 
   test::ListedEngine listed_;
+  std::string host_ = "host";
 };
 
 TEST_F(Gone, GoesByTheLabelsOfTheNewestSnapshot) {
@@ -64,6 +70,24 @@ TEST_F(Gone, LeavesAloneWhatIsThereOrElsewhere) {
       rules({backed_up("db", ""), backed_up("job", ""), backed_up("x", ""), backed_up("off", ""),
              backed_up("far", "", "OTHER ENGINE"), backed_up("once", "", "ENGINE", 1)})
           .empty());
+}
+
+TEST_F(Gone, LeavesAloneWhatWouldNotBeBackedUp) {
+  const auto plain = backed_up("db", "");
+  EXPECT_EQ(rules({plain}).size(), 1U);
+  EXPECT_TRUE(rules({plain}, "enable: labelled").empty());
+  EXPECT_TRUE(rules({plain}, "containers: {db: {enable: false}}").empty());
+  EXPECT_TRUE(rules({backed_up("off", R"("bygone.enable":"false")")}).empty());
+  EXPECT_TRUE(rules({backed_up("old", R"("bygone.tier":"archive")")}).empty())
+      << "the tier is not in the file any more, and was another one than standard";
+}
+
+TEST_F(Gone, LeavesAloneWhatMayBeOfAnotherEngine) {
+  const auto plain = backed_up("db", "");
+  host_ = "a clone of this host";
+  EXPECT_TRUE(rules({backed_up("other", "")}).empty());
+  listed_.identity.id.clear();
+  EXPECT_TRUE(rules({plain}).empty());
 }
 
 TEST_F(Gone, ForgetsNothingOfWhatItCannotRead) {
