@@ -38,9 +38,10 @@ inline constexpr std::size_t kPooledBuffer = 4u << 20;
 
 class ChunkJobs {
  public:
-  // The threads give way to others as `limiter` says.
+  // The threads give way to others as `limiter` says. Each has a Compressor.
   ChunkJobs(store::Session& session, store::Compression compression, unsigned threads,
-            const Limiter* limiter = nullptr);
+            const Limiter* limiter = nullptr,
+            store::Compressor::Memory memory = store::Compressor::Memory::usual);
   // Waits for what was handed in.
   ~ChunkJobs();
   ChunkJobs(const ChunkJobs&) = delete;
@@ -71,7 +72,7 @@ class ChunkJobs {
     std::mutex mutex;
     std::vector<std::unique_ptr<Bytes>> buffers;  // guarded by mutex
   };
-  void run(store::Compression compression);
+  void run(store::Compression compression, store::Compressor::Memory memory);
   void fail(Error error);
   static void answer(PendingChunk& chunk, const ChunkId& id);
 

@@ -127,9 +127,11 @@ ContentCutter::Predicted ContentCutter::cut_as_before(std::size_t end, bool flus
   if (pieces.empty() || !fits(pieces.front(), available, flush)) return Predicted::nothing;
   std::size_t size = 0;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
+    // Never farther, were it at hand: cuts do not depend on how much is read at once.
+    const std::size_t wanted = size + static_cast<std::size_t>(pieces[i].length);
+    if (wanted > kLookAheadBytes) break;
     if (!fits(pieces[i], available - size, flush)) {
-      const std::size_t wanted = size + static_cast<std::size_t>(pieces[i].length);
-      if (!flush && wanted > available && available < kLookAheadBytes) return Predicted::wants_more;
+      if (!flush && wanted > available) return Predicted::wants_more;
       break;
     }
     size += static_cast<std::size_t>(pieces[i].length);

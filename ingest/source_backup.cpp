@@ -21,6 +21,17 @@ constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
 constexpr std::size_t kSpillMemory = 64u << 20;
 
+// Compressors that the backups of a group may have with the better level, some 7 MiB each.
+constexpr std::size_t kMostThorough = 16;
+
+unsigned threads() { return std::max(1u, std::thread::hardware_concurrency()); }
+
+store::Compressor::Memory memory_of(std::size_t share) {
+  using Memory = store::Compressor::Memory;
+  return share * threads() <= std::max<std::size_t>(kMostThorough, threads()) ? Memory::usual
+                                                                              : Memory::spared;
+}
+
 using OffLimits = std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>;
 
 OffLimits find_off_limits(const store::Repository& repository, const BackupOptions& options) {
@@ -49,8 +60,7 @@ SourceBackup::SourceBackup(store::Session& session, const Source& source,
       off_limits_(find_off_limits(session.repository(), options)),
       trees_(session, std::max(kLeastPageCache, kPageCache / share)),
       writer_(session.repository().keys(), session),
-      jobs_(session, options.compression, std::max(1u, std::thread::hardware_concurrency()),
-            options.limiter),
+      jobs_(session, options.compression, threads(), options.limiter, memory_of(share)),
       spill_(session.repository().path() + "/tmp", kSpillMemory / share),
       context_{.session = session,
                .writer = writer_,

@@ -125,10 +125,11 @@ struct Compressor::Contexts {
   Contexts& operator=(const Contexts&) = delete;
 };
 
-Compressor::Compressor(Compression compression)
+Compressor::Compressor(Compression compression, Memory memory)
     : contexts_(std::make_unique<Contexts>()), compression_(compression) {
   const int level = level_of(compression);
-  if (compression == Compression::standard) contexts_->thorough = kThoroughBytes;
+  const bool is_fast = compression == Compression::off || compression == Compression::fastest;
+  if (!is_fast && memory == Memory::usual) contexts_->thorough = kThoroughBytes;
   // Level 1 takes too few positions of the prefix into its table: ten times the bytes on data that
   // does not compress by itself, and no time saved.
   ZSTD_CCtx_setParameter(contexts_->prefix, ZSTD_c_compressionLevel, std::max(level, 2));
@@ -150,8 +151,9 @@ Result<bool> Compressor::compress(ByteView raw, Bytes& out) {
   out.resize(ZSTD_compressBound(raw.size()));
   const bool thorough = contexts_->thorough > 0;
   contexts_->thorough -= std::min(contexts_->thorough, raw.size());
-  ZSTD_CCtx_setParameter(contexts_->compress, ZSTD_c_compressionLevel,
-                         thorough ? kThoroughLevel : level_of(compression_));
+  ZSTD_CCtx_setParameter(
+      contexts_->compress, ZSTD_c_compressionLevel,
+      thorough ? std::max(level_of(compression_), kThoroughLevel) : level_of(compression_));
   const std::size_t size =
       ZSTD_compress2(contexts_->compress, out.data(), out.size(), raw.data(), raw.size());
   if (ZSTD_isError(size) != 0) {

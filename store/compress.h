@@ -13,15 +13,16 @@
 
 namespace bygone::store {
 
-// --compression: what zstd level new records get. With `standard` the first 8 MiB of each
+// --compression: what zstd level new records get. From `standard` on the first 8 MiB of each
 // Compressor get a better one: what changed within an hour.
 enum class Compression { off, fastest, standard, better, max };
 
-// Reusable zstd contexts; about 7 MiB, and 3 more once there are deltas. Move-only, one thread at a
-// time.
+// Reusable zstd contexts; about 7 MiB, 1.5 without the better level, and 3 more once there are
+// deltas. Move-only, one thread at a time.
 class Compressor {
  public:
-  explicit Compressor(Compression compression);
+  enum class Memory { usual, spared };  // without the better level
+  explicit Compressor(Compression compression, Memory memory = Memory::usual);
   ~Compressor();
   Compressor(Compressor&&) noexcept;
   Compressor& operator=(Compressor&&) noexcept;

@@ -263,7 +263,9 @@ TEST_F(Cutting, FindsTheParentsCutsAgainBehindWhatWasWrittenOver) {
                   : 0;
     }
     EXPECT_GE(same, content.size() - resumed);
-    for (const std::uint64_t length : lengths(after)) EXPECT_LE(length, store::kMaxChunk);
+    const auto sizes = lengths(after);
+    for (const std::uint64_t size : sizes) EXPECT_LE(size, store::kMaxChunk);
+    for (std::size_t i = 0; i + 1 < sizes.size(); ++i) EXPECT_GE(sizes[i], store::kMinChunk);
   }
 }
 

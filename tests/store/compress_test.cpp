@@ -45,6 +45,13 @@ TEST(Compress, TakesMoreTimeForTheFirstBytesAtTheUsualLevel) {
   EXPECT_EQ(usual[9], usual[8]);
   const auto fastest = sizes(Compression::fastest);
   EXPECT_EQ(fastest[9], fastest[0]);
+  const auto better = sizes(Compression::better);
+  EXPECT_LE(better[0], usual[0]);
+  EXPECT_LT(better[9], usual[9]);
+  Bytes stored;
+  Compressor spared(Compression::standard, Compressor::Memory::spared);
+  EXPECT_TRUE(test::value_of(spared.compress(raw, stored)));
+  EXPECT_EQ(stored.size(), usual[9]);
 }
 
 TEST(Compress, LeavesNoiseTinyInputAndEverythingAtLevelOffAlone) {
