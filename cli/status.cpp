@@ -53,9 +53,9 @@ std::string state_text(const SourceState& state, Nanoseconds now) {
   if (state.gone_since != 0) return "gone " + relative(state.gone_since, now);
   if (ingest::is_overdue(state, now)) return "OVERDUE";
   if (!state.last_error.empty()) return "failed";
+  if (state.partial) return "partial";
   if (state.schedule.empty()) return "no schedule";
-  if (state.good_instant == 0) return "new";
-  return state.partial ? "partial" : "ok";
+  return state.good_instant == 0 ? "new" : "ok";
 }
 
 Json time_or_null(Nanoseconds time) {
