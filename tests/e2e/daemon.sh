@@ -97,6 +97,7 @@ for run in 1 2 3 4; do
     --label bygone.keep-last=2 -v "job-$run:/data" tools bash -c "echo $run >/data/run" >/dev/null
   quietly "$BYGONE" backup job
   docker rm -f "job-$run" >/dev/null
+  next_second # or keep-within below keeps more than the two
 done
 check_equal "a job has run" "$(count job)" 4
 cat >"$BYGONE_CONFIG" <<END
