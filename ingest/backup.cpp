@@ -38,7 +38,8 @@ class Run {
   void read(Member& member);
   [[nodiscard]] std::vector<Member*> with(bool (SourceBackup::*phase)() const);
   void hold();
-  void hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen);
+  std::vector<Member*> hold_at_once(const std::vector<Member*>& native,
+                                    std::vector<Member*> frozen);
   void hold_prepared(const std::vector<Member*>& prepared);
   void keep_one_native();
   void spare_natives();
@@ -224,9 +225,10 @@ void Run::spare_natives() {
   }
 }
 
-// Captures the members of both kinds at one moment. The second of those return to the first whose
-// freeze has failed, as far as they can.
-void Run::hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen) {
+// Captures the members of both kinds at one moment. Returns those of the second that have gone back
+// to the first, because their freeze has failed.
+std::vector<Member*> Run::hold_at_once(const std::vector<Member*>& native,
+                                       std::vector<Member*> frozen) {
   std::optional<SubvolumeSnapshots> snapshots;
   if (!frozen.empty()) {
     const BackupOptions& first = *frozen.front()->options;
@@ -241,7 +243,8 @@ void Run::hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen
   if (frozen.empty()) {
     if (!native.empty() && !group_.empty()) instant_ = native.front()->options->clock();
     end_natives(native, instant_);
-    return run_post_hooks(native);
+    run_post_hooks(native);
+    return {};
   }
   CHECK(engine_ != nullptr);
   const BackupOptions& first = *frozen.front()->options;
@@ -253,16 +256,16 @@ void Run::hold_at_once(std::vector<Member*>& native, std::vector<Member*> frozen
   confirm_rest(stillness);
   if (instant_ == 0) instant_ = stillness.since;
   if (instant_ == 0 && !native.empty()) instant_ = begun;  // what is later they do not have
-  const std::vector<Member*> back = store_captured(frozen, stillness);
+  std::vector<Member*> back = store_captured(frozen, stillness);
   end_natives(back, instant_);
-  native.insert(native.end(), back.begin(), back.end());
   const auto removed = snapshots->remove();
-  if (removed) return;
+  if (removed) return back;
   for (Member* member : frozen) {
     if (!member->failure && member->backup->is_by_snapshot()) {
       member->backup->warn(removed.error().message + "; hint: bygone thaw");
     }
   }
+  return back;
 }
 
 // For a member that is held later than the others: its hooks have run for nothing.
@@ -280,9 +283,8 @@ void Run::capture_again(std::vector<Member*> members) {
     member->take(member->backup->read_hot());
     if (!member->failure) prepare_again(*member);
   }
-  std::vector<Member*> none;
   take_up_newcomers(members);
-  if (!members.empty()) hold_at_once(none, std::move(members));
+  if (!members.empty()) hold_at_once({}, std::move(members));
 }
 
 void Run::hold() {
@@ -309,14 +311,16 @@ void Run::hold() {
 }
 
 void Run::hold_prepared(const std::vector<Member*>& prepared) {
-  take_up_newcomers(with(&SourceBackup::may_have_newcomers));
+  // Where nobody was prepared no time has passed since the last look.
+  if (!prepared.empty()) take_up_newcomers(with(&SourceBackup::may_have_newcomers));
   std::vector<Member*> native = with(&SourceBackup::is_native);
   for (Member* member : with(&SourceBackup::must_freeze)) {
     const bool is_late = std::find(prepared.begin(), prepared.end(), member) == prepared.end();
     if (is_late) prepare_again(*member);
   }
   const std::vector<Member*> frozen = with(&SourceBackup::must_freeze);
-  hold_at_once(native, frozen);
+  const std::vector<Member*> back = hold_at_once(native, frozen);
+  native.insert(native.end(), back.begin(), back.end());
   take_up_newcomers(native);
   for (Member* member : native) {
     if (!member->failure && member->backup->is_native()) member->take(member->backup->amend());
@@ -330,9 +334,8 @@ void Run::hold_prepared(const std::vector<Member*>& prepared) {
     prepare_again(*member);
     if (!member->failure) left.push_back(member);
   }
-  std::vector<Member*> none;
   take_up_newcomers(left);
-  if (!left.empty()) hold_at_once(none, std::move(left));
+  if (!left.empty()) hold_at_once({}, std::move(left));
 }
 
 // Names of the members that have failed; empty for none.

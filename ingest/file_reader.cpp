@@ -7,13 +7,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "ingest/stored_bytes.h"
 #include "store/format.h"
 
 namespace bygone::ingest {
 namespace {
 
 using store::Entry;
-using store::Extent;
 
 constexpr int kTries = 3;  // of a small file that changes while it is read
 constexpr std::int64_t kRecentSeconds = 3600;
@@ -168,29 +168,7 @@ Result<bool> FileReader::equals_parent(const FileWork& work) {
 }
 
 Result<Bytes> FileReader::base_bytes(const Entry& base, std::uint64_t begin, std::uint64_t end) {
-  if (base.content == Entry::Content::inline_bytes) {
-    const auto first = base.inline_bytes.begin();
-    return Bytes(first + static_cast<std::ptrdiff_t>(begin),
-                 first + static_cast<std::ptrdiff_t>(end));
-  }
-  Bytes out(end - begin);
-  std::optional<Error> error;
-  TRY(trees_.extents(base, begin, end - begin, [&](std::uint64_t at, const Extent& extent) {
-    if (extent.kind != Extent::Kind::data) return true;
-    auto chunk = session_.get(store::ChunkKind::data, extent.chunk);
-    if (!chunk || extent.offset + extent.length > (*chunk)->size()) {
-      error =
-          chunk ? Error{Code::corrupt, 0, "an extent beyond its chunk"} : std::move(chunk).error();
-      return false;
-    }
-    const std::uint64_t from = std::max(at, begin);
-    const std::uint64_t to = std::min(at + extent.length, end);
-    std::copy_n((*chunk)->begin() + static_cast<std::ptrdiff_t>(extent.offset + (from - at)),
-                to - from, out.begin() + static_cast<std::ptrdiff_t>(from - begin));
-    return true;
-  }));
-  if (error) return *error;
-  return out;
+  return stored_bytes(trees_, session_, base, begin, end);
 }
 
 Result<FileFingerprints> FileReader::read_large(FileWork& work, const Fd& fd) {

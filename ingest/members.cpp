@@ -135,7 +135,8 @@ Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<M
   }
   auto thawed = freezer.thaw();
   hurry.reset();
-  stillness.after = look();
+  stillness.held = frozen.ok() && in_time && thawed.ok() && *thawed;
+  if (stillness.held) stillness.after = look();
   // Also while a capture that took too long goes on: nobody waits for it any more.
   for (Member* member : members) member->hooks->after();
   capturing.join();
@@ -155,7 +156,6 @@ Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<M
     if (ended_in_time || member->failure || !member->backup->is_native()) continue;
     member->backup->warn("its backup mode ended after the rest of its group ran again");
   }
-  stillness.held = frozen.ok() && in_time && *thawed;
   stillness.since = freezer.frozen_at();
   stillness.window = freezer.window();
   stillness.skew = freezer.skew();

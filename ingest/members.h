@@ -58,7 +58,8 @@ void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members);
 void end_natives(const std::vector<Member*>& native, Nanoseconds since);
 // Walks and captures all volumes of `members` while their writers stand still, and ends the backup
 // modes of `native` meanwhile. When the deadline passes, the writers run again, and the capture
-// goes on beside them. `look` tells what runs, right after the thaw.
+// goes on beside them. `look` tells what runs, right after the thaw of who has
+// stood still throughout.
 Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
                          Freezer& freezer, SubvolumeSnapshots& snapshots,
                          const std::function<std::optional<RunningNow>()>& look);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/daemon/gone.h"
 
-#include <algorithm>
 #include <set>
 #include <string>
 
 #include "ingest/docker/parse.h"
 #include "ingest/judge.h"
 #include "ingest/selection.h"
+#include "ingest/stored_bytes.h"
 #include "ingest/survey.h"
 #include "store/base/log.h"
 #include "store/chunk_store.h"
@@ -17,29 +17,6 @@ namespace {
 
 constexpr std::uint64_t kLargestDescription = 16U << 20U;
 
-// The content of a small file of the tree.
-Result<std::string> text_of(store::Repository& repository, const store::Entry& file) {
-  if (file.size > kLargestDescription) return Error{Code::corrupt, 0, "it is too large"};
-  std::string text(as_text(file.inline_bytes));
-  std::vector<store::Extent> extents;
-  TRY(repository.trees().extents(file, 0, file.size, [&](std::uint64_t, const auto& extent) {
-    extents.push_back(extent);
-    return true;
-  }));
-  for (const store::Extent& extent : extents) {
-    if (extent.kind != store::Extent::Kind::data) {
-      text.append(extent.length, '\0');
-      continue;
-    }
-    const auto chunk = TRY(repository.chunks().get(store::ChunkKind::data, extent.chunk));
-    if (extent.offset > chunk->size() || extent.length > chunk->size() - extent.offset) {
-      return Error{Code::corrupt, 0, "an extent reaches past its chunk"};
-    }
-    text += as_text(*chunk).substr(extent.offset, extent.length);
-  }
-  return text;
-}
-
 // The container as it was backed up.
 Result<Source> as_it_was(store::Repository& repository, const store::Snapshot& snapshot) {
   Source source;
@@ -48,7 +25,10 @@ Result<Source> as_it_was(store::Repository& repository, const store::Snapshot& s
   if (!snapshot.extra) return Error{Code::not_found, 0, "it has no description of its container"};
   const auto file = TRY(repository.trees().lookup(*snapshot.extra, "container.json"));
   if (!file) return Error{Code::not_found, 0, "it has no description of its container"};
-  const auto container = TRY(docker::parse_container(TRY(text_of(repository, *file))));
+  if (file->size > kLargestDescription) return Error{Code::corrupt, 0, "it is too large"};
+  const Bytes text =
+      TRY(stored_bytes(repository.trees(), repository.chunks(), *file, 0, file->size));
+  const auto container = TRY(docker::parse_container(std::string(as_text(text))));
   source.labels = container.labels;
   return source;
 }
