@@ -10,12 +10,12 @@ constexpr std::size_t kMostSpare = 3;  // buffers that wait for their next use
 }  // namespace
 
 ChunkJobs::ChunkJobs(store::Session& session, store::Compression compression, unsigned threads,
-                     const Limiter* limiter, store::Compressor::Memory memory)
+                     const Limiter* limiter, const std::shared_ptr<store::Effort>& effort)
     : session_(session) {
   for (unsigned i = 0; i < threads; ++i) {
     threads_.emplace_back([=, this] {
       Limiter::give_way(limiter);
-      run(compression, memory);
+      run(store::Compressor(compression, effort));
     });
   }
 }
@@ -90,8 +90,7 @@ std::optional<Error> ChunkJobs::failure() {
   return failure_;
 }
 
-void ChunkJobs::run(store::Compression compression, store::Compressor::Memory memory) {
-  store::Compressor compressor(compression, memory);
+void ChunkJobs::run(store::Compressor compressor) {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });

@@ -38,10 +38,11 @@ inline constexpr std::size_t kPooledBuffer = 4u << 20;
 
 class ChunkJobs {
  public:
-  // The threads give way to others as `limiter` says. Each has a Compressor.
+  // The threads give way to others as `limiter` says. Each has a Compressor, and they share an
+  // effort, if any.
   ChunkJobs(store::Session& session, store::Compression compression, unsigned threads,
             const Limiter* limiter = nullptr,
-            store::Compressor::Memory memory = store::Compressor::Memory::usual);
+            const std::shared_ptr<store::Effort>& effort = std::make_shared<store::Effort>());
   // Waits for what was handed in.
   ~ChunkJobs();
   ChunkJobs(const ChunkJobs&) = delete;
@@ -72,7 +73,7 @@ class ChunkJobs {
     std::mutex mutex;
     std::vector<std::unique_ptr<Bytes>> buffers;  // guarded by mutex
   };
-  void run(store::Compression compression, store::Compressor::Memory memory);
+  void run(store::Compressor compressor);
   void fail(Error error);
   static void answer(PendingChunk& chunk, const ChunkId& id);
 

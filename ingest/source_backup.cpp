@@ -21,15 +21,15 @@ constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
 constexpr std::size_t kSpillMemory = 64u << 20;
 
-// Compressors that the backups of a group may have with the better level, some 7 MiB each.
-constexpr std::size_t kMostThorough = 16;
+// Compressors that the backups of a group may have with the better search, some 3 MiB each.
+constexpr std::size_t kMostThorough = 32;
 
 unsigned threads() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-store::Compressor::Memory memory_of(std::size_t share) {
-  using Memory = store::Compressor::Memory;
-  return share * threads() <= std::max<std::size_t>(kMostThorough, threads()) ? Memory::usual
-                                                                              : Memory::spared;
+std::shared_ptr<store::Effort> effort_of(std::size_t share) {
+  return share * threads() <= std::max<std::size_t>(kMostThorough, threads())
+             ? std::make_shared<store::Effort>()
+             : nullptr;
 }
 
 using OffLimits = std::map<std::pair<std::uint64_t, std::uint64_t>, std::string>;
@@ -60,7 +60,7 @@ SourceBackup::SourceBackup(store::Session& session, const Source& source,
       off_limits_(find_off_limits(session.repository(), options)),
       trees_(session, std::max(kLeastPageCache, kPageCache / share)),
       writer_(session.repository().keys(), session),
-      jobs_(session, options.compression, threads(), options.limiter, memory_of(share)),
+      jobs_(session, options.compression, threads(), options.limiter, effort_of(share)),
       spill_(session.repository().path() + "/tmp", kSpillMemory / share),
       context_{.session = session,
                .writer = writer_,

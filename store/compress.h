@@ -5,6 +5,7 @@
 // Compressor per thread; the functions are callable from any thread. FORMAT.md section 5.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -13,16 +14,29 @@
 
 namespace bygone::store {
 
-// --compression: what zstd level new records get. From `standard` on the first 8 MiB of each
-// Compressor get a better one: what changed within an hour.
+// --compression: what zstd level new records get. From `standard` on, as many bytes as an Effort
+// holds get the better search: what changed within an hour is little, and is kept for long.
 enum class Compression { off, fastest, standard, better, max };
 
-// Reusable zstd contexts; about 7 MiB, 1.5 without the better level, and 3 more once there are
-// deltas. Move-only, one thread at a time.
+// A stock of bytes that may cost more time, shared by the Compressors of one backup. Callable from
+// any thread.
+class Effort {
+ public:
+  explicit Effort(std::size_t bytes = 16u << 20) : left_(bytes) {}
+  // Whether any of it was left; takes `bytes`, or what there is.
+  bool take(std::size_t bytes);
+
+ private:
+  std::atomic<std::size_t> left_;
+};
+
+// Reusable zstd contexts; about 3 MiB, 1.5 without an effort, and 3 more once there are deltas.
+// Move-only, one thread at a time.
 class Compressor {
  public:
-  enum class Memory { usual, spared };  // without the better level
-  explicit Compressor(Compression compression, Memory memory = Memory::usual);
+  // Without an effort nothing gets the better search.
+  explicit Compressor(Compression compression,
+                      std::shared_ptr<Effort> effort = std::make_shared<Effort>());
   ~Compressor();
   Compressor(Compressor&&) noexcept;
   Compressor& operator=(Compressor&&) noexcept;
@@ -46,6 +60,7 @@ class Compressor {
   Result<bool> patch(ByteView base, ByteView raw, std::size_t limit, Bytes& out);
   std::unique_ptr<Contexts> contexts_;
   Compression compression_;
+  std::shared_ptr<Effort> effort_;
 };
 
 // Decodes the stored bytes of a record, of any codec but raw, into exactly `raw_size` bytes; `base`

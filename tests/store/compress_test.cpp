@@ -26,32 +26,28 @@ TEST(Compress, GivesTheBytesBackAtEveryLevelAndSize) {
 }
 
 // Little is what an hour changed: it is kept for long, and compressed better.
-TEST(Compress, TakesMoreTimeForTheFirstBytesAtTheUsualLevel) {
+TEST(Compress, TakesMoreTimeForTheFirstBytesOfAllThatShareAnEffort) {
   const Bytes raw = test::prose(1u << 20, 1);
-  const auto sizes = [&](Compression level) {
-    Compressor compressor(level);
-    std::vector<std::size_t> out(10);
-    for (std::size_t& size : out) {
-      Bytes stored;
-      EXPECT_TRUE(test::value_of(compressor.compress(raw, stored)));
-      EXPECT_EQ(test::value_of(decompress(kCodecZstd, stored, raw.size())), raw);
-      size = stored.size();
-    }
-    return out;
+  const auto size = [&](Compressor& compressor) {
+    Bytes stored;
+    EXPECT_TRUE(test::value_of(compressor.compress(raw, stored)));
+    EXPECT_EQ(test::value_of(decompress(kCodecZstd, stored, raw.size())), raw);
+    return stored.size();
   };
-  const auto usual = sizes(Compression::standard);
-  EXPECT_EQ(usual[7], usual[0]);
-  EXPECT_GT(usual[8], usual[7]);
-  EXPECT_EQ(usual[9], usual[8]);
-  const auto fastest = sizes(Compression::fastest);
-  EXPECT_EQ(fastest[9], fastest[0]);
-  const auto better = sizes(Compression::better);
-  EXPECT_LE(better[0], usual[0]);
-  EXPECT_LT(better[9], usual[9]);
-  Bytes stored;
-  Compressor spared(Compression::standard, Compressor::Memory::spared);
-  EXPECT_TRUE(test::value_of(spared.compress(raw, stored)));
-  EXPECT_EQ(stored.size(), usual[9]);
+  Compressor usual(Compression::standard, nullptr);
+  const std::size_t plain = size(usual);
+  const auto effort = std::make_shared<Effort>(5u << 19);
+  Compressor one(Compression::standard, effort), two(Compression::standard, effort);
+  const std::size_t thorough = size(one);
+  EXPECT_LT(thorough, plain);
+  EXPECT_EQ(size(two), thorough);
+  EXPECT_EQ(size(one), thorough);  // half of it was left
+  EXPECT_EQ(size(two), plain);
+  EXPECT_EQ(size(one), plain);  // its context has forgotten
+  Compressor fastest(Compression::fastest), without(Compression::fastest, nullptr);
+  EXPECT_EQ(size(fastest), size(without));
+  Compressor max(Compression::max, nullptr);
+  EXPECT_LT(size(max), plain);
 }
 
 TEST(Compress, LeavesNoiseTinyInputAndEverythingAtLevelOffAlone) {
