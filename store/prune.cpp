@@ -30,8 +30,7 @@ class Pruner {
         path_(repository.path()),
         options_(options),
         progress_(progress),
-        cancel_(cancel),
-        now_(options.now != 0 ? options.now : system_now()) {}
+        cancel_(cancel) {}
 
   Result<PruneReport> run();
 
@@ -65,7 +64,6 @@ class Pruner {
   const PruneOptions& options_;
   const std::function<void(const PruneProgress&)>& progress_;
   const std::atomic<bool>& cancel_;
-  const Nanoseconds now_;
   std::uint64_t newest_ = 0;  // generation
   PackSet condemned_;         // packs of the lists that are not done with
   PruneReport report_;
@@ -105,7 +103,7 @@ Result<std::unique_ptr<Survey>> Pruner::survey(const PackSet& condemned,
 Result<std::set<SnapshotId>> Pruner::expired() {
   std::set<SnapshotId> ids;
   if (!options_.empty_trash) {
-    return expired_trash(repository_, now_, kKeepTrash,
+    return expired_trash(repository_, options_.clock, kKeepTrash,
                          options_.dry_run ? Remember::no : Remember::yes);
   }
   for (const SnapshotId& id : TRY(repository_.trashed_ids())) ids.insert(id);
@@ -117,7 +115,7 @@ Result<std::set<SnapshotId>> Pruner::expired() {
 Result<void> Pruner::empty_trash(const std::set<SnapshotId>& ids) {
   if (ids.empty()) return {};
   std::vector<SnapshotId> lacking_note;
-  const auto moved = TRY(remove_from_trash(repository_, ids, now_, &lacking_note));
+  const auto moved = TRY(remove_from_trash(repository_, ids, options_.clock(), &lacking_note));
   report_.trash_removed += moved.done.size();
   for (const SnapshotId& id : lacking_note) {
     report_.warnings.push_back("snapshot " + id.hex() +
@@ -385,7 +383,7 @@ Result<bool> Pruner::round() {
   const std::set<SnapshotId> leaving = TRY(expired());
   auto survey = TRY(this->survey(condemned_, leaving));
   std::vector<PackUse> uses = TRY(survey->measure());
-  PrunePlan plan = plan_prune(survey->table(), uses, options_, now_);
+  PrunePlan plan = plan_prune(survey->table(), uses, options_, options_.clock());
   report_.trash_bytes = 0;
   for (const PackUse& use : uses) report_.trash_bytes += use.bytes.trash;
   report_.trash_kept = survey->trash_count();

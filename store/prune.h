@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "store/base/clock.h"
 #include "store/repository.h"
 #include "store/survey.h"
 
@@ -28,7 +29,7 @@ struct PruneOptions {
   // Packs that nothing has ever reached are spared while they are younger: an interrupted first
   // backup goes on with them. Economy, not safety.
   std::chrono::seconds spare_orphans = kSpareOrphans;
-  Nanoseconds now = 0;  // 0: the system's clock
+  Clock clock = system_now;
 };
 
 struct PruneProgress {

@@ -190,7 +190,7 @@ Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotI
   return remove_all(repository, list, From::trash, now, lacking_note);
 }
 
-Result<std::set<SnapshotId>> expired_trash(Repository& repository, Nanoseconds now,
+Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& clock,
                                            Nanoseconds keep, Remember remember) {
   std::set<SnapshotId> expired;
   const Lock kind = remember == Remember::yes ? Lock::exclusive : Lock::shared;
@@ -202,6 +202,8 @@ Result<std::set<SnapshotId>> expired_trash(Repository& repository, Nanoseconds n
   std::vector<Nanoseconds> instants;
   std::vector<std::string> damaged;
   for (const Snapshot& each : TRY(repository.snapshots(&damaged))) instants.push_back(each.instant);
+  // After all was read, or a snapshot that was committed meanwhile would be of tomorrow.
+  const Nanoseconds now = clock();
   std::vector<NewNote> unknown;
   for (const SnapshotId& id : ids) {
     const auto since = trashed_at(notes, id);

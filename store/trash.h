@@ -49,7 +49,7 @@ inline constexpr Nanoseconds kKeepTrash = Nanoseconds{7} * 86'400 * kSecond;
 // or a note cannot be read. With Remember::yes a record of which no note says since when it is
 // there gets one that says now. Errors: those of the file system.
 enum class Remember { yes, no };
-[[nodiscard]] Result<std::set<SnapshotId>> expired_trash(Repository& repository, Nanoseconds now,
+[[nodiscard]] Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& clock,
                                                          Nanoseconds keep, Remember remember);
 
 }  // namespace bygone::store

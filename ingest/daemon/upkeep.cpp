@@ -78,7 +78,7 @@ Result<void> look_after(store::Repository& repository, const std::string& state_
   TRY(forget(repository, work, cancel));
   if (!work.prune) return {};
   const auto report = TRY(store::prune(
-      repository, {.now = work.clock()}, [](const store::PruneProgress&) {}, cancel));
+      repository, {.clock = work.clock}, [](const store::PruneProgress&) {}, cancel));
   for (const std::string& line : report.warnings) log::warning(line);
   log::info(fmt::format("pruned: {} bytes freed, {} written, {} wait for sessions that run",
                         report.bytes_deleted, report.bytes_written, report.waiting_bytes));

@@ -31,7 +31,7 @@ using test::PowerCutFiles;
 using test::value_of;
 
 const std::atomic<bool> kGoOn{false};
-constexpr PruneOptions kAll{.empty_trash = true, .spare_orphans = std::chrono::seconds(0)};
+const PruneOptions kAll{.empty_trash = true, .spare_orphans = std::chrono::seconds(0)};
 
 class PruneCrash : public testing::Test {
  protected:

@@ -24,7 +24,7 @@ using test::MemoryTree;
 using test::value_of;
 
 inline const std::atomic<bool> kGoOn{false};
-inline constexpr PruneOptions kAll{.spare_orphans = std::chrono::seconds(0)};
+inline const PruneOptions kAll{.spare_orphans = std::chrono::seconds(0)};
 
 class PruneTest : public testing::Test {
  protected:

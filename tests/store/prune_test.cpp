@@ -121,7 +121,7 @@ TEST_F(PruneTest, SparesYoungPacksThatNothingEverReached) {
   EXPECT_EQ(spared.spared_packs, 1u);
   EXPECT_GT(spared.spared_bytes, 100'000u);
   const Nanoseconds later = system_now() + Nanoseconds{8 * 86'400} * kSecond;
-  EXPECT_EQ(value_of(prune({.now = later})).packs_deleted, 1u);
+  EXPECT_EQ(value_of(prune({.clock = [later] { return later; }})).packs_deleted, 1u);
   EXPECT_TRUE(packs().empty());
 }
 

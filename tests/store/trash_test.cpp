@@ -180,7 +180,8 @@ TEST_F(TrashTest, WhatExpiredLeavesTheTrashByARightClockAlone) {
   value_of(move_to_trash(*repository_, {one.id}, kNow));
   value_of(move_to_trash(*repository_, {two.id}, kNow + kKeepTrash / 2));
   const auto expired = [&](Nanoseconds now) {
-    return value_of(expired_trash(*repository_, now, kKeepTrash, Remember::yes));
+    return value_of(expired_trash(
+        *repository_, [&] { return now; }, kKeepTrash, Remember::yes));
   };
   EXPECT_TRUE(expired(kNow + kKeepTrash - 1).empty());
   // A note of a later move lies ahead: the clock is behind.
@@ -200,6 +201,35 @@ TEST_F(TrashTest, WhatExpiredLeavesTheTrashByARightClockAlone) {
   EXPECT_TRUE(expired(kNow + kKeepTrash).empty());
   EXPECT_TRUE(expired(kNow + 2 * kKeepTrash - 1).empty());
   EXPECT_EQ(expired(kNow + 2 * kKeepTrash), std::set{two.id});
+}
+
+// Time goes by while the snapshots are read.
+class SlowFiles final : public test::WatchedFiles {
+ public:
+  SlowFiles(Files& inner, Nanoseconds& now) : WatchedFiles(inner), now_(now) {}
+
+ protected:
+  Result<void> before(Call call, const std::string& path) override {
+    if (call == Call::list && path.ends_with("/snapshots")) now_ += 3600 * kSecond;
+    return {};
+  }
+
+ private:
+  Nanoseconds& now_;
+};
+
+TEST_F(TrashTest, ASnapshotThatIsCommittedMeanwhileIsNotOfTomorrow) {
+  const Snapshot one = back_up(1);
+  back_up(40);  // the one that is committed meanwhile
+  value_of(move_to_trash(*repository_, {one.id}, kFirst - kKeepTrash));
+  repository_.reset();
+  Nanoseconds now = kFirst + 30 * 60 * kSecond;
+  SlowFiles files(system_files(), now);
+  repository_ = value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files}));
+  now = kFirst + 30 * 60 * kSecond;
+  EXPECT_EQ(value_of(expired_trash(
+                *repository_, [&] { return now; }, kKeepTrash, Remember::yes)),
+            std::set{one.id});
 }
 
 // A disk with no room for new files until the reserve is gone, or not even then.

@@ -169,7 +169,7 @@ class Year {
     for (const auto& snapshot : plan.let_go()) ids.push_back(snapshot.id);
     value_of(store::move_to_trash(*repository_, ids, now_));
     store::PruneOptions prune;
-    prune.now = now_;
+    prune.clock = [this] { return now_; };
     value_of(store::prune(*repository_, prune, {}, cancel_));
     const std::uint64_t stored = stored_bytes(repository_->path());
     if (day * 4 >= options_.days * 3) {
