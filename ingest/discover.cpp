@@ -28,6 +28,19 @@ bool may_run(Status status) {
          status != Status::removing;
 }
 
+// Whether the list says of a container all that makes a writer. Podman, which names no id, may
+// leave its mounts out, and others where a volume is that they do not list.
+bool is_told(const docker::ContainerSummary& container, const Survey& survey) {
+  if (container.status == Status::other || survey.info.id.empty()) return false;
+  return std::all_of(container.mounts.begin(), container.mounts.end(), [&](const auto& mount) {
+    if (mount.type != docker::MountType::volume || !mount.writable || !mount.source.empty()) {
+      return true;
+    }
+    const auto volume = survey.volumes.find(mount.name);
+    return volume != survey.volumes.end() && !volume->second.mountpoint.empty();
+  });
+}
+
 // An engine that is gone ends the discovery; one container that makes it wait (a volume that
 // mounts slowly blocks its inspect) or that it cannot read does not.
 bool ends_discovery(const Error& error) {
@@ -55,10 +68,15 @@ class Discovery {
   }
 
  private:
-  // Inspects a container when it is selected (`named` tells how) or may be a writer.
+  // Inspects a container when it is selected (`named` tells how), or may be a writer and the list
+  // does not say enough of it.
   Result<void> look_at(const docker::ContainerSummary& summary, const Called& called,
                        const bool* named) {
     if (named == nullptr && !may_run(summary.status)) return {};
+    if (named == nullptr && is_told(summary, survey_)) {
+      writers_.add(summary, survey_);
+      return {};
+    }
     const Result<docker::Container> container = engine_.container(summary.id);
     if (container.ok()) {
       writers_.add(*container, survey_);

@@ -50,7 +50,7 @@ using ParentNames = std::function<std::map<std::string, std::string>(
 // alone (data that cannot be seen from here, a clash of names) is in its `error`; the call fails
 // only when the engine does, or with not_found for a name that selects nothing: the message lists
 // the names that exist. A container that vanishes meanwhile is left out, unless it was named.
-// Costs one request for each selected and each running container.
+// Costs one request for each selected container; of Podman, for each that runs, too.
 [[nodiscard]] Result<std::vector<Source>> discover(docker::Engine& engine,
                                                    const Selection& selection,
                                                    const ParentNames& parent_names);

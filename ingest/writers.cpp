@@ -56,7 +56,11 @@ void WriterIndex::add(const docker::ContainerSummary& summary, const Survey& sur
   const bool restarting = summary.status == docker::Status::restarting;
   const bool paused = summary.status == docker::Status::paused;
   if (!restarting && !paused && summary.status != docker::Status::running) return;
+  const std::size_t place = entries_.size();
   add_entry({Writer{summary.id, summary.name, paused, ""}, restarting}, summary.mounts, survey);
+  if (!survey.root_dir.empty()) {
+    by_path_[survey.root_dir + "/@layer/" + summary.id].insert(place);
+  }
 }
 
 void WriterIndex::add_entry(Entry entry, const std::vector<docker::Mount>& mounts,

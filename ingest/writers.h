@@ -25,7 +25,7 @@ class WriterIndex {
  public:
   // Takes a container up, if it runs, is paused, or is between two runs of a crash loop.
   void add(const docker::Container& container, const Survey& survey);
-  // The same from a list entry, for a container that the engine fails to inspect.
+  // The same from a list entry, which does not tell where under the engine's root its layer is.
   void add(const docker::ContainerSummary& summary, const Survey& survey);
 
   // Sets writers and restarting of a source, and has_writers of its volumes, from the host paths of

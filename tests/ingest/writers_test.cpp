@@ -65,13 +65,45 @@ TEST_F(Writers, SeesThroughSymbolicLinksToWriters) {
   EXPECT_EQ(writers_of(one("one").writers), Names{"two"});
 }
 
-TEST_F(Writers, InspectsWhatIsSelectedOrMayRun) {
+TEST_F(Writers, AreInspectedOnlyWhereTheListSaysTooLittle) {
   add("selected", Status::exited);
   add("stopped", Status::exited);
   add("running");
   add("odd", Status::other);
   one("selected");
+  EXPECT_EQ(engine_.inspected.size(), 2U);
+  engine_.inspected.clear();
+  engine_.identity.id = "";  // Podman
+  one("selected");
   EXPECT_EQ(engine_.inspected.size(), 3U);
+}
+
+TEST_F(Writers, AreInspectedWhereNobodyTellsWhereTheirVolumeIs) {
+  const docker::Volume& volume = add_volume("v");
+  add("db").mounts = {volume_at(volume, "/d")};
+  docker::Mount unlisted = volume_at(volume, "/d");
+  unlisted.source.clear();
+  docker::Container& other = add("other");
+  other.mounts = {unlisted};
+  one("db");
+  EXPECT_EQ(engine_.inspected.size(), 1U) << "the volume is listed, and is there";
+  engine_.inspected.clear();
+  other.mounts[0].name = "of-a-plugin";
+  one("db");
+  EXPECT_EQ(engine_.inspected, (Names{engine_.all[0].id, other.id}));
+}
+
+TEST_F(Writers, WriteTheirLayersUnderTheEnginesRoot) {
+  make_folder("beside");
+  add("all", Status::exited).mounts = {bind_at(root_, "/x")};
+  add("beside", Status::exited).mounts = {bind_at(root_ + "/beside", "/x")};
+  add("running");
+  const Source all = one("all");
+  ASSERT_EQ(all.volumes.size(), 1U);
+  EXPECT_EQ(writers_of(all.writers), Names{"running"});
+  const Source beside = one("beside");
+  ASSERT_EQ(beside.volumes.size(), 1U);
+  EXPECT_TRUE(beside.writers.empty());
 }
 
 // By volume, whatever its place, by path, and a layer by its container alone.
