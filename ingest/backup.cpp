@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ingest/freeze.h"
+#include "ingest/lookout.h"
 #include "ingest/members.h"
 #include "store/base/log.h"
 #include "store/crypto.h"
@@ -27,6 +28,7 @@ class Run {
         members_(std::move(members)),
         group_(std::move(group)),
         engine_(engine),
+        lookout_(engine, host_view()),
         cancel_(cancel) {}
 
   std::vector<Result<BackupReport>> run();
@@ -43,7 +45,7 @@ class Run {
   void hold_prepared(const std::vector<Member*>& prepared);
   void keep_one_native();
   void spare_natives();
-  [[nodiscard]] std::optional<RunningNow> look_around();
+  [[nodiscard]] const HostView* host_view() const;
   void take_up_newcomers(const std::vector<Member*>& members);
   void confirm_idle();
   void confirm_rest(const Stillness& stillness);
@@ -59,9 +61,9 @@ class Run {
   std::vector<Member> members_;
   std::string group_;
   docker::Engine* engine_;
+  Lookout lookout_;
   const std::atomic<bool>& cancel_;
   Nanoseconds instant_ = 0;
-  RunningNow::Volumes volumes_;
 };
 
 void Run::record_image(Member& member) {
@@ -126,23 +128,18 @@ std::vector<Member*> Run::with(bool (SourceBackup::*phase)() const) {
   return found;
 }
 
-// What runs now; nothing when the engine does not tell.
-std::optional<RunningNow> Run::look_around() {
-  if (engine_ == nullptr) return std::nullopt;
+const HostView* Run::host_view() const {
   const HostView* host = nullptr;
   for (const Member& member : members_) {
     if (member.source->host_view) host = member.source->host_view.get();
   }
-  auto now = RunningNow::look(*engine_, host, volumes_);
-  if (now) return std::move(*now);
-  log::warning(now.error().message);
-  return std::nullopt;
+  return host;
 }
 
 // Whoever can write to the members' volumes was looked up by the discovery, which may be long ago.
 void Run::take_up_newcomers(const std::vector<Member*>& members) {
   if (members.empty()) return;
-  const auto now = look_around();
+  const auto now = lookout_.look();
   for (Member* member : members) {
     if (!member->failure) member->take(member->backup->take_up(now));
   }
@@ -241,6 +238,7 @@ std::vector<Member*> Run::hold_at_once(const std::vector<Member*>& native,
     return member->failure.has_value() || member->has_left_snapshot();
   });
   if (frozen.empty()) {
+    lookout_.unwatch();
     if (!native.empty() && !group_.empty()) instant_ = native.front()->options->clock();
     end_natives(native, instant_);
     run_post_hooks(native);
@@ -250,8 +248,7 @@ std::vector<Member*> Run::hold_at_once(const std::vector<Member*>& native,
   const BackupOptions& first = *frozen.front()->options;
   Freezer freezer(*engine_, first.state_folder, first.clock);
   const Nanoseconds begun = first.clock();
-  const Stillness stillness =
-      capture_frozen(native, frozen, freezer, *snapshots, [this] { return look_around(); });
+  const Stillness stillness = capture_frozen(native, frozen, freezer, *snapshots, lookout_);
   end_failed();
   confirm_rest(stillness);
   if (instant_ == 0) instant_ = stillness.since;
@@ -283,8 +280,10 @@ void Run::capture_again(std::vector<Member*> members) {
     member->take(member->backup->read_hot());
     if (!member->failure) prepare_again(*member);
   }
+  if (members.empty()) return;
+  lookout_.watch();
   take_up_newcomers(members);
-  if (!members.empty()) hold_at_once({}, std::move(members));
+  hold_at_once({}, std::move(members));
 }
 
 void Run::hold() {
@@ -311,6 +310,7 @@ void Run::hold() {
 }
 
 void Run::hold_prepared(const std::vector<Member*>& prepared) {
+  if (!prepared.empty()) lookout_.watch();
   // Where nobody was prepared no time has passed since the last look.
   if (!prepared.empty()) take_up_newcomers(with(&SourceBackup::may_have_newcomers));
   std::vector<Member*> native = with(&SourceBackup::is_native);
@@ -334,8 +334,10 @@ void Run::hold_prepared(const std::vector<Member*>& prepared) {
     prepare_again(*member);
     if (!member->failure) left.push_back(member);
   }
+  if (left.empty()) return;
+  lookout_.watch();
   take_up_newcomers(left);
-  if (!left.empty()) hold_at_once({}, std::move(left));
+  hold_at_once({}, std::move(left));
 }
 
 // Names of the members that have failed; empty for none.

@@ -193,6 +193,14 @@ FreezeRecord Freezer::record(Member::Hold hold) const {
   return record;
 }
 
+std::set<std::string> Freezer::held() const {
+  std::set<std::string> ids;
+  for (const Member& member : members_) {
+    if (member.hold == Member::Hold::ours) ids.insert(member.container.id);
+  }
+  return ids;
+}
+
 Result<void> Freezer::open_journal() {
   const FreezeRecord intent = record(Member::Hold::none);
   if (intent.containers.empty()) return {};

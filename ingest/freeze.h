@@ -51,6 +51,8 @@ class Freezer {
   // Errors: when one could not be resumed (may be tried again); the journal stays.
   Result<bool> thaw();
 
+  // Ids of those that freeze() has paused or stopped itself, until thaw().
+  [[nodiscard]] std::set<std::string> held() const;
   [[nodiscard]] Nanoseconds frozen_at() const { return frozen_at_; }  // after the last pause
   [[nodiscard]] Nanoseconds window() const { return window_; }        // first pause to last resume
   [[nodiscard]] Nanoseconds skew() const { return skew_; }            // first pause to last pause

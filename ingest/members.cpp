@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <set>
 #include <string>
@@ -96,8 +97,7 @@ class Task {
 }  // namespace
 
 Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
-                         Freezer& freezer, SubvolumeSnapshots& snapshots,
-                         const std::function<std::optional<RunningNow>()>& look) {
+                         Freezer& freezer, SubvolumeSnapshots& snapshots, Lookout& lookout) {
   const std::vector<Writer> writers = writers_of(members);
   auto limit = members.front()->options->max_freeze;
   for (const Member* member : members) limit = std::min(limit, member->options->max_freeze);
@@ -111,6 +111,7 @@ Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<M
   if (SpareProcessor* spare = members.front()->options->spare_processor) hurry.emplace(*spare);
   auto frozen = freezer.freeze(writers, limit, to_stop);
   const auto deadline = freezer.deadline();
+  const std::set<std::string> held = freezer.held();
   if (!frozen) {
     hurry.reset();
     stillness.why_not = frozen.error().message;
@@ -136,7 +137,11 @@ Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<M
   auto thawed = freezer.thaw();
   hurry.reset();
   stillness.held = frozen.ok() && in_time && thawed.ok() && *thawed;
-  if (stillness.held) stillness.after = look();
+  if (stillness.held) {
+    stillness.after = lookout.look_after(held);
+  } else {
+    lookout.unwatch();
+  }
   // Also while a capture that took too long goes on: nobody waits for it any more.
   for (Member* member : members) member->hooks->after();
   capturing.join();

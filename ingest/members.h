@@ -4,7 +4,6 @@
 // of backup.h. One thread at a time.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "ingest/backup.h"
 #include "ingest/freeze.h"
 #include "ingest/hooks.h"
+#include "ingest/lookout.h"
 #include "ingest/source_backup.h"
 #include "ingest/subvolume_snapshots.h"
 
@@ -58,10 +58,9 @@ void take(SubvolumeSnapshots& snapshots, const std::vector<Member*>& members);
 void end_natives(const std::vector<Member*>& native, Nanoseconds since);
 // Walks and captures all volumes of `members` while their writers stand still, and ends the backup
 // modes of `native` meanwhile. When the deadline passes, the writers run again, and the capture
-// goes on beside them. `look` tells what runs, right after the thaw of who has
-// stood still throughout.
+// goes on beside them. `lookout` tells what runs, right after the thaw of who has stood still
+// throughout.
 Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<Member*>& members,
-                         Freezer& freezer, SubvolumeSnapshots& snapshots,
-                         const std::function<std::optional<RunningNow>()>& look);
+                         Freezer& freezer, SubvolumeSnapshots& snapshots, Lookout& lookout);
 
 }  // namespace bygone::ingest

@@ -18,6 +18,13 @@ bool is_known(const docker::ContainerSummary& container, const RunningNow::Volum
                      });
 }
 
+Survey survey_of(const HostView* host, const RunningNow::Volumes& volumes) {
+  Survey survey;
+  if (host != nullptr) survey.host = *host;
+  survey.volumes = volumes;
+  return survey;
+}
+
 }  // namespace
 
 Result<RunningNow> RunningNow::look(docker::Engine& engine, const HostView* host,
@@ -37,9 +44,7 @@ Result<RunningNow> RunningNow::look(docker::Engine& engine, const HostView* host
       }
     }
   }
-  Survey survey;
-  if (host != nullptr) survey.host = *host;
-  survey.volumes = volumes;
+  const Survey survey = survey_of(host, volumes);
   RunningNow now;
   for (const docker::ContainerSummary& container : containers) {
     if (survey.host.is_own_container(container.id)) continue;
@@ -47,6 +52,16 @@ Result<RunningNow> RunningNow::look(docker::Engine& engine, const HostView* host
     now.running_.emplace(container.id, Writer{container.id, container.name, false, ""});
   }
   return now;
+}
+
+void RunningNow::add_ended(const docker::ContainerSummary& container, const HostView* host,
+                           const Volumes& volumes) {
+  const Survey survey = survey_of(host, volumes);
+  if (!survey.host.is_own_container(container.id)) index_.add(container, survey);
+}
+
+void RunningNow::add_gone(const Writer& writer, std::set<std::string> volumes) {
+  gone_.insert_or_assign(writer.id, Gone{writer, std::move(volumes)});
 }
 
 Newcomers RunningNow::beyond(const Source& source, const std::set<std::string>& known) const {
@@ -59,6 +74,12 @@ Newcomers RunningNow::beyond(const Source& source, const std::set<std::string>& 
     const auto own = running_.find(source.container_id);
     if (volume.kind == store::VolumeKind::layer && own != running_.end()) {
       writers.push_back(own->second);
+    }
+    for (const auto& [id, gone] : gone_) {
+      const bool had_it =
+          volume.kind == store::VolumeKind::bind ||
+          (volume.kind != store::VolumeKind::layer && gone.volumes.count(volume.origin) != 0);
+      if (had_it) writers.push_back(gone.writer);
     }
     for (Writer& writer : writers) {
       if (known.count(writer.id) != 0) continue;

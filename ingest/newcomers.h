@@ -32,12 +32,26 @@ class RunningNow {
   // volumes. Errors: the engine's.
   static Result<RunningNow> look(docker::Engine& engine, const HostView* host, Volumes& volumes);
 
+  // Adds one that has ended since it was started, and whose mounts are known.
+  void add_ended(const docker::ContainerSummary& container, const HostView* host,
+                 const Volumes& volumes);
+  // Adds one that is gone: it had these volumes, and folders of the host that nobody knows.
+  void add_gone(const Writer& writer, std::set<std::string> volumes);
+
+  // Those that are on the list.
+  [[nodiscard]] bool lists(const std::string& id) const { return running_.count(id) != 0; }
+  [[nodiscard]] bool is_gone(const std::string& id) const { return gone_.count(id) != 0; }
   // Those that can write to the source's volumes, or are its own container and have its layer, and
   // whose ids are not in `known`. The container that this process runs in is none.
   [[nodiscard]] Newcomers beyond(const Source& source, const std::set<std::string>& known) const;
 
  private:
+  struct Gone {
+    Writer writer;
+    std::set<std::string> volumes;
+  };
   std::map<std::string, Writer> running_;  // by id
+  std::map<std::string, Gone> gone_;       // by id
   WriterIndex index_;
 };
 

@@ -39,7 +39,10 @@ std::set<std::string> SourceBackup::writer_ids() const {
 std::optional<std::string> SourceBackup::find_newcomer(const RunningNow& now) const {
   const Newcomers found = now.beyond(source_, writer_ids());
   if (found.writers.empty()) return std::nullopt;
-  return has_begun(found.writers.front());
+  const Writer& first = found.writers.front();
+  if (!now.is_gone(first.id)) return has_begun(first);
+  return "container " + printable(first.name) +
+         " ran meanwhile and is gone: it may have written to its volumes";
 }
 
 // What is not of one moment, for the reason `why`, is live, or fails who insists.

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Containers that come to run on a volume while its hot pass is under way: one that is made anew, one
-# that is started, one that is gone again. Each writes `a` before `z`: no snapshot has a `z`
-# that is ahead of `a`, and each says rightly what it is.
+# Containers that come to run on a volume while it is backed up: one that is made anew, one that is
+# started, one that is gone again, one that runs only while the others stand still. Each writes `a`
+# before `z`: no snapshot has a `z` that is ahead of `a`, and each says rightly what it is.
 . "$(dirname "$0")/lib.sh"
 
 start_engine
@@ -62,6 +62,23 @@ begin_backup
 docker run --rm --network none -v data:/data tools bash -c 'echo last >/data/word'
 end_backup idle
 check_equal "what it wrote is there" "$("$BYGONE" cat app@latest:/data/word)" last
+
+step "ran for a moment while another one stood still"
+docker run -d --name quick --stop-signal KILL --network none -v data:/data tools sleep infinity >/dev/null
+docker run -d --name slow --stop-timeout 5 --network none -v data:/data tools bash -c '
+  trap "" TERM; while :; do sleep 1; done' >/dev/null
+begin_backup --consistency stop
+is_stopped() { [ "$(inspect '{{.State.Status}}' quick)" = exited ]; }
+wait_for 20 is_stopped || fail "quick is not stopped" 1
+docker run --rm --name brief --network none -v data:/data tools bash -c 'echo later >/data/word'
+check_equal "slow runs still" "$(inspect '{{.State.Status}}' slow)" running
+code=0
+wait "$BACKUP" || code=$?
+check_equal "who insists is told" "$code" 1
+says 'container brief ran meanwhile and is gone: it may have written to its volumes'
+check_equal "quick runs again" "$(inspect '{{.State.Status}}' quick)" running
+check_equal "slow runs again" "$(inspect '{{.State.Status}}' slow)" running
+docker rm -f quick slow >/dev/null
 
 step "nothing runs"
 check "backup" "$BYGONE" backup app

@@ -47,6 +47,17 @@ class NewcomersTest : public BackupTest {
     options.off_limits = off_limits_;
     return run(source, std::move(options));
   }
+  static docker::Event event(const char* action, const char* id) {
+    return {.type = "container", .action = action, .id = id, .attributes = {{"name", id}}};
+  }
+  // A container's bind of the folder.
+  Source bound() {
+    Source source = *folder_source("data", source_dir());
+    source.kind = store::SourceKind::container;
+    source.writers = writers_;
+    source.volumes[0].kind = store::VolumeKind::bind;
+    return source;
+  }
   BackupReport must(Result<BackupReport> report) {
     EXPECT_TRUE(report.ok()) << report.error().message;
     return report.ok() ? std::move(*report) : BackupReport{};
@@ -116,6 +127,115 @@ TEST_F(NewcomersTest, ThatBeginDuringTheFreezeFailWhoInsists) {
   ASSERT_FALSE(report.ok());
   EXPECT_NE(report.error().message.find("container c2 has begun"), std::string::npos);
   EXPECT_TRUE(repository_->snapshots()->empty());
+}
+
+// One that has begun and ended while c1 stood still is on no list.
+TEST_F(NewcomersTest, ThatRanForAMomentDuringTheFreezeMakeItLive) {
+  add_writer();
+  const auto tell = [this](const char* action) { engine_.tell(event(action, "c2")); };
+  at_call_["pause c1"] = [&] { tell("start"); };
+  at_call_["unpause c1"] = [&] { tell("die"); };
+  EXPECT_EQ(must(run_container()).snapshot.consistency, Consistency::freeze)
+      << "it had a volume, and this is a folder";
+  Source source = bound();
+  const BackupReport gone = must(run(source, {}));
+  EXPECT_EQ(gone.snapshot.consistency, Consistency::live);
+  ASSERT_EQ(gone.warnings.size(), 1u);
+  EXPECT_EQ(gone.warnings[0],
+            "container c2 ran meanwhile and is gone: it may have written to its volumes: captured "
+            "live");
+  docker::Container ended;
+  ended.id = "c2";
+  ended.state.status = docker::Status::exited;
+  engine_.shown["c2"] = ended;
+  EXPECT_EQ(must(run(source, {})).snapshot.consistency, Consistency::freeze)
+      << "it has not mounted anything";
+  docker::Mount mount;
+  mount.type = docker::MountType::bind;
+  mount.source = source_dir();
+  mount.writable = true;
+  engine_.shown["c2"].mounts = {mount};
+  const BackupReport told = must(run(source, {}));
+  EXPECT_EQ(told.snapshot.consistency, Consistency::live);
+  ASSERT_EQ(told.warnings.size(), 1u);
+  EXPECT_EQ(told.warnings[0], "container c2 has begun to run on its volumes: captured live");
+}
+
+// Of one that is gone the engine's events tell the volumes.
+TEST_F(NewcomersTest, ThatAreGoneHadTheVolumesThatWereMountedForThem) {
+  add_writer();
+  std::string volume, mode;
+  at_call_["pause c1"] = [&] {
+    engine_.tell({.type = "volume",
+                  .action = "mount",
+                  .id = volume,
+                  .attributes = {{"container", "c2"}, {"read/write", mode}}});
+    engine_.tell(event("start", "c2"));
+  };
+  at_call_["unpause c1"] = [&] { engine_.tell(event("die", "c2")); };
+  Source source = bound();
+  source.volumes[0].kind = store::VolumeKind::named;
+  source.volumes[0].origin = "data";
+  const auto its_class = [&](const char* a_volume, const char* a_mode) {
+    volume = a_volume;
+    mode = a_mode;
+    return must(run(source, {})).snapshot.consistency;
+  };
+  EXPECT_EQ(its_class("data", "true"), Consistency::live);
+  EXPECT_EQ(its_class("other", "true"), Consistency::freeze);
+  EXPECT_EQ(its_class("data", "false"), Consistency::freeze);
+}
+
+TEST_F(NewcomersTest, ThatEndedBeforeTheFreezeDoNoHarm) {
+  add_writer();
+  at_call_["state c1"] = [this] {
+    engine_.tell(event("start", "c2"));
+    engine_.tell(event("die", "c2"));
+  };
+  EXPECT_EQ(must(run(bound(), {})).snapshot.consistency, Consistency::freeze);
+}
+
+// One that the list had shown with all that it mounts, and that is gone since.
+TEST_F(NewcomersTest, ThatWereListedBeforeDoNoHarm) {
+  add_writer();
+  before_look(2, [this] {
+    engine_.add("c2");
+    engine_.tell(event("start", "c2"));
+  });
+  at_call_["unpause c1"] = [this] {
+    engine_.remove("c2");
+    engine_.tell(event("die", "c2"));
+  };
+  EXPECT_EQ(must(run(bound(), {})).snapshot.consistency, Consistency::freeze);
+}
+
+TEST_F(NewcomersTest, OfWhichTheEngineTellsNothingAreNotNoticed) {
+  add_writer();
+  at_call_["pause c1"] = [this] { engine_.tell(event("start", "c2")); };
+  at_call_["unpause c1"] = [this] { engine_.tell(event("die", "c2")); };
+  engine_.fail("events", Error{Code::io, 0, "500"}, 9);
+  const BackupReport report = must(run(bound(), {}));
+  EXPECT_EQ(report.snapshot.consistency, Consistency::freeze);
+  EXPECT_TRUE(report.warnings.empty());
+}
+
+// A stream that ends early still told of some; nobody listens any more once all run again.
+TEST_F(NewcomersTest, AreNoticedAsFarAsTheStreamGoes) {
+  add_writer();
+  at_call_["pause c1"] = [this] { engine_.tell(event("start", "c2")); };
+  at_call_["unpause c1"] = [this] {
+    EXPECT_EQ(engine_.listeners(), 1);
+    engine_.tell({});  // one that cannot be read
+  };
+  const auto listeners_in_hook = std::make_shared<std::vector<int>>();
+  const Hook hook =
+      after_read([this, listeners_in_hook] { listeners_in_hook->push_back(engine_.listeners()); });
+  Source source = bound();
+  source.container_id = "c1";
+  BackupOptions options;
+  options.post = hook;
+  EXPECT_EQ(must(run(source, std::move(options))).snapshot.consistency, Consistency::live);
+  EXPECT_EQ(*listeners_in_hook, std::vector<int>{0});
 }
 
 TEST_F(NewcomersTest, MayBeThereAndUntold) {

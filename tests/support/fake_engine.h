@@ -4,6 +4,7 @@
 // test can make calls fail or act before one. Any thread, as every Engine.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -57,6 +58,12 @@ class FakeEngine final : public test::BareEngine {
     const std::lock_guard lock(mutex_);
     failures_[call].insert(failures_[call].end(), times, error);
   }
+  // An event, for those who listen by then. The fake tells its own pauses and resumptions.
+  void tell(Event event) {
+    const std::lock_guard lock(mutex_);
+    told_->push_back(std::move(event));
+  }
+  [[nodiscard]] int listeners() const { return *listeners_; }
   // The command lines in a container, by its id; without any the engine cannot tell. Set it, and
   // on_exec, before any call.
   std::map<std::string, std::vector<std::string>> processes;
@@ -126,6 +133,7 @@ class FakeEngine final : public test::BareEngine {
     if (state.status == Status::restarting) return Paused::restarting;
     if (state.status != Status::running) return Paused::not_running;
     set(state, Status::paused);
+    told_->push_back({.type = "container", .action = "pause", .id = id, .attributes = {}});
     return Paused::paused;
   }
 
@@ -136,6 +144,7 @@ class FakeEngine final : public test::BareEngine {
     if (states_.count(id) == 0) return none();
     if (!states_[id].running) return Stopped::was_not_running;
     set(states_[id], Status::exited);
+    told_->push_back({.type = "container", .action = "die", .id = id, .attributes = {}});
     return Stopped::stopped;
   }
 
@@ -146,7 +155,16 @@ class FakeEngine final : public test::BareEngine {
     if (states_[id].running) return Started::was_running;
     states_[id].started_at += "+";
     set(states_[id], Status::running);
+    told_->push_back({.type = "container", .action = "start", .id = id, .attributes = {}});
     return Started::started;
+  }
+
+  Result<std::unique_ptr<EventStream>> events(const std::vector<std::string>&,
+                                              const std::vector<std::string>&,
+                                              std::int64_t) override {
+    TRY(begin("events"));
+    const std::lock_guard lock(mutex_);
+    return std::unique_ptr<EventStream>(std::make_unique<Events>(mutex_, told_, listeners_));
   }
 
   Result<std::vector<std::string>> top(const std::string& id) override {
@@ -165,10 +183,35 @@ class FakeEngine final : public test::BareEngine {
     if (states_.count(id) == 0) return none();
     if (!states_[id].paused) return Unpaused::was_not_paused;
     set(states_[id], Status::running);
+    told_->push_back({.type = "container", .action = "unpause", .id = id, .attributes = {}});
     return Unpaused::unpaused;
   }
 
  private:
+  class Events final : public EventStream {
+   public:
+    Events(std::mutex& mutex, std::shared_ptr<std::vector<Event>> told,
+           std::shared_ptr<std::atomic<int>> listeners)
+        : mutex_(mutex),
+          told_(std::move(told)),
+          listeners_(std::move(listeners)),
+          at_(told_->size()) {
+      ++*listeners_;
+    }
+    ~Events() override { --*listeners_; }
+    Result<std::optional<Event>> next(std::chrono::milliseconds) override {
+      const std::lock_guard lock(mutex_);
+      if (at_ == told_->size()) return std::optional<Event>();
+      return std::optional<Event>(told_->at(at_++));
+    }
+
+   private:
+    std::mutex& mutex_;
+    std::shared_ptr<std::vector<Event>> told_;  // guarded by mutex_
+    std::shared_ptr<std::atomic<int>> listeners_;
+    std::size_t at_;
+  };
+
   static Error none() { return Error{Code::not_found, 0, "no such container"}; }
 
   static void set(ContainerState& state, Status status) {
@@ -181,7 +224,7 @@ class FakeEngine final : public test::BareEngine {
   Result<void> begin(const std::string& call) {
     if (before) before(call);
     const std::lock_guard lock(mutex_);
-    if (call.substr(0, 5) != "state" && call != "list") calls_.push_back(call);
+    if (call.substr(0, 5) != "state" && call != "list" && call != "events") calls_.push_back(call);
     std::deque<Error>& errors = failures_[call];
     if (errors.empty()) return {};
     Error error = errors.front();
@@ -194,6 +237,8 @@ class FakeEngine final : public test::BareEngine {
   std::map<std::string, ContainerState> states_;
   std::map<std::string, std::deque<Error>> failures_;
   std::vector<std::string> calls_;
+  const std::shared_ptr<std::atomic<int>> listeners_ = std::make_shared<std::atomic<int>>(0);
+  const std::shared_ptr<std::vector<Event>> told_ = std::make_shared<std::vector<Event>>();
 };
 
 }  // namespace bygone::docker
