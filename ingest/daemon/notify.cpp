@@ -18,6 +18,9 @@ namespace bygone::ingest {
 namespace {
 
 constexpr std::size_t kMostWaiting = 1000;
+constexpr std::size_t kMostTold = 10'000;  // sources, and causes of one, that are remembered
+// Less than a day, or what fails each night would be told every other one.
+constexpr Nanoseconds kTellAgain = Nanoseconds{20 * 3600} * kSecond;
 constexpr std::chrono::seconds kDeadline{5};
 constexpr std::chrono::seconds kCommandDeadline{30};
 constexpr std::chrono::seconds kFarewell{2};
@@ -40,6 +43,11 @@ const char* to_text(Notifier::Kind kind) {
   return kind == Notifier::Kind::ping      ? "ping"
          : kind == Notifier::Kind::webhook ? "webhook"
                                            : "command";
+}
+
+std::string cause_of(const Notice& notice) {
+  return std::string(to_text(notice.event)) + ": " +
+         (notice.cause.empty() ? notice.message : notice.cause);
 }
 
 std::string ping_url(const std::string& url, Notice::Event event) {
@@ -154,15 +162,45 @@ Notify::~Notify() {
   thread_.join();
 }
 
+// An overdue source is told once by itself.
+bool Notify::is_news(const Notice& notice) const {
+  if (notice.event == Notice::Event::success || notice.event == Notice::Event::overdue) return true;
+  const auto source = told_.find(notice.source);
+  if (source == told_.end()) return true;
+  const auto last = source->second.find(cause_of(notice));
+  if (last == source->second.end()) return true;
+  const Nanoseconds age = notice.time - last->second;
+  return age < 0 || age >= kTellAgain;
+}
+
+void Notify::remember(const Notice& notice) {
+  if (notice.event == Notice::Event::overdue || notice.event == Notice::Event::success) return;
+  if (told_.size() >= kMostTold) told_.clear();
+  auto& causes = told_[notice.source];
+  if (causes.size() >= kMostTold) causes.clear();
+  causes.insert_or_assign(cause_of(notice), notice.time);
+}
+
+// Nobody has heard of it after all.
+void Notify::forget(const Notice& notice) {
+  const auto source = told_.find(notice.source);
+  if (source != told_.end()) source->second.erase(cause_of(notice));
+}
+
 void Notify::tell(const std::vector<Notifier>& notifiers, const Notice& notice) {
   const std::lock_guard lock(mutex_);
+  const bool news = is_news(notice);
+  if (notice.event == Notice::Event::success) told_.erase(notice.source);
   for (const Notifier& notifier : notifiers) {
     if (!wants(notifier, notice.event)) continue;
+    if (!news && notifier.kind != Notifier::Kind::ping) continue;
     if (queue_.size() == kMostWaiting) {
       log::warning("nobody was told of " + queue_.front().second.source + ": too much is waiting");
+      forget(queue_.front().second);
       queue_.pop_front();
     }
     queue_.emplace_back(notifier, notice);
+    if (notifier.kind != Notifier::Kind::ping) remember(notice);
   }
   changed_.notify_all();
 }
@@ -176,14 +214,15 @@ void Notify::tell_in_turn() {
     queue_.pop_front();
     telling_ = true;
     lock.unlock();
-    tell_one(notifier, notice);
+    const bool told = tell_one(notifier, notice);
     lock.lock();
+    if (!told && notifier.kind != Notifier::Kind::ping) forget(notice);
     telling_ = false;
     changed_.notify_all();
   }
 }
 
-void Notify::tell_one(const Notifier& notifier, const Notice& notice) const {
+bool Notify::tell_one(const Notifier& notifier, const Notice& notice) const {
   Visit visit{.url = notifier.url, .json = {}, .socket_path = {}, .deadline = kDeadline};
   Result<void> told;
   switch (notifier.kind) {
@@ -199,9 +238,10 @@ void Notify::tell_one(const Notifier& notifier, const Notice& notice) const {
       told = run_command(notifier.command, notice, kCommandDeadline, hurry_);
       break;
   }
-  if (told.ok()) return;
+  if (told.ok()) return true;
   log::warning(fmt::format("the {} for {} of {} was not told: {}", to_text(notifier.kind),
                            to_text(notice.event), notice.source, told.error().message));
+  return false;
 }
 
 }  // namespace bygone::ingest

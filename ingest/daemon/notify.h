@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -34,6 +35,7 @@ struct Notice {
   std::string source;    // as on the command line; empty: the repository
   std::string host;      // name of this one
   std::string message;   // for people: what was saved, or why not
+  std::string cause;     // of that what is the same at every run; empty: all of it
   std::string snapshot;  // hex id; empty: none
   Nanoseconds time = 0;
 };
@@ -59,16 +61,23 @@ class Notify {
   Notify& operator=(const Notify&) = delete;
 
   // Returns at once. Of more than a thousand that wait the oldest are dropped, and that is logged.
+  // What is not whole or fails in the same way at each run is told to webhooks and commands once a
+  // day; a ping is for each run.
   void tell(const std::vector<Notifier>& notifiers, const Notice& notice);
 
  private:
+  [[nodiscard]] bool is_news(const Notice& notice) const;
+  void remember(const Notice& notice);
+  void forget(const Notice& notice);
   void tell_in_turn();
-  void tell_one(const Notifier& notifier, const Notice& notice) const;
+  [[nodiscard]] bool tell_one(const Notifier& notifier, const Notice& notice) const;
 
   const Visitor visitor_;
   std::mutex mutex_;  // guards all below
   std::condition_variable changed_;
   std::deque<std::pair<Notifier, Notice>> queue_;
+  // When what was told of sources that are not well: by name, then event and cause.
+  std::map<std::string, std::map<std::string, Nanoseconds>> told_;
   bool telling_ = false;
   bool stop_ = false;
   std::atomic<bool> hurry_{false};

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/daemon/report.h"
 
+#include <set>
+
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include "store/base/log.h"
 
@@ -23,6 +26,15 @@ std::string unreadable_text(const std::vector<Unreadable>& unreadable) {
     text += fmt::format("{}{}: {}", i == 0 ? "" : "; ", unreadable[i].path, unreadable[i].reason);
   }
   return unreadable.size() > kMostTold ? text + "; ..." : text;
+}
+
+// How many they are, and which, may differ from run to run.
+std::string reasons_of(const std::vector<Unreadable>& unreadable) {
+  std::set<std::string> reasons;
+  for (const Unreadable& one : unreadable) {
+    if (reasons.size() < kMostTold) reasons.insert(one.reason);
+  }
+  return fmt::format("{}", fmt::join(reasons, "; "));
 }
 
 }  // namespace
@@ -59,10 +71,12 @@ Notice notice_of(const std::string& source, const BackupReport& report) {
   notice.message = "saved as " + source + "@" + report.snapshot.listed_name;
   if (!report.unreadable.empty()) {
     notice.event = Notice::Event::partial;
+    notice.cause = reasons_of(report.unreadable);
     notice.message += ", but " + unreadable_text(report.unreadable);
   }
   if (const std::string failure = failure_text(report); !failure.empty()) {
     notice.event = Notice::Event::failure;
+    notice.cause = failure + "; " + notice.cause;
     notice.message = failure + "; " + notice.message;
   }
   return notice;

@@ -81,6 +81,85 @@ TEST(Notify, TellsOnlyWhatSomebodyWantsToKnow) {
   }
 }
 
+// Tells webhooks and pings of notices; `told` says who heard: h and p.
+class RepeatedNotices : public testing::Test {
+ protected:
+  void tell(Nanoseconds seconds_later) {
+    one_.time += seconds_later * kSecond;
+    std::unique_lock lock(mutex_);
+    notify_.tell({{.kind = Notifier::Kind::webhook, .url = "hook", .command = {}}, ping("ping")},
+                 one_);
+    // The ping comes last, and each time.
+    const auto pings = [this] { return std::count(told_.begin(), told_.end(), 'p'); };
+    const auto before = pings();
+    changed_.wait(lock, [&] { return pings() > before; });
+  }
+
+  Notice one_ = notice(Notice::Event::failure);
+  std::string told_;  // guarded by mutex_
+  bool is_down_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Notify notify_{[this](const Visit& visit) -> Result<void> {
+    const std::lock_guard lock(mutex_);
+    const bool is_hook = visit.url == "hook";
+    told_ += is_hook ? 'h' : 'p';
+    changed_.notify_all();
+    if (is_hook && is_down_) return Error{Code::unavailable, 0, "down"};
+    return {};
+  }};
+};
+
+TEST_F(RepeatedNotices, ComeOnceADayAndPingsEachTime) {
+  tell(0);
+  tell(300);
+  tell(86'370 - 300);  // the next night, half a minute early
+  tell(300);
+  EXPECT_EQ(told_, "hpphpp");
+  told_.clear();
+  one_.time -= 2 * 86'400 * kSecond;  // a clock that was set back hides nothing
+  tell(0);
+  EXPECT_EQ(told_, "hp");
+}
+
+TEST_F(RepeatedNotices, AreTheSameByEventAndCause) {
+  tell(0);
+  one_.message = "another reason";
+  tell(300);
+  one_.cause = one_.message;
+  one_.message += ", said another way";
+  tell(300);
+  one_.event = Notice::Event::partial;
+  tell(300);
+  one_.event = Notice::Event::failure;  // two that take turns are still the same two
+  tell(300);
+  EXPECT_EQ(told_, "hphpphpp");
+  told_.clear();
+  one_.source = "another";
+  tell(0);
+  EXPECT_EQ(told_, "hp");
+}
+
+TEST_F(RepeatedNotices, ComeAgainAfterASuccess) {
+  tell(0);
+  one_.event = Notice::Event::success;
+  tell(300);
+  tell(300);
+  one_.event = Notice::Event::failure;
+  tell(300);
+  EXPECT_EQ(told_, "hphphphp");
+}
+
+TEST_F(RepeatedNotices, ComeUntilSomebodyHasHeard) {
+  is_down_ = true;
+  tell(0);
+  tell(300);
+  is_down_ = false;
+  tell(300);
+  tell(300);
+  EXPECT_EQ(told_, "hphphpp");
+}
+
 // What a backup that made a snapshot is told as.
 Notice told_of(std::vector<Unreadable> unreadable, std::vector<std::string> failed) {
   BackupReport report;
@@ -99,6 +178,7 @@ TEST(Notify, WhatLacksFilesIsNoSuccess) {
   EXPECT_EQ(partial.message,
             "saved as db@2024-03-16T05:57, but 4 files could not be read: data/x: denied; "
             "data/x: denied; data/x: denied; ...");
+  EXPECT_EQ(partial.cause, told_of({four[0]}, {}).cause) << "whichever and how many they are";
   EXPECT_EQ(partial.snapshot.size(), 32U);
   EXPECT_NE(to_json(partial).find("\"event\":\"partial\""), std::string::npos);
   const Notice failure = told_of({four[0]}, {"dump app.sql: it ended with 1"});
@@ -106,6 +186,7 @@ TEST(Notify, WhatLacksFilesIsNoSuccess) {
   EXPECT_EQ(failure.message,
             "dump app.sql: it ended with 1; saved as db@2024-03-16T05:57, but a file could not be "
             "read: data/x: denied");
+  EXPECT_EQ(failure.cause.find("saved as"), std::string::npos) << "the next one is another";
 }
 
 TEST(Notify, DelaysNobodyWhoTells) {
