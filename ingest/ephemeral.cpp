@@ -145,11 +145,12 @@ void Ephemeral::hold(docker::Engine& engine, const std::string& id) {
   const Result<void> held = Holders(engine).hold(*container);
   if (held.ok()) return well(id);
   if (held.error().code == Code::not_found) {
-    fail(id, container->name,
+    fail(id, held_name(*container),
          "it ended before its data could be held, which is lost: " + held.error().message);
     return well(id);
   }
-  fail(id, container->name, "its data is not held, and lost when it ends: " + held.error().message);
+  fail(id, held_name(*container),
+       "its data is not held, and lost when it ends: " + held.error().message);
   not_held(id);
 }
 
@@ -198,7 +199,7 @@ void Ephemeral::capture_in_turn() {
 
 void Ephemeral::capture(docker::Engine& engine, const Held& held) {
   const std::string& id = held.container.id;
-  const std::string& name = held.container.name;
+  const std::string name = held_name(held.container);
   if (name.empty()) {
     return fail(id, "bygone-holder-" + id,
                 "what it holds cannot be told, and is not saved; hint: docker rm -v " +

@@ -174,13 +174,17 @@ Result<void> Holders::remove_image() {
   return !removed.ok() && removed.error().code == Code::not_found ? Result<void>() : removed;
 }
 
+std::string held_name(const docker::Container& container) {
+  std::string wanted = label(container.labels, "bygone.name");
+  return valid_name(wanted) ? wanted : container.name;
+}
+
 Result<Source> held_source(docker::Engine& engine, const docker::Container& container,
                            const ParentNames& parent_names, const VolumeChooser& leave_out) {
   const Survey survey = TRY(take_survey(engine));
   Source source;
   source.kind = store::SourceKind::container;
-  source.name = label(container.labels, "bygone.name");
-  if (!valid_name(source.name)) source.name = container.name;
+  source.name = held_name(container);
   if (!valid_name(source.name)) {
     return Error{Code::invalid, 0,
                  fmt::format("container {}: its name '{}' cannot be a source's; hint: give it a "

@@ -61,6 +61,9 @@ class Holders {
   docker::Engine& engine_;
 };
 
+// What a container is called in the repository: its label bygone.name where that can be a name.
+[[nodiscard]] std::string held_name(const docker::Container& container);
+
 // A container that is gone, or going, as a source: its volumes as they were mounted in it, but for
 // those that `leave_out` names.
 [[nodiscard]] Result<Source> held_source(docker::Engine& engine, const docker::Container& container,

@@ -235,6 +235,13 @@ void Daemon::take_outcomes(const PlannedRun& run, const std::vector<SourceOutcom
   ledger_changed_ = true;
 }
 
+void Daemon::note_report(SourceState& state, Nanoseconds begun, const BackupReport& report) {
+  state.last_begun = begun;
+  state.last_error = failure_text(report);
+  state.failures = state.last_error.empty() ? 0 : state.failures + 1;
+  note_good(state, report.snapshot);
+}
+
 RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   Source named;
   named.kind = outcome.kind;
@@ -243,10 +250,7 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   SourceState& state = state_of(named);
   if (outcome.report.ok()) {
     const BackupReport& report = *outcome.report;
-    state.last_begun = outcome.begun;
-    state.last_error = failure_text(report);
-    state.failures = state.last_error.empty() ? 0 : state.failures + 1;
-    note_good(state, report.snapshot);
+    note_report(state, outcome.begun, report);
     log_report(spelled(state), report, outcome.ended - outcome.begun);
     tell(notice_of(spelled(state), report));
     return RunOutcome::done;

@@ -28,8 +28,7 @@ EphemeralWork Daemon::ephemeral_work() {
               [this](const docker::Container& container) {
                 Source source;
                 source.kind = store::SourceKind::container;
-                const auto called = container.labels.find("bygone.name");
-                source.name = called == container.labels.end() ? container.name : called->second;
+                source.name = held_name(container);
                 source.labels = container.labels;
                 return judge(*config(), source).policy.enabled;
               },
@@ -71,6 +70,11 @@ Result<void> Daemon::capture_held(docker::Engine& engine, const docker::Containe
   log_report(held.source.name + ", which has ended,", *outcome.report,
              outcome.ended - outcome.begun);
   tell(notice_of(held.source.name, *outcome.report));
+  post([this, source = std::move(held.source), begun = outcome.begun, report = *outcome.report] {
+    if (places_.count(key_of(source)) == 0) return;  // it was gone before anybody had seen it
+    note_report(state_of(source), begun, report);
+    ledger_changed_ = true;
+  });
   return {};
 }
 
