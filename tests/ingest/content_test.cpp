@@ -156,6 +156,31 @@ TEST_F(Cutting, KeepsACutWhoseContentChanged) {
   }
 }
 
+// Changed cuts, alone and in a row, among small chunks and large ones: whether the next chunks are
+// at hand already decides nothing.
+TEST_F(Cutting, DoesNotHangOnHowMuchIsReadAtOnce) {
+  const Version before = cut(content_);
+  const std::size_t last = before.extents().size() - 1;
+  Bytes content = content_;
+  for (const std::size_t i : {3ul, 5ul, 6ul, 7ul, 8ul, last - 4, last - 3, last - 2, last}) {
+    overwrite(content, begin_of(before, i) - 20, test::noise(40, i));
+  }
+  const auto whole = lengths(cut(content, &before));
+  for (const std::size_t step : {4096ul, 100'001ul, 3ul << 20}) {
+    SCOPED_TRACE(step);
+    const Version pieces = cut(
+        [&](ContentCutter& cutter) {
+          for (ByteView rest(content); !rest.empty();) {
+            const std::size_t size = std::min(step, rest.size());
+            cutter.append(rest.first(size));
+            rest = rest.subspan(size);
+          }
+        },
+        content.size(), &before);
+    EXPECT_EQ(lengths(pieces), whole);
+  }
+}
+
 TEST_F(Cutting, FindsTheShiftAgainAfterAnInsertionOrADeletion) {
   const Version before = cut(content_);
   struct Case {

@@ -148,7 +148,7 @@ TEST_F(Generations, ReadBackAndCostWhatWasEdited) {
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   RecordProperty("seed", static_cast<int>(seed));
   std::mt19937 engine(seed);
-  const std::array<std::size_t, 3> sizes = {80'000, 900'000, 3'000'000};
+  const std::array<std::size_t, 4> sizes = {80'000, 900'000, 3'000'000, 7'000'000};
   std::vector<Edited> files;
   for (const std::size_t size : sizes) files.emplace_back(test::noise(size, engine()), engine);
   constexpr std::size_t kGenerations = 10;
