@@ -46,7 +46,9 @@ std::optional<RunningNow> Lookout::look_after(const std::set<std::string>& held)
 
 // Whom no list has shown. False when the engine does not tell what one of them can write to.
 bool Lookout::take_up(const StartWatch& watch, RunningNow& now) {
-  for (const auto& [id, name] : watch.started()) {
+  for (const auto& each : watch.started()) {
+    const std::string& id = each.first;
+    const std::string& name = each.second;
     const bool is_listed = std::any_of(before_.begin(), before_.end(),
                                        [&](const RunningNow& look) { return look.lists(id); });
     if (is_listed) continue;

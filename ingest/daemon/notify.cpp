@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kMostWaiting = 1000;
 constexpr std::size_t kMostTold = 10'000;  // sources, and causes of one, that are remembered
 // Less than a day, or what fails each night would be told every other one.
-constexpr Nanoseconds kTellAgain = Nanoseconds{20 * 3600} * kSecond;
+constexpr Nanoseconds kTellAgain = Nanoseconds{20} * 3600 * kSecond;
 constexpr std::chrono::seconds kDeadline{5};
 constexpr std::chrono::seconds kCommandDeadline{30};
 constexpr std::chrono::seconds kFarewell{2};
