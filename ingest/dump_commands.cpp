@@ -157,12 +157,25 @@ DumpCommand dump_mysql(const docker::Container& container, MysqlKind kind) {
   command.arguments = {
       "--single-transaction", "--quick",    "--routines",       "--events",
       "--triggers",           "--hex-blob", "--skip-dump-date", "--order-by-primary"};
+  // Else a dump of a server with GTIDs, as MySQL 9 has them by itself, is refused as a whole by any
+  // server that has seen their transactions: by the one that it was made of, too. "loose", for
+  // MariaDB's program, which may stand in, does not know the option.
+  if (!maria) command.arguments.emplace_back("--loose-set-gtid-purged=OFF");
   const Given given(container);
-  if (!given.hand_over({"MARIADB_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD"}, "MYSQL_PWD", command)) {
+  const bool root_has_none =
+      given
+          .first({"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_ROOT_PASSWORD",
+                  "MYSQL_ALLOW_EMPTY_PASSWORD"})
+          .has_value();
+  if (!given.hand_over({"MARIADB_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD"}, "MYSQL_PWD", command) &&
+      !root_has_none) {
     const auto user = given.first({"MARIADB_USER", "MYSQL_USER"});
     const auto database = given.first({"MARIADB_DATABASE", "MYSQL_DATABASE"});
     if (user && database &&
         given.hand_over({"MARIADB_PASSWORD", "MYSQL_PASSWORD"}, "MYSQL_PWD", command)) {
+      // What a user of one database may not ask for, and what is of no database.
+      command.arguments.emplace_back("--no-tablespaces");
+      if (!maria) command.arguments.emplace_back("--loose-skip-masking-policies");
       command.arguments.push_back("--user=" + *user);
       command.arguments.insert(command.arguments.end(), {"--databases", *database});
       command.note = fmt::format(

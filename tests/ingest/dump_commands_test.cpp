@@ -97,6 +97,37 @@ TEST(DumpCommands, SayWhatIsMissingWithoutAPasswordOfRoot) {
   EXPECT_NE(command.note.find("shop"), std::string::npos);
 }
 
+TEST(DumpCommands, AskForNothingThatAUserOfOneDatabaseMayNot) {
+  const DumpCommand command = dump_mysql(given({"MYSQL_RANDOM_ROOT_PASSWORD=1", "MYSQL_USER=app",
+                                                "MYSQL_PASSWORD=x", "MYSQL_DATABASE=shop"}),
+                                         MysqlKind::mysql);
+  for (const char* word :
+       {"--user=app", "--no-tablespaces", "--loose-skip-masking-policies", "shop"}) {
+    EXPECT_TRUE(has(command.arguments, word)) << word;
+  }
+}
+
+TEST(DumpCommands, LeaveTheGtidsOfMysqlOut) {
+  const char* const word = "--loose-set-gtid-purged=OFF";
+  const auto container = given({"MYSQL_ROOT_PASSWORD=x"});
+  EXPECT_TRUE(has(dump_mysql(container, MysqlKind::mysql).arguments, word));
+  EXPECT_FALSE(has(dump_mysql(container, MysqlKind::mariadb).arguments, word));
+}
+
+TEST(DumpCommands, DumpAllAsARootWithoutAPassword) {
+  for (const char* allowed :
+       {"MYSQL_ALLOW_EMPTY_PASSWORD=yes", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD=1",
+        "MYSQL_ALLOW_EMPTY_ROOT_PASSWORD=1"}) {
+    const DumpCommand command =
+        dump_mysql(given({allowed, "MYSQL_USER=app", "MYSQL_PASSWORD=x", "MYSQL_DATABASE=shop"}),
+                   MysqlKind::mysql);
+    EXPECT_TRUE(has(command.arguments, "--all-databases")) << allowed;
+    EXPECT_TRUE(has(command.arguments, "--user=root")) << allowed;
+    EXPECT_TRUE(command.environment.empty()) << allowed;
+    EXPECT_TRUE(command.note.empty()) << allowed;
+  }
+}
+
 TEST(DumpCommands, FindThePasswordThatRedisWasStartedWith) {
   struct Case {
     const char* name;
