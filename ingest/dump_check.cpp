@@ -57,6 +57,14 @@ Error failed(const std::string& why, std::string_view said) {
   return Error{Code::hook, 0, said.empty() ? why : why + ": " + printable(std::string(said))};
 }
 
+// redis-cli and valkey-cli hear no reason when the server breaks off: Valkey 9.1 does so at once
+// when a field of a hash can expire, for its own valkey-cli asks for a format that has no such
+// fields.
+bool server_gave_up(std::string_view said) {
+  return said.find("reading RDB payload") != std::string_view::npos ||
+         said.find("Error reading bulk length") != std::string_view::npos;
+}
+
 std::uint64_t little_endian(std::string_view bytes) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < 8; ++i) {
@@ -156,7 +164,13 @@ Result<void> DumpCheck::finish(const docker::ExecOutcome& outcome, const Sink& s
     const bool not_started = outcome.exit_code == 126 || outcome.exit_code == 127;
     const std::string& said =
         outcome.error_text.empty() && not_started ? tail_ : outcome.error_text;
-    if (!harmless) return failed(fmt::format("exit code {}", outcome.exit_code), said);
+    if (!harmless) {
+      Error error = failed(fmt::format("exit code {}", outcome.exit_code), said);
+      if (format_ == DumpFormat::rdb && server_gave_up(said)) {
+        error.message += "; hint: the server's log says why (docker logs)";
+      }
+      return error;
+    }
   }
   for (const Fatal& fatal : kFatal) {
     if (fatal.format != format_ || outcome.error_text.find(fatal.text) == std::string::npos)

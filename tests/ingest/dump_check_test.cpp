@@ -149,6 +149,20 @@ TEST(DumpCheck, KnowsThatSomeRedisCannotSyncAPipe) {
   EXPECT_FALSE(judge(DumpFormat::rdb, rdb(1000).substr(0, 900), outcome).verdict.ok());
 }
 
+// Its client does not know why.
+TEST(DumpCheck, NamesTheLogOfAServerThatBrokeOff) {
+  for (const char* said :
+       {"SYNC sent to primary\nI/O Error reading RDB payload from socket",
+        "sending REPLCONF rdb-only 1\nError reading bulk length while SYNCing"}) {
+    const Judged judged = judge(DumpFormat::rdb, "", {.exit_code = 1, .error_text = said});
+    ASSERT_FALSE(judged.verdict.ok());
+    EXPECT_NE(judged.verdict.error().message.find("hint: the server's log"), std::string::npos);
+  }
+  const Judged judged = judge(DumpFormat::rdb, "", {.exit_code = 1, .error_text = "NOAUTH"});
+  ASSERT_FALSE(judged.verdict.ok());
+  EXPECT_EQ(judged.verdict.error().message, "exit code 1: NOAUTH");
+}
+
 TEST(DumpCheck, SaysWhyAProgramCouldNotBeStarted) {
   const Judged judged = judge(DumpFormat::mysql, "OCI runtime exec failed: not found in $PATH",
                               {.exit_code = 127, .error_text = ""});
