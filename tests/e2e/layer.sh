@@ -104,9 +104,13 @@ check_equal "it runs" "$(inspect '{{.State.Status}}' far)" running
 appears far
 away=$(newest far instant)
 [ "$near" != "$away" ] || fail "there is one snapshot, not two"
-# Where something is mounted an overlay has an empty folder. Sockets are not sent.
-check_silent "the layer is the same" tree_difference "$MNT/far/$near/@layer/" "$MNT/far/$away/@layer/" \
-  --exclude /memory --exclude /new/deep/volume --exclude /usr/lib/volume --exclude /usr/bin/socket
+# Where something is mounted an overlay has an empty folder. Sockets are not sent. Newer engines (26.1 and
+# 28.5 do) change the time of the layer's own folder when they are asked for an archive.
+layer_difference() {
+  tree_difference "$@" --exclude /memory --exclude /new/deep/volume --exclude /usr/lib/volume --exclude /usr/bin/socket |
+    sed '/^\.d\.\.t\.* \.\/$/d'
+}
+check_silent "the layer is the same" layer_difference "$MNT/far/$near/@layer/" "$MNT/far/$away/@layer/"
 check_equal "names that are no UTF-8, too" "$(cat "$MNT/far/$away/@layer/root/"bad*/file)" x
 check_silent "nothing of a volume is in it" find "$MNT/far/$away/@layer" -name 'secret*'
 check "the deletions are the same" diff "$MNT/far/$near/.bygone/layer-deleted" "$MNT/far/$away/.bygone/layer-deleted"

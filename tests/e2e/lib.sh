@@ -24,6 +24,7 @@ PIDS=()
 skip() {
   echo "SKIPPED: $*"
   trap - EXIT
+  engine_remove "$WORK/e"
   rm -rf -- "$WORK"
   exit 77
 }
