@@ -40,9 +40,9 @@ run_pair first second --label bygone.group=pair --label 'bygone.schedule=every 1
 DAEMON=$!
 PIDS+=("$DAEMON")
 has_instants() { [ "$("$BYGONE" snapshots second --json 2>/dev/null | wc -l)" -ge "$1" ]; }
-wait_for 30 has_instants 4 || { cat "$LOG"; fail "the daemon takes no instants of the group"; }
+wait_for 90 has_instants 4 || { cat "$LOG"; fail "the daemon takes no instants of the group"; }
 for _ in 1 2 3; do quietly "$BYGONE" backup first second --wait; done
-wait_for 30 has_instants 12 || { cat "$LOG"; fail "the daemon stops taking instants"; }
+wait_for 90 has_instants 12 || { cat "$LOG"; fail "the daemon stops taking instants"; }
 kill "$DAEMON"
 wait "$DAEMON" || fail "the daemon ends with $?"
 mount_repository
