@@ -310,9 +310,11 @@ void Run::hold() {
 }
 
 void Run::hold_prepared(const std::vector<Member*>& prepared) {
-  if (!prepared.empty()) lookout_.watch();
   // Where nobody was prepared no time has passed since the last look.
-  if (!prepared.empty()) take_up_newcomers(with(&SourceBackup::may_have_newcomers));
+  if (!prepared.empty()) {
+    lookout_.watch();
+    take_up_newcomers(with(&SourceBackup::may_have_newcomers));
+  }
   std::vector<Member*> native = with(&SourceBackup::is_native);
   for (Member* member : with(&SourceBackup::must_freeze)) {
     const bool is_late = std::find(prepared.begin(), prepared.end(), member) == prepared.end();

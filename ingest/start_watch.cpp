@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "ingest/survey.h"
 #include "store/base/clock.h"
 
 namespace bygone::ingest {
@@ -19,11 +20,6 @@ constexpr milliseconds kQuiet{150};
 // Its volumes are mounted up to half a second before that: maybe before this began to watch.
 constexpr Nanoseconds kBefore = 5 * kSecond;
 
-std::string attribute(const docker::Event& event, const char* name) {
-  const auto found = event.attributes.find(name);
-  return found == event.attributes.end() ? "" : found->second;
-}
-
 }  // namespace
 
 Result<StartWatch> StartWatch::begin(docker::Engine& engine) {
@@ -36,12 +32,12 @@ Result<StartWatch> StartWatch::begin(docker::Engine& engine) {
 bool StartWatch::take(const docker::Event& event, const std::set<std::string>& held) {
   const bool is_held = held.count(event.id) != 0;
   if (event.type == "volume") {
-    if (attribute(event, "read/write") == "true") {
-      volumes_[attribute(event, "container")].insert(event.id);
+    if (label(event.attributes, "read/write") == "true") {
+      volumes_[label(event.attributes, "container")].insert(event.id);
     }
   } else if (event.action == "start" || event.action == "unpause") {
     if (is_held) return stand_still_;
-    if (event.action == "start") started_[event.id] = attribute(event, "name");
+    if (event.action == "start") started_[event.id] = label(event.attributes, "name");
   } else if (is_held) {
     stand_still_ = stand_still_ || event.action == "pause" || event.action == "die";
   } else if (event.action == "die" && !stand_still_) {
