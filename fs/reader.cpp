@@ -56,7 +56,7 @@ Reader::~Reader() {
 Result<std::vector<Piece>> Reader::read(std::uint64_t stream, const EntryPtr& file,
                                         std::uint64_t offset, std::uint64_t size) {
   std::vector<Piece> out;
-  if (offset >= file->size) return out;
+  if (offset >= file->size || size == 0) return out;
   size = std::min(size, file->size - offset);
   TRY(check_captured(*file));
   if (file->content == Content::inline_bytes) {
