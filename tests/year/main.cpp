@@ -5,9 +5,16 @@
 // cheap to list and to restore, is an increment less than what was written, is anything lost?
 //
 // usage: year [--days N] [--files N] [--database-mib N] [--pages-an-hour N] [--work FOLDER]
+//
+// With a folder to work in it can be stopped by SIGINT or SIGTERM: it ends after the day, with 3,
+// and the same command goes on from there.
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iomanip>
 #include <map>
+#include <optional>
 #include <stdexcept>
 
 #include <fmt/core.h>
@@ -114,6 +121,8 @@ struct Days {
   [[nodiscard]] double mean() const { return sum / static_cast<double>(count); }
 };
 
+volatile std::sig_atomic_t stop = 0;
+
 class Year {
  public:
   explicit Year(const Options& options)
@@ -123,22 +132,31 @@ class Year {
                options.world) {
     secret_.kind = store::Secret::Kind::key_file;
     secret_.bytes = store::SecretBytes::copy_of(as_bytes("the key file of a year"));
+    if (load()) return;
+    world_.begin();
     value_of(store::Repository::create(base_ + "/repository", secret_));
     repository_ = open(base_ + "/repository");
+    begin_ = system_now() + kHour;
+    back_up(begin_);
+    fresh_page_bytes_ = cost_of(*open(base_ + "/repository"), newest_).page_bytes;
   }
 
-  // The number of complaints.
-  int run() {
-    const Nanoseconds begin = system_now() + kHour;
-    back_up(begin);
-    const Cost fresh = cost_of(*open(base_ + "/repository"), newest_);
+  // The number of complaints; nothing when it was told to stop.
+  std::optional<int> run() {
     fmt::print("{:>5} {:>9} {:>10} {:>12} {:>8} {:>8} {:>8}\n", "day", "snapshots", "stored MiB",
                "KiB an hour", "of pages", "find", "restore");
-    for (std::uint64_t hour = 1; hour <= options_.days * 24; ++hour) {
-      now_ = begin + static_cast<Nanoseconds>(hour) * kHour;
-      pages_written_ += world_.hour();
-      added_ += back_up(now_).added_bytes;
-      if (hour % 24 == 0) end_day(hour / 24, fresh);
+    while (day_ < options_.days) {
+      for (std::uint64_t hour = day_ * 24 + 1; hour <= (day_ + 1) * 24; ++hour) {
+        now_ = begin_ + static_cast<Nanoseconds>(hour) * kHour;
+        pages_written_ += world_.hour();
+        added_ += back_up(now_).added_bytes;
+      }
+      ++day_;
+      end_day();
+      if (stop != 0 && day_ < options_.days) {
+        save();
+        return std::nullopt;
+      }
     }
     return check();
   }
@@ -159,7 +177,41 @@ class Year {
     return newest_;
   }
 
-  void end_day(std::uint64_t day, const Cost& fresh) {
+  [[nodiscard]] std::string state_path() const { return base_ + "/year"; }
+
+  // Reads or writes every number of where the year stands, in one order.
+  template <class Stream>
+  void visit_state(const Stream& each) {
+    each(begin_), each(day_), each(added_), each(pages_written_), each(fresh_page_bytes_);
+    each(most_dead_);
+    for (Days* days : {&third_quarter_, &last_quarter_}) {
+      each(days->sum), each(days->count), each(days->lowest), each(days->highest);
+    }
+  }
+
+  void save() {
+    std::ofstream out(state_path());
+    out << std::setprecision(17);
+    visit_state([&](const auto& number) { out << number << '\n'; });
+    world_.save(out);
+    if (!out.flush()) throw std::runtime_error("writing " + state_path() + " failed");
+    fmt::print("stopped after day {}; the same command goes on\n", day_);
+  }
+
+  // False when nothing was stopped here. What is gone on from is forgotten: the next hour changes
+  // the world.
+  bool load() {
+    std::ifstream in(state_path());
+    if (!in) return false;
+    visit_state([&](auto& number) { in >> number; });
+    world_.load(in);
+    if (!in) throw std::runtime_error(state_path() + " is not what a year leaves");
+    filesystem::remove(state_path());
+    repository_ = open(base_ + "/repository");
+    return true;
+  }
+
+  void end_day() {
     const auto plan = value_of(store::plan_forgetting(*repository_, kRules,
                                                       {.clock = [this] { return now_; },
                                                        .only = {},
@@ -172,17 +224,17 @@ class Year {
     prune.clock = [this] { return now_; };
     value_of(store::prune(*repository_, prune, {}, cancel_));
     const std::uint64_t stored = stored_bytes(repository_->path());
-    if (day * 4 >= options_.days * 3) {
+    if (day_ * 4 >= options_.days * 3) {
       last_quarter_.add(stored);
       most_dead_ = std::max(most_dead_, dead_share());
-    } else if (day * 2 >= options_.days) {
+    } else if (day_ * 2 >= options_.days) {
       third_quarter_.add(stored);
     }
-    if (day % 30 != 0 && day != options_.days) return;
+    if (day_ % 30 != 0 && day_ != options_.days) return;
     last_ = cost_of(*open(base_ + "/repository"), newest_);
-    pages_per_page_ = last_.page_bytes / fresh.page_bytes;
-    const double hours = static_cast<double>(day) * 24;
-    fmt::print("{:>5} {:>9} {:>10.1f} {:>12.1f} {:>8.2f} {:>8.2f} {:>8.2f}\n", day,
+    pages_per_page_ = last_.page_bytes / fresh_page_bytes_;
+    const double hours = static_cast<double>(day_) * 24;
+    fmt::print("{:>5} {:>9} {:>10.1f} {:>12.1f} {:>8.2f} {:>8.2f} {:>8.2f}\n", day_,
                value_of(repository_->snapshot_ids()).size(),
                static_cast<double>(stored) / (1 << 20), static_cast<double>(added_) / 1024 / hours,
                increment_share(), pages_per_page_, last_.bytes_per_byte);
@@ -242,7 +294,9 @@ class Year {
   store::Secret secret_;
   std::unique_ptr<store::Repository> repository_;
   store::Snapshot newest_;
-  Nanoseconds now_ = 0;
+  Nanoseconds begin_ = 0, now_ = 0;
+  std::uint64_t day_ = 0;        // that ended
+  double fresh_page_bytes_ = 0;  // that `find` decodes of the first snapshot
   std::uint64_t added_ = 0, pages_written_ = 0;
   Days third_quarter_, last_quarter_;
   double most_dead_ = 0;  // in the last quarter
@@ -279,7 +333,15 @@ Options parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return bygone::test::Year(bygone::test::parse(argc, argv)).run() == 0 ? 0 : 1;
+    const bygone::test::Options options = bygone::test::parse(argc, argv);
+    if (!options.work.empty()) {
+      for (const int signal : {SIGINT, SIGTERM}) {
+        std::signal(signal, [](int) { bygone::test::stop = 1; });
+      }
+    }
+    const std::optional<int> complaints = bygone::test::Year(options).run();
+    if (!complaints) return 3;
+    return *complaints == 0 ? 0 : 1;
   } catch (const std::exception& failure) {
     fmt::print(stderr, "year: {}\n", failure.what());
     return 2;

@@ -18,6 +18,9 @@ World::World(std::string folder, const WorldOptions& options)
     for (char& c : word) c = static_cast<char>('a' + random_() % 26);
     words_.push_back(std::move(word));
   }
+}
+
+void World::begin() {
   for (std::uint64_t number = 0; number < options_.files; ++number) write_file(number);
   std::ofstream database(folder_ + "/database", std::ios::binary);
   for (std::uint64_t at = 0; at < options_.database_bytes; at += kPage) {
@@ -25,6 +28,10 @@ World::World(std::string folder, const WorldOptions& options)
   }
   if (!database.flush()) throw std::runtime_error("the world does not fit: " + folder_);
 }
+
+void World::save(std::ostream& out) const { out << due_ << ' ' << random_ << '\n'; }
+
+void World::load(std::istream& in) { in >> due_ >> random_; }
 
 std::string World::text(std::size_t size) {
   std::string out;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <random>
 #include <string>
 #include <vector>
@@ -25,8 +26,12 @@ class World {
   static constexpr std::size_t kPage = 8192;
   static constexpr std::size_t kFilesAFolder = 11;
 
-  // Fills `folder`, which must be there and empty.
   World(std::string folder, const WorldOptions& options);
+  // Fills the folder, which must be there and empty.
+  void begin();
+  // Where it stands, beside what is in its folder; and back there.
+  void save(std::ostream& out) const;
+  void load(std::istream& in);
   // An hour goes by. Returns the database pages written.
   std::uint64_t hour();
 
