@@ -13,7 +13,7 @@
 namespace bygone::cli {
 namespace {
 
-double ratio(std::uint64_t a, std::uint64_t b) {
+double quotient(std::uint64_t a, std::uint64_t b) {
   return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
 }
 
@@ -34,8 +34,8 @@ Json to_json(const store::Stats& stats) {
               {"total_uncompressed_size", stats.live_raw},
               {"total_restore_size", stats.restore_size},
               {"newest_restore_size", stats.newest_restore_size},
-              {"compression_ratio", ratio(stats.live_raw, stats.bytes.live + stats.bytes.bases)},
-              {"deduplication_ratio", ratio(stats.restore_size, stats.live_raw)}};
+              {"compression_ratio", quotient(stats.live_raw, stats.bytes.live + stats.bytes.bases)},
+              {"deduplication_ratio", quotient(stats.restore_size, stats.live_raw)}};
 }
 
 void print_stats(Output& out, const store::Stats& stats) {
@@ -55,9 +55,9 @@ void print_stats(Output& out, const store::Stats& stats) {
   row("all snapshots", size_text(stats.restore_size), "of their files");
   const std::uint64_t stored = stats.bytes.live + stats.bytes.bases;
   row("stored once", size_text(stats.live_raw),
-      fmt::format("deduplication {:.1f} to 1", ratio(stats.restore_size, stats.live_raw)));
+      fmt::format("deduplication {:.1f} to 1", quotient(stats.restore_size, stats.live_raw)));
   row("compressed", size_text(stored),
-      fmt::format("compression {:.1f} to 1", ratio(stats.live_raw, stored)));
+      fmt::format("compression {:.1f} to 1", quotient(stats.live_raw, stored)));
   const auto lines = table.lines();
   for (std::size_t i = 1; i < lines.size(); ++i) out.line(lines[i]);  // without the empty titles
 }

@@ -23,7 +23,6 @@ struct View {
 // "3:05 ago", "in 12 s".
 std::string relative(Nanoseconds at, Nanoseconds now) {
   const Nanoseconds distance = at < now ? now - at : at - now;
-  constexpr Nanoseconds kDay = 86'400 * kSecond;
   const std::string text =
       distance >= 2 * kDay
           ? counted(static_cast<std::uint64_t>(distance / kDay), "day")

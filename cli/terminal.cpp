@@ -61,9 +61,9 @@ Result<std::size_t> read_line(int terminal, MutableByteView out) {
   }
 }
 
-void tell(int terminal, const std::string& text) {
+void write_to(int terminal, const std::string& text) {
   // A terminal that cannot show the prompt cannot be read either; the read tells.
-  [[maybe_unused]] const ssize_t written = write(terminal, text.data(), text.size());
+  [[maybe_unused]] const ssize_t written = ::write(terminal, text.data(), text.size());
 }
 
 }  // namespace
@@ -77,9 +77,9 @@ Result<store::SecretBytes> ask_secret(const std::string& prompt) {
   Result<std::size_t> size = std::size_t{0};
   {
     const Hush hush(terminal.get());
-    tell(terminal.get(), prompt);
+    write_to(terminal.get(), prompt);
     size = read_line(terminal.get(), line.mutable_view());
-    tell(terminal.get(), "\n");
+    write_to(terminal.get(), "\n");
   }
   if (!size.ok()) return size.error();
   return store::SecretBytes::copy_of(line.view().first(*size));

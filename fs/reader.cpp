@@ -10,7 +10,6 @@ namespace {
 
 using store::Entry;
 using store::Extent;
-using Content = Entry::Content;
 
 constexpr std::size_t kStreams = 256;           // files whose reading order is remembered
 constexpr std::size_t kMostWanted = 64;         // chunks that wait to be decoded in advance
@@ -26,7 +25,8 @@ Error not_covered() {
 
 // Whether the bytes are there at all.
 Result<void> check_captured(const Entry& file) {
-  if ((file.flags & store::kUnreadable) != 0 || (file.content == Content::none && file.size != 0)) {
+  if ((file.flags & store::kUnreadable) != 0 ||
+      (file.content == Entry::Content::none && file.size != 0)) {
     return Error{Code::io, 0, "the file could not be read when it was captured"};
   }
   return {};
@@ -59,7 +59,7 @@ Result<std::vector<Piece>> Reader::read(std::uint64_t stream, const EntryPtr& fi
   if (offset >= file->size || size == 0) return out;
   size = std::min(size, file->size - offset);
   TRY(check_captured(*file));
-  if (file->content == Content::inline_bytes) {
+  if (file->content == Entry::Content::inline_bytes) {
     if (file->inline_bytes.size() != file->size) return not_covered();
     out.push_back({file, ByteView(file->inline_bytes).subspan(offset, size)});
     return out;
@@ -164,7 +164,7 @@ void Reader::work() {
 Result<std::optional<std::uint64_t>> Reader::next_data(const Entry& file, std::uint64_t offset) {
   std::optional<std::uint64_t> found;
   if (offset >= file.size) return found;
-  if (file.content != Content::extents && file.content != Content::extent_node) {
+  if (file.content != Entry::Content::extents && file.content != Entry::Content::extent_node) {
     return std::optional<std::uint64_t>(offset);
   }
   TRY(trees_.extents(file, offset, file.size - offset,

@@ -124,7 +124,7 @@ std::optional<std::vector<std::string>> ConfigReader::texts(const YamlNode& node
 std::optional<std::string> ConfigReader::absolute(const YamlNode& node) {
   auto path = text(node);
   if (!path || path->starts_with('/')) return path;
-  problem(node, quoted(*path) + " is no absolute path");
+  problem(node, in_quotes(*path) + " is no absolute path");
   return std::nullopt;
 }
 
@@ -183,7 +183,7 @@ void ConfigReader::engine_host(const YamlNode& node) {
   auto host = text(node);
   if (!host) return;
   if (!host->starts_with("unix:///") && !host->starts_with("tcp://")) {
-    return problem(node, quoted(*host) + " is neither unix:///PATH nor tcp://HOST[:PORT]");
+    return problem(node, in_quotes(*host) + " is neither unix:///PATH nor tcp://HOST[:PORT]");
   }
   config_.engine_host = std::move(*host);
 }
@@ -196,7 +196,7 @@ void ConfigReader::enable(const YamlNode& node) {
   const auto word = text(node);
   if (!word) return;
   if (*word != "all" && *word != "labelled") {
-    return problem(node, quoted(*word) + " is neither all nor labelled" +
+    return problem(node, in_quotes(*word) + " is neither all nor labelled" +
                              did_you_mean(*word, {"all", "labelled"}));
   }
   config_.opt_in = *word == "labelled";
@@ -207,8 +207,8 @@ void ConfigReader::gone(const YamlNode& node) {
   const auto word = text(node);
   if (!word) return;
   if (*word != "keep" && *word != "thin") {
-    return problem(
-        node, quoted(*word) + " is neither keep nor thin" + did_you_mean(*word, {"keep", "thin"}));
+    return problem(node, in_quotes(*word) + " is neither keep nor thin" +
+                             did_you_mean(*word, {"keep", "thin"}));
   }
   config_.thin_gone = *word == "thin";
 }
@@ -217,7 +217,7 @@ void ConfigReader::timezone(const YamlNode& node) {
   auto zone = text(node);
   if (!zone) return;
   if (!store::is_zone(*zone)) {
-    return problem(node, "no time zone is called " + quoted(*zone) +
+    return problem(node, "no time zone is called " + in_quotes(*zone) +
                              "; hint: names are such as Europe/Berlin");
   }
   config_.zone = std::move(*zone);
@@ -232,7 +232,7 @@ void ConfigReader::at_once(const YamlNode& node) {
       std::from_chars(digits->data(), digits->data() + digits->size(), number);
   if (failure != std::errc{} || end != digits->data() + digits->size() || number < 1 ||
       number > kMost) {
-    return problem(node, fmt::format("{} is no number from 1 to {}", quoted(*digits), kMost));
+    return problem(node, fmt::format("{} is no number from 1 to {}", in_quotes(*digits), kMost));
   }
   config_.at_once = number;
 }
@@ -284,7 +284,7 @@ void ConfigReader::notify_on(const YamlNode& node, Notifier& notifier) {
     } else if (word == "overdue") {
       notifier.on_overdue = true;
     } else {
-      problem(node, quoted(word) + " is none of success, partial, failure, overdue" +
+      problem(node, in_quotes(word) + " is none of success, partial, failure, overdue" +
                         did_you_mean(word, {"success", "partial", "failure", "overdue"}));
     }
   }
@@ -303,7 +303,9 @@ void ConfigReader::notifier(const YamlNode& node) {
       notifier.kind = item.key == "ping" ? Notifier::Kind::ping : Notifier::Kind::webhook;
       const auto url = text(item);
       if (!url) return;
-      if (!is_url(*url)) return problem(item, quoted(*url) + " is no http:// or https:// address");
+      if (!is_url(*url)) {
+        return problem(item, in_quotes(*url) + " is no http:// or https:// address");
+      }
       notifier.url = *url;
       ++ways;
     } else if (item.key == "command") {
@@ -337,7 +339,7 @@ void ConfigReader::metrics(const YamlNode& node) {
   auto place = text(node);
   if (!place) return;
   if (!place->starts_with("unix:/") && !is_loopback_port(*place)) {
-    return problem(node, quoted(*place) +
+    return problem(node, in_quotes(*place) +
                              " is neither unix:/PATH nor a port of this host alone; "
                              "hint: 127.0.0.1:9180");
   }

@@ -52,7 +52,7 @@ Result<void> check_setting(const Config& config, const Setting& setting, const V
     return {};
   }
   return Error{Code::invalid, 0,
-               "there is no tier " + quoted(policy.tier) +
+               "there is no tier " + in_quotes(policy.tier) +
                    did_you_mean(policy.tier, names_of(config.tiers))};
 }
 

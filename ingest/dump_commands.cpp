@@ -12,9 +12,9 @@ namespace bygone::ingest {
 namespace {
 
 // What a container was given in its environment.
-class Given {
+class Environment {
  public:
-  explicit Given(const docker::Container& container) : environment_(container.environment) {}
+  explicit Environment(const docker::Container& container) : environment_(container.environment) {}
 
   // Of the first of `names` that is there and not empty.
   [[nodiscard]] std::optional<std::string> first(std::initializer_list<const char*> names) const {
@@ -53,7 +53,7 @@ DumpCommand postgres_command(const docker::Container& container, const char* pro
                              const std::string& database) {
   DumpCommand command;
   command.programs = {program};
-  const Given given(container);
+  const Environment given(container);
   if (!given.hand_over({"POSTGRES_USER", "POSTGRESQL_USERNAME"}, "PGUSER", command)) {
     command.environment.emplace_back("PGUSER=postgres");
   }
@@ -89,7 +89,7 @@ std::optional<std::string> redis_option(const docker::Container& container,
   std::erase_if(*value, [](char c) { return c == '"' || c == '\''; });
   if (!value->starts_with('$')) return value;
   std::erase_if(*value, [](char c) { return c == '$' || c == '{' || c == '}'; });
-  return Given(container).first({value->c_str()});
+  return Environment(container).first({value->c_str()});
 }
 
 }  // namespace
@@ -161,7 +161,7 @@ DumpCommand dump_mysql(const docker::Container& container, MysqlKind kind) {
   // server that has seen their transactions: by the one that it was made of, too. "loose", for
   // MariaDB's program, which may stand in, does not know the option.
   if (!maria) command.arguments.emplace_back("--loose-set-gtid-purged=OFF");
-  const Given given(container);
+  const Environment given(container);
   const bool root_has_none =
       given
           .first({"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_ROOT_PASSWORD",
@@ -197,7 +197,7 @@ DumpCommand dump_redis(const docker::Container& container) {
   command.programs = {"redis-cli", "valkey-cli"};
   if (const auto port = redis_option(container, "port")) command.arguments = {"-p", *port};
   command.arguments.insert(command.arguments.end(), {"--rdb", "-"});
-  const Given given(container);
+  const Environment given(container);
   if (const auto password = redis_option(container, "requirepass")) {
     command.environment.push_back("REDISCLI_AUTH=" + *password);
   } else if (!given.first({"REDISCLI_AUTH"})) {
@@ -221,7 +221,7 @@ DumpCommand dump_mongo(const docker::Container& container) {
   DumpCommand command;
   command.file = "mongo.archive";
   command.format = DumpFormat::mongo;
-  const Given given(container);
+  const Environment given(container);
   const bool locked =
       given.hand_over({"MONGO_INITDB_ROOT_PASSWORD", "MONGODB_ROOT_PASSWORD"}, "secret", command);
   if (!locked) {

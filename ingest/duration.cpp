@@ -9,7 +9,7 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr Nanoseconds kLongest = Nanoseconds{200} * 365 * 86'400 * kSecond;
+constexpr Nanoseconds kLongestDuration = Nanoseconds{200} * 365 * 86'400 * kSecond;
 
 Nanoseconds unit_of(char unit) {
   switch (unit) {
@@ -42,9 +42,9 @@ std::optional<Nanoseconds> parse_duration(std::string_view text) {
       continue;
     }
     const Nanoseconds unit = unit_of(c);
-    if (unit == 0 || number < 0 || number > kLongest / unit) return std::nullopt;
+    if (unit == 0 || number < 0 || number > kLongestDuration / unit) return std::nullopt;
     total += number * unit;
-    if (total > kLongest) return std::nullopt;
+    if (total > kLongestDuration) return std::nullopt;
     number = -1;
   }
   if (total == 0 || number >= 0) return std::nullopt;

@@ -8,10 +8,6 @@ namespace {
 
 using store::Entry;
 
-store::Timestamp timestamp(Nanoseconds time) {
-  return {.seconds = time / kSecond, .nanoseconds = static_cast<std::uint32_t>(time % kSecond)};
-}
-
 }  // namespace
 
 ContentCutter ExtraTree::next_version(const std::string& path, store::TreeReader& trees,
@@ -41,7 +37,7 @@ Result<void> ExtraTree::add(const std::string& path, ContentCutter content, std:
   entry.name = name;
   entry.mode = 0600;
   entry.size = size;
-  entry.mtime = timestamp(time);
+  entry.mtime = store::to_timestamp(time);
   entry.ctime = entry.mtime;
   std::vector<store::Extent> extents;
   for (const Piece& piece : content.finish()) {
@@ -76,7 +72,7 @@ Result<Entry> ExtraTree::write(Folder& folder, Nanoseconds time) {
   Entry self;
   self.type = store::FileType::directory;
   self.mode = 0700;
-  self.mtime = timestamp(time);
+  self.mtime = store::to_timestamp(time);
   self.ctime = self.mtime;
   TRY(writer_.add_directory(self, entries));
   return self;

@@ -15,7 +15,7 @@ namespace {
 
 using store::Entry;
 
-constexpr int kTries = 3;  // of a small file that changes while it is read
+constexpr int kReadTries = 3;  // of a small file that changes while it is read
 constexpr std::int64_t kRecentSeconds = 3600;
 
 bool is_gone(const Error& error) {
@@ -87,7 +87,7 @@ void FileReader::read(FileWork& work) {
     if (!after) return fail(work, std::move(after).error());
     const bool changed = !same_times(after->entry, work.entry);
     // Only small files are read again: a large one that is written all the time never holds still.
-    if (changed && work.entry.size < store::kSmallFile && attempt < kTries) continue;
+    if (changed && work.entry.size < store::kSmallFile && attempt < kReadTries) continue;
     work.entry.flags = 0;
     if (changed || is_racy(work.entry, now)) work.entry.flags |= store::kRacy;
     if (changed) work.entry.flags |= store::kChangedWhileRead;

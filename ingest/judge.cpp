@@ -277,8 +277,9 @@ void check_patterns(const Source& source, const std::vector<std::string>& patter
   for (const std::string& pattern : patterns) {
     if (std::none_of(source.volumes.begin(), source.volumes.end(),
                      [&](const VolumeSource& volume) { return matches(pattern, volume); })) {
-      problems.push_back({given.origin, fmt::format("{} of {} matches no volume{}", quoted(pattern),
-                                                    title(source), did_you_mean(pattern, known))});
+      problems.push_back(
+          {given.origin, fmt::format("{} of {} matches no volume{}", in_quotes(pattern),
+                                     title(source), did_you_mean(pattern, known))});
     }
   }
 }

@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kKiB = 1024;
 constexpr std::uint64_t kMiB = 1024 * kKiB;
 constexpr std::uint64_t kLeast = 64 * kKiB;
-constexpr std::uint64_t kMost = kMiB * 1024 * 1024;
+constexpr std::uint64_t kMostPerSecond = kMiB * 1024 * 1024;
 
 constexpr nanoseconds kSlice = 50ms;   // of a sleep, so that a cancel is heard
 constexpr nanoseconds kBurst = 100ms;  // of unused rate that may be caught up with
@@ -108,7 +108,7 @@ Result<ReadLimit> parse_read_limit(std::string_view text) {
     unit.remove_prefix(1);
     if (!unit.empty() && unit != "B" && unit != "iB") return not_a_limit(text);
   }
-  if (value > kMost / factor || value * factor < kLeast) return not_a_limit(text);
+  if (value > kMostPerSecond / factor || value * factor < kLeast) return not_a_limit(text);
   return ReadLimit{.kind = ReadLimit::Kind::fixed, .bytes_per_second = value * factor};
 }
 

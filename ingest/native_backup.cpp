@@ -127,12 +127,12 @@ Result<std::unique_ptr<NativeBackup>> NativeBackup::begin(docker::Engine& engine
     if (*count > 0) server = &writer;
   }
   if (server == nullptr) return none;
-  const auto quoted = [](const Writer& writer) { return printable(writer.name); };
+  const auto shown = [](const Writer& writer) { return printable(writer.name); };
   if (servers > 1) return cannot("several servers run on these volumes");
   for (const auto* writers : {&source.writers, &source.restarting}) {
     for (const Writer& writer : *writers) {
       if (&writer == server) continue;
-      return cannot("container " + quoted(writer) + " can write to its volumes, too");
+      return cannot("container " + shown(writer) + " can write to its volumes, too");
     }
   }
   std::unique_ptr<NativeBackup> backup(new NativeBackup(source, std::move(roots), server->id));

@@ -41,16 +41,16 @@ constexpr Shorthand kShorthands[] = {{"@hourly", "0 * * * *"},   {"@daily", "0 0
                                      {"@annually", "0 0 1 1 *"}};
 
 // A piece of the schedule's text that knows where it stood.
-struct Piece {
+struct Excerpt {
   std::string_view text;
   std::size_t column = 1;
 
-  [[nodiscard]] Piece sub(std::size_t at, std::size_t length = std::string_view::npos) const {
+  [[nodiscard]] Excerpt sub(std::size_t at, std::size_t length = std::string_view::npos) const {
     return {text.substr(at, length), column + at};
   }
 };
 
-Error bad(const Piece& piece, const std::string& why) {
+Error bad(const Excerpt& piece, const std::string& why) {
   return {Code::invalid, 0, fmt::format("column {}: {}", piece.column, why)};
 }
 
@@ -62,8 +62,8 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-std::vector<Piece> split(const Piece& piece, std::string_view separators, bool keep_empty) {
-  std::vector<Piece> pieces;
+std::vector<Excerpt> split(const Excerpt& piece, std::string_view separators, bool keep_empty) {
+  std::vector<Excerpt> pieces;
   std::size_t from = 0;
   while (from <= piece.text.size()) {
     const std::size_t to = std::min(piece.text.find_first_of(separators, from), piece.text.size());
@@ -83,7 +83,7 @@ std::optional<std::uint64_t> digits(std::string_view text) {
   return value;
 }
 
-Result<unsigned> parse_value(const Piece& piece, const Field& field) {
+Result<unsigned> parse_value(const Excerpt& piece, const Field& field) {
   if (piece.text.empty()) return bad(piece, fmt::format("a {} is missing", field.name));
   const std::string word = lower(piece.text);
   for (std::size_t i = 0; i < field.names.size(); ++i) {
@@ -98,12 +98,12 @@ Result<unsigned> parse_value(const Piece& piece, const Field& field) {
 }
 
 // Values of one item of a list: `*`, `5`, `1-5`, any of them with a step.
-Result<std::vector<unsigned>> parse_item(const Piece& item, const Field& field) {
+Result<std::vector<unsigned>> parse_item(const Excerpt& item, const Field& field) {
   const std::size_t slash = item.text.find('/');
-  const Piece range = item.sub(0, slash);
+  const Excerpt range = item.sub(0, slash);
   std::uint64_t step = 1;
   if (slash != std::string_view::npos) {
-    const Piece text = item.sub(slash + 1);
+    const Excerpt text = item.sub(slash + 1);
     const auto number = digits(text.text);
     if (!number || *number == 0) {
       return bad(text, fmt::format("'{}' is no step", printable(text.text)));
@@ -136,8 +136,8 @@ Result<std::vector<unsigned>> parse_item(const Piece& item, const Field& field) 
 }
 
 template <std::size_t N>
-Result<void> parse_field(const Piece& piece, const Field& field, std::bitset<N>& set) {
-  for (const Piece& item : split(piece, ",", true)) {
+Result<void> parse_field(const Excerpt& piece, const Field& field, std::bitset<N>& set) {
+  for (const Excerpt& item : split(piece, ",", true)) {
     for (const unsigned value : TRY(parse_item(item, field))) set.set(value % N);
   }
   return {};
@@ -214,11 +214,11 @@ Result<Schedule> Schedule::parse(std::string_view text, const std::string& zone)
 }
 
 Result<void> Schedule::parse_every(std::string_view text) {
-  const std::vector<Piece> words = split({text}, " \t", false);
+  const std::vector<Excerpt> words = split({text}, " \t", false);
   if (words.size() != 2) {
     return bad(words.back(), "'every' takes one length of time, such as 15m or 6h");
   }
-  const Piece& length = words[1];
+  const Excerpt& length = words[1];
   const auto number = digits(length.text.substr(0, length.text.size() - 1));
   Nanoseconds unit = 0;
   switch (length.text.back()) {
@@ -252,9 +252,9 @@ Result<void> Schedule::parse_every(std::string_view text) {
 }
 
 Result<void> Schedule::parse_cron(std::string_view text) {
-  const std::vector<Piece> pieces = split({text}, " \t", false);
+  const std::vector<Excerpt> pieces = split({text}, " \t", false);
   if (pieces.size() != 5 && pieces.size() != 6) {
-    const Piece& at = pieces.size() > 6 ? pieces[6] : pieces.back();
+    const Excerpt& at = pieces.size() > 6 ? pieces[6] : pieces.back();
     return bad(at, fmt::format("{} field{}, and not five (minute hour day month weekday) or six "
                                "(second first)",
                                pieces.size(), pieces.size() == 1 ? "" : "s"));

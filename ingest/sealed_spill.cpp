@@ -14,7 +14,7 @@ const ByteView kAssociated = as_bytes("bygone.spill");
 struct NameTag;
 
 // Where something is and how long, as a number.
-struct Place {
+struct Spot {
   bool in_memory = false;
   std::uint64_t offset = 0;
   std::size_t size = 0;
@@ -26,7 +26,7 @@ struct Place {
   [[nodiscard]] std::uint64_t ticket() const {
     return (in_memory ? kInMemory : 0) | offset << kSizeBits | size;
   }
-  static Place of(std::uint64_t ticket) {
+  static Spot of(std::uint64_t ticket) {
     return {.in_memory = (ticket & kInMemory) != 0,
             .offset = (ticket & ~kInMemory) >> kSizeBits,
             .size = static_cast<std::size_t>(ticket & ((1ULL << kSizeBits) - 1))};
@@ -87,24 +87,24 @@ Result<std::uint64_t> SealedSpill::append(ByteView data, Where where) {
 
 Result<std::uint64_t> SealedSpill::take(ByteView data, Where where) {
   CHECK(!data.empty() && data.size() <= kLargest);
-  Place place{.in_memory = false, .offset = 0, .size = data.size()};
+  Spot spot{.in_memory = false, .offset = 0, .size = data.size()};
   {
     const std::lock_guard lock(mutex_);
     if (where == Where::memory_first && data.size() <= memory_limit_ - memory_.size()) {
       if (memory_.empty()) memory_.reserve(memory_limit_);
-      place.in_memory = true;
-      place.offset = memory_.size();
+      spot.in_memory = true;
+      spot.offset = memory_.size();
       memory_.insert(memory_.end(), data.begin(), data.end());
       size_ += data.size();
-      return place.ticket();
+      return spot.ticket();
     }
     TRY(open_file());
     // Taken even if the write fails: an offset is a nonce, and is used once.
-    place.offset = std::exchange(file_end_, file_end_ + data.size() + store::kTagBytes);
+    spot.offset = std::exchange(file_end_, file_end_ + data.size() + store::kTagBytes);
   }
-  TRY(write_sealed(data, place.offset));
+  TRY(write_sealed(data, spot.offset));
   size_ += data.size();
-  return place.ticket();
+  return spot.ticket();
 }
 
 Result<void> SealedSpill::write_sealed(ByteView data, std::uint64_t offset) {
@@ -131,10 +131,10 @@ Result<Bytes> SealedSpill::read(std::uint64_t ticket) {
 }
 
 Result<Bytes> SealedSpill::give(std::uint64_t ticket) {
-  const Place place = Place::of(ticket);
-  if (!place.in_memory) return read_sealed(place.offset, place.size);
+  const Spot spot = Spot::of(ticket);
+  if (!spot.in_memory) return read_sealed(spot.offset, spot.size);
   const std::lock_guard lock(mutex_);
-  const ByteView bytes = ByteView(memory_).subspan(place.offset, place.size);
+  const ByteView bytes = ByteView(memory_).subspan(spot.offset, spot.size);
   return Bytes(bytes.begin(), bytes.end());
 }
 

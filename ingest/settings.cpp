@@ -67,14 +67,14 @@ Result<T> word(const Value& value, const Words<T>& words) {
     list += (list.empty() ? "" : ", ") + known.back();
   }
   const std::string near = nearest(text, known);
-  return wrong(fmt::format("{} is none of {}{}", quoted(text), list,
+  return wrong(fmt::format("{} is none of {}{}", in_quotes(text), list,
                            near.empty() ? "" : "; did you mean " + near + "?"));
 }
 
 Result<bool> on_or_off(const Value& value) {
   const std::string text = TRY(one(value));
   if (const auto meant = parse_switch(text)) return *meant;
-  return wrong(quoted(text) + " is neither true nor false");
+  return wrong(in_quotes(text) + " is neither true nor false");
 }
 
 Result<std::uint64_t> count(const Value& value) {
@@ -84,7 +84,7 @@ Result<std::uint64_t> count(const Value& value) {
   constexpr std::uint64_t kMost = 1'000'000;
   if (text.empty() || failure != std::errc{} || end != text.data() + text.size() ||
       number > kMost) {
-    return wrong(fmt::format("{} is no number from 0 to {}", quoted(text), kMost));
+    return wrong(fmt::format("{} is no number from 0 to {}", in_quotes(text), kMost));
   }
   return number;
 }
@@ -93,13 +93,13 @@ Result<Nanoseconds> length(const Value& value) {
   const std::string text = TRY(one(value));
   if (text == "0") return Nanoseconds{0};
   if (const auto parsed = parse_duration(text)) return *parsed;
-  return wrong(quoted(text) + " is no length of time; hint: 90s, 5m, 36h, 7d, 2w, 1y, or 0");
+  return wrong(in_quotes(text) + " is no length of time; hint: 90s, 5m, 36h, 7d, 2w, 1y, or 0");
 }
 
 Result<std::chrono::milliseconds> short_length(const Value& value) {
   const std::string text = TRY(one(value));
   if (const auto parsed = parse_short_duration(text)) return *parsed;
-  return wrong(quoted(text) + " is no length of time up to 60m; hint: 500ms, 10s, 1m");
+  return wrong(in_quotes(text) + " is no length of time up to 60m; hint: 500ms, 10s, 1m");
 }
 
 // "none" says that what a lower place said does not count.
@@ -126,7 +126,7 @@ Result<void> take_group(const Value& value, const std::string& /*zone*/, Policy&
   std::string text = TRY(one(value));
   if (is_none(text)) text.clear();
   if (!text.empty() && !valid_name(text)) {
-    return wrong(quoted(text) +
+    return wrong(in_quotes(text) +
                  " cannot be a group's name; hint: letters, digits, '_', '.' and '-', the first a "
                  "letter or digit");
   }
@@ -207,7 +207,7 @@ Result<void> take_dump_command(const Value& value, const std::string& /*zone*/, 
 Result<void> take_dump_file(const Value& value, const std::string& /*zone*/, Policy& policy) {
   policy.dump.file = TRY(one(value));
   if (valid_name(policy.dump.file)) return {};
-  return wrong(quoted(policy.dump.file) +
+  return wrong(in_quotes(policy.dump.file) +
                " cannot be a dump's name; hint: letters, digits, '_', '.' and '-', the first a "
                "letter or digit");
 }
@@ -325,7 +325,7 @@ std::string did_you_mean(std::string_view typed, const std::vector<std::string>&
   return near.empty() ? "" : "; did you mean " + printable(near) + "?";
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t kLongest = 100;
   if (text.size() <= kLongest) return "'" + printable(text) + "'";
   return "'" + printable(text.substr(0, kLongest)) + "...'";

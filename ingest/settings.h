@@ -61,7 +61,7 @@ enum Place : unsigned {
 [[nodiscard]] std::string did_you_mean(std::string_view typed,
                                        const std::vector<std::string>& known);
 // Text from outside as it may stand in a message: printable, quoted, and cut when it is long.
-[[nodiscard]] std::string quoted(std::string_view text);
+[[nodiscard]] std::string in_quotes(std::string_view text);
 // true, yes, on, 1, or false, no, off, 0, in any case; nothing for anything else.
 [[nodiscard]] std::optional<bool> parse_switch(std::string_view text);
 

@@ -171,7 +171,6 @@ void SourceBackup::gather_notes(std::size_t number, const WalkNotes& notes) {
 
 // Once a day: what lies in pages that are mostly dead is written anew.
 Result<void> SourceBackup::count_live_pages() {
-  constexpr Nanoseconds kDay = 86'400 * kSecond;
   if (liveness_ || !claimed_.parent) return {};
   if (claimed_.parent->instant / kDay >= snapshot_.started / kDay) return {};
   std::vector<Entry> roots;

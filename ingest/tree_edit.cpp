@@ -33,10 +33,6 @@ std::map<std::string, const std::string*> added_in(const TreeEdit& edit, const s
   return found;
 }
 
-store::Timestamp timestamp(Nanoseconds time) {
-  return {.seconds = time / kSecond, .nanoseconds = static_cast<std::uint32_t>(time % kSecond)};
-}
-
 // A file that is made here: nobody has to read it.
 Item new_file(const Entry& folder, const std::string& path, const std::string& name,
               const std::string& content, Nanoseconds now) {
@@ -50,7 +46,7 @@ Item new_file(const Entry& folder, const std::string& path, const std::string& n
   entry.gid = folder.gid;
   entry.size = content.size();
   entry.links = 1;
-  entry.mtime = timestamp(now);
+  entry.mtime = store::to_timestamp(now);
   entry.ctime = entry.mtime;
   if (content.empty()) {
     item.kind = Item::Kind::entry;

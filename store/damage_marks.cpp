@@ -9,7 +9,7 @@
 namespace bygone::store {
 namespace {
 
-constexpr const char* kKey = "damaged";
+constexpr const char* kNoteKey = "damaged";
 constexpr std::uint8_t kPackMark = 1;
 
 std::set<PackId> packs_of(ByteView value) {
@@ -41,7 +41,7 @@ Result<void> change_marks(Repository& repository, const std::vector<DamagedChunk
   std::vector<NewNote> list;
   for (const auto& [chunk, changed] : by_chunk) {
     const Subject subject = Subject::of(chunk);
-    const Note* const before = notes.find(subject, kKey);
+    const Note* const before = notes.find(subject, kNoteKey);
     const auto had = before == nullptr ? std::set<PackId>() : packs_of(before->value);
     auto has = had;
     for (const PackId& pack : changed) {
@@ -51,14 +51,14 @@ Result<void> change_marks(Repository& repository, const std::vector<DamagedChunk
         has.erase(pack);
       }
     }
-    if (has != had) list.push_back({.subject = subject, .key = kKey, .value = value_of(has)});
+    if (has != had) list.push_back({.subject = subject, .key = kNoteKey, .value = value_of(has)});
   }
   for (const PackId& pack : packs) {
     const Subject subject = Subject::of(pack);
-    const bool had = notes.find(subject, kKey) != nullptr;
+    const bool had = notes.find(subject, kNoteKey) != nullptr;
     if (had == (change == Change::add)) continue;
     list.push_back({.subject = subject,
-                    .key = kKey,
+                    .key = kNoteKey,
                     .value = change == Change::add ? Bytes{kPackMark} : Bytes()});
   }
   return list.empty() ? Result<void>() : write_notes(repository, notes, list, now);
@@ -67,11 +67,11 @@ Result<void> change_marks(Repository& repository, const std::vector<DamagedChunk
 }  // namespace
 
 DamageMarks::DamageMarks(const Notes& notes) {
-  for (const Note* note : notes.with_key(Subject::Kind::chunk, kKey)) {
+  for (const Note* note : notes.with_key(Subject::Kind::chunk, kNoteKey)) {
     const ChunkId chunk = ChunkId::from(note->subject.id);
     for (const PackId& pack : packs_of(note->value)) chunks_.insert({chunk, pack});
   }
-  for (const Note* note : notes.with_key(Subject::Kind::pack, kKey)) {
+  for (const Note* note : notes.with_key(Subject::Kind::pack, kNoteKey)) {
     packs_.insert(PackId::from(note->subject.id));
   }
 }

@@ -15,12 +15,6 @@ constexpr const char* kHint =
     "; nothing was deleted; hint: bygone verify tells what is damaged, and forgetting the "
     "snapshots that it names, or bygone repair, lets prune go on";
 
-void append_name(std::string& path, const std::string& name) {
-  if (name.empty()) return;
-  if (path.empty() || path.back() != '/') path += '/';
-  path += printable(name);
-}
-
 }  // namespace
 
 Result<void> Marker::mark(const Snapshot& snapshot) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "store/base/bytes.h"
+#include "store/base/clock.h"
 
 namespace bygone::store {
 
@@ -29,6 +30,11 @@ struct Timestamp {
   std::uint32_t nanoseconds = 0;  // 0 to 999,999,999, always forward from `seconds`
   friend auto operator<=>(const Timestamp&, const Timestamp&) = default;
 };
+
+// Of a time that is not before 1970.
+inline Timestamp to_timestamp(Nanoseconds time) {
+  return {.seconds = time / kSecond, .nanoseconds = static_cast<std::uint32_t>(time % kSecond)};
+}
 
 // A node inside a page: the page's chunk id and the node's number in it.
 // Equal references mean equal content; unequal ones mean nothing.

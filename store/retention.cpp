@@ -14,7 +14,6 @@
 namespace bygone::store {
 namespace {
 
-constexpr Nanoseconds kDay = 86'400 * kSecond;
 constexpr std::uint64_t kClockStep = 3600 * std::uint64_t{kSecond};
 constexpr std::uint64_t kLeap = 366 * std::uint64_t{kDay};
 constexpr std::uint64_t kSettled = 30 * std::uint64_t{kDay};

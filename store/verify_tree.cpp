@@ -10,12 +10,6 @@ namespace {
 
 constexpr const char* kShared = "shares the damage named above";
 
-void append_name(std::string& path, const std::string& name) {
-  if (name.empty()) return;
-  if (path.empty() || path.back() != '/') path += '/';
-  path += printable(name);
-}
-
 }  // namespace
 
 bool TreeVerifier::damage(const std::string& what) {

@@ -15,7 +15,6 @@ namespace {
 
 // The clock is looked at this often: it may leap.
 constexpr std::chrono::milliseconds kLongestSleep{2'000};
-constexpr Nanoseconds kDay = Nanoseconds{86'400} * kSecond;
 // What is gone is remembered this long, for the case that it comes back,
 constexpr Nanoseconds kRememberGone = 7 * kDay;
 // and at most so many, for a host may run a thousand containers an hour.

@@ -13,8 +13,6 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr Nanoseconds kDay = Nanoseconds{86'400} * kSecond;
-
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "";

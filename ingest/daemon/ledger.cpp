@@ -30,12 +30,12 @@ Result<void> make_folders(Files& files, const std::string& path) {
   return made;
 }
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   auto json = docker::json_text(printable(text));
   return json.ok() ? std::move(*json) : "\"\"";  // printable() text is UTF-8
 }
 
-std::optional<store::SourceKind> kind_of(std::string_view text) {
+std::optional<store::SourceKind> source_kind(std::string_view text) {
   for (const auto kind :
        {store::SourceKind::container, store::SourceKind::volume, store::SourceKind::folder}) {
     if (text == store::to_text(kind)) return kind;
@@ -73,7 +73,7 @@ void visit(State& s, const Visitor& field) {
 struct FieldWriter {
   std::string& out;
   void operator()(const char* key, const std::string& value) const {
-    out += fmt::format(",\"{}\":{}", key, quoted(value));
+    out += fmt::format(",\"{}\":{}", key, json_string(value));
   }
   void operator()(const char* key, bool value) const {
     out += fmt::format(",\"{}\":{}", key, value);
@@ -123,7 +123,7 @@ Result<Ledger> decode(const docker::Json& root) {
   field("last_prune", ledger.last_prune);
   for (const docker::Json& one : TRY(root.items("sources"))) {
     SourceState source;
-    const auto kind = kind_of(TRY(one.text("kind")));
+    const auto kind = source_kind(TRY(one.text("kind")));
     if (!kind) return no_ledger("a source of an unknown kind");
     source.kind = *kind;
     visit(source, FieldReader{one, failure});

@@ -16,7 +16,7 @@ constexpr std::size_t kMostUnreadable = 20;
 // Nor a message.
 constexpr std::size_t kMostTold = 3;
 
-double milliseconds(Nanoseconds time) { return static_cast<double>(time) / 1e6; }
+double in_milliseconds(Nanoseconds time) { return static_cast<double>(time) / 1e6; }
 
 std::string unreadable_text(const std::vector<Unreadable>& unreadable) {
   std::string text =
@@ -42,10 +42,10 @@ std::string reasons_of(const std::vector<Unreadable>& unreadable) {
 void log_report(const std::string& source, const BackupReport& report, Nanoseconds took) {
   const store::Snapshot& snapshot = report.snapshot;
   std::string how = store::to_text(snapshot.consistency);
-  if (snapshot.window > 0) how += fmt::format(" for {:.0f} ms", milliseconds(snapshot.window));
+  if (snapshot.window > 0) how += fmt::format(" for {:.0f} ms", in_milliseconds(snapshot.window));
   log::info(fmt::format("{}@{} is saved ({}): {} files, {} bytes, {} added, in {:.1f} s", source,
                         snapshot.listed_name, how, snapshot.files, snapshot.bytes,
-                        snapshot.added_bytes, milliseconds(took) / 1e3));
+                        snapshot.added_bytes, in_milliseconds(took) / 1e3));
   for (const std::string& text : report.warnings) log::warning(text);
   for (const std::string& text : report.failed) log::error(source + ": " + text);
   for (std::size_t i = 0; i < report.unreadable.size() && i < kMostUnreadable; ++i) {

@@ -13,7 +13,7 @@
 namespace bygone::docker {
 namespace {
 
-constexpr std::size_t kLongestLine = 1U << 20U;
+constexpr std::size_t kLongestEvent = 1U << 20U;
 const char* const kWhat = "listening to events";
 
 // A label of a container can make an event of any size and is no reason to lose the stream.
@@ -26,7 +26,7 @@ Event event_of(const LineSplitter::Line& line) {
 class HttpEventStream final : public EventStream {
  public:
   HttpEventStream(Client client, HttpStream stream)
-      : client_(std::move(client)), stream_(std::move(stream)), lines_(kLongestLine) {}
+      : client_(std::move(client)), stream_(std::move(stream)), lines_(kLongestEvent) {}
 
   Result<std::optional<Event>> next(std::chrono::milliseconds wait) override {
     using Clock = std::chrono::steady_clock;

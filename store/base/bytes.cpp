@@ -81,6 +81,12 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+void append_name(std::string& path, std::string_view name) {
+  if (name.empty()) return;
+  if (path.empty() || path.back() != '/') path += '/';
+  path += printable(name);
+}
+
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
     const std::size_t length = utf8_length(text);

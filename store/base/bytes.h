@@ -82,6 +82,8 @@ struct IdHash {
 
 // `text` for a person: control bytes and invalid UTF-8 become \n, \t, \xHH, a backslash \\.
 [[nodiscard]] std::string printable(std::string_view text);
+// Adds "/NAME", printable, to a path; nothing when the name is empty, as a root's is.
+void append_name(std::string& path, std::string_view name);
 // Whether `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
 [[nodiscard]] bool is_utf8(std::string_view text);
 

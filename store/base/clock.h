@@ -15,6 +15,7 @@ using Nanoseconds = std::int64_t;
 using Clock = std::function<Nanoseconds()>;
 
 inline constexpr Nanoseconds kSecond = 1'000'000'000;
+inline constexpr Nanoseconds kDay = 86'400 * kSecond;
 
 [[nodiscard]] inline Nanoseconds system_now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(

@@ -33,7 +33,7 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 using test::MemoryTree;
 
-constexpr Nanoseconds kFirst = 1710565032 * kSecond;  // 2024-03-16T04:57:12Z
+constexpr Nanoseconds kTaken = 1710565032 * kSecond;  // 2024-03-16T04:57:12Z
 
 // Serves until it ends; said in a word what went wrong.
 [[noreturn]] void serve(const std::string& repository_path, const std::string& mountpoint,
@@ -58,7 +58,7 @@ class MountTest : public testing::Test {
     stdfs::create_directory(mountpoint_);
     ASSERT_NE(test::new_repository(repository_path_), nullptr);
     big_ = test::noise(3'000'000, 1);
-    back_up(kFirst, {{"hello.txt", test::prose(1000, 1)}, {"big", big_}, {"empty/", {}}});
+    back_up(kTaken, {{"hello.txt", test::prose(1000, 1)}, {"big", big_}, {"empty/", {}}});
   }
   void TearDown() override {
     if (child_ > 0) ::kill(child_, SIGKILL);
@@ -159,7 +159,7 @@ TEST_F(MountTest, ShowsANewSnapshotAndHidesAForgottenOneWithoutARemount) {
   mount();
   ASSERT_EQ(list("db").size(), 2u);
   ASSERT_FALSE(is_folder("db/2024-03-16T05:57"));
-  back_up(kFirst + 3600 * kSecond, {{"hello.txt", test::prose(10, 2)}});
+  back_up(kTaken + 3600 * kSecond, {{"hello.txt", test::prose(10, 2)}});
   EXPECT_TRUE(wait_for("db/2024-03-16T05:57", true));
   EXPECT_EQ(list("db"), (Names{"2024-03-16T04:57", "2024-03-16T05:57", "latest"}));
   EXPECT_EQ(stdfs::read_symlink(mountpoint_ + "/db/latest"), "2024-03-16T05:57");

@@ -15,7 +15,6 @@ using store::SourceKind;
 using test::Item;
 using test::MemoryRepository;
 
-constexpr Nanoseconds kDay = 86400 * kSecond;
 constexpr Nanoseconds kFirst = 1710565032 * kSecond;  // 2024-03-16T04:57:12Z
 constexpr Nanoseconds kSecondOne = kFirst + 3600 * kSecond;
 

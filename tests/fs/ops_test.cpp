@@ -20,7 +20,7 @@ using test::FuseReply;
 using test::Item;
 using test::MemoryRepository;
 
-constexpr Nanoseconds kFirst = 1710565032 * kSecond;  // 2024-03-16T04:57:12Z
+constexpr Nanoseconds kFirstInstant = 1710565032 * kSecond;  // 2024-03-16T04:57:12Z
 constexpr std::uint64_t kForEver = 1'000'000'000;
 
 class OpsTest : public testing::Test {
@@ -44,7 +44,7 @@ class OpsTest : public testing::Test {
     many.reserve(300);
     for (int i = 0; i < 300; ++i) many.push_back(repository_.file("f" + std::to_string(i), "x"));
     repository_.commit(repository_.snapshot(
-        SourceKind::container, "db", kFirst,
+        SourceKind::container, "db", kFirstInstant,
         {{"data", repository_.write(repository_.folder(
                       "", {rich, device, sparse, repository_.link("to", "sub/f1"),
                            repository_.folder("sub", std::move(many))}))}}));

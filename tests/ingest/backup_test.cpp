@@ -60,7 +60,6 @@ TEST_F(BackupTest, StoresNothingTwiceWhenNothingChanged) {
 }
 
 TEST_F(BackupTest, WritesThinPagesAnewOnceADayAndChangesNothingElse) {
-  constexpr Nanoseconds kDay = 86'400 * kSecond;
   const Nanoseconds noon = (system_now() / kDay + 1) * kDay + kDay / 2;
   ahead_ = noon - system_now();
   for (int d = 0; d < 40; ++d) {

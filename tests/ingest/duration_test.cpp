@@ -7,7 +7,6 @@ namespace bygone::ingest {
 namespace {
 
 TEST(Duration, ReadsWhatIsTyped) {
-  constexpr Nanoseconds kDay = 86'400 * kSecond;
   const std::pair<const char*, Nanoseconds> cases[] = {
       {"90s", 90 * kSecond},      {"5m", 300 * kSecond},      {"36h", kDay + kDay / 2},
       {"7d", 7 * kDay},           {"2w", 14 * kDay},          {"1y", 365 * kDay},

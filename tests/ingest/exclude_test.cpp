@@ -18,7 +18,7 @@ bool excluded(const std::vector<std::string>& lines, std::string path) {
   return excludes->matches(path, folder);
 }
 
-struct Case {
+struct Trial {
   const char* name;
   std::vector<std::string> lines;
   std::vector<std::string> out;  // excluded
@@ -27,7 +27,7 @@ struct Case {
 
 // As in gitignore(5), compared with `git check-ignore` when written. Git leaves its own manual in
 // one place, x**/y, which it lets match x/a/b/y; here stars beside other bytes stay one star.
-const std::vector<Case> kCases = {
+const std::vector<Trial> kTrials = {
     {"a name in any folder",
      {"foo"},
      {"foo", "a/foo", "a/b/foo", "foo/"},
@@ -88,7 +88,7 @@ const std::vector<Case> kCases = {
 };
 
 TEST(Excludes, FollowGitignore) {
-  for (const Case& c : kCases) {
+  for (const Trial& c : kTrials) {
     for (const auto& path : c.out) EXPECT_TRUE(excluded(c.lines, path)) << c.name << ": " << path;
     for (const auto& path : c.kept) EXPECT_FALSE(excluded(c.lines, path)) << c.name << ": " << path;
   }

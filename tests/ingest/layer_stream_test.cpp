@@ -14,7 +14,6 @@
 namespace bygone::ingest {
 namespace {
 
-using docker::Change;
 using test::TarMaker;
 
 constexpr std::size_t kImage = 5u << 20;  // bytes of a file that is the image's
@@ -33,7 +32,7 @@ struct File {
 class LayeredEngine final : public test::PausableEngine {
  public:
   std::map<std::string, File, WalkOrder> files;  // without a slash in front
-  std::vector<Change> listed;
+  std::vector<docker::Change> listed;
   std::size_t cut_request = 0;  // the one of these that is cut off, counted from one, and
   std::size_t cut_at = 0;       // after how many bytes
   std::function<void()> on_pause = [] {};
@@ -45,11 +44,17 @@ class LayeredEngine final : public test::PausableEngine {
   bool unsorted = false;  // archives begin with what is last
 
   void folder(const std::string& path) { files[path] = {'5', "", 0755}; }
-  void added(const std::string& path) { listed.push_back({Change::Kind::added, "/" + path}); }
-  void modified(const std::string& path) { listed.push_back({Change::Kind::modified, "/" + path}); }
-  void deleted(const std::string& path) { listed.push_back({Change::Kind::deleted, "/" + path}); }
+  void added(const std::string& path) {
+    listed.push_back({docker::Change::Kind::added, "/" + path});
+  }
+  void modified(const std::string& path) {
+    listed.push_back({docker::Change::Kind::modified, "/" + path});
+  }
+  void deleted(const std::string& path) {
+    listed.push_back({docker::Change::Kind::deleted, "/" + path});
+  }
 
-  Result<std::vector<Change>> changes(const std::string&) override { return listed; }
+  Result<std::vector<docker::Change>> changes(const std::string&) override { return listed; }
   Result<docker::ContainerState> state(const std::string& id) override {
     if (gone) return missing("the container");
     return PausableEngine::state(id);
@@ -468,7 +473,7 @@ TEST_F(LayerStreamTest, IsCancelled) {
 TEST_F(LayerStreamTest, RefusesWhatIsNoList) {
   for (const char* path : {"etc/passwd", "", "//", "/etc/", "/etc//x", "/etc/../x", "/./etc"}) {
     SCOPED_TRACE(path);
-    engine_.listed = {{Change::Kind::added, path}};
+    engine_.listed = {{docker::Change::Kind::added, path}};
     must_fail(Code::invalid);
   }
 }

@@ -184,35 +184,36 @@ TEST_F(Postgres, StopsWaitingOnceCancelled) {
   EXPECT_FALSE(server_.in_backup);
 }
 
-constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kMebibyte = 1 << 20;
 
 TEST(WalSegments, AreThoseFromTheStartToTheStop) {
   const std::string label = test::FakePostgres().label;
-  EXPECT_EQ(*wal_segments(label, 0x4000100, 16 * kMiB),
+  EXPECT_EQ(*wal_segments(label, 0x4000100, 16 * kMebibyte),
             (Strings{"000000010000000000000002", "000000010000000000000003",
                      "000000010000000000000004"}));
   // The stop is behind the last byte.
-  EXPECT_EQ(wal_segments(label, 0x3000000, 16 * kMiB)->size(), 1u);
-  EXPECT_EQ(wal_segments(label, 0x3000001, 16 * kMiB)->size(), 2u);
+  EXPECT_EQ(wal_segments(label, 0x3000000, 16 * kMebibyte)->size(), 1u);
+  EXPECT_EQ(wal_segments(label, 0x3000001, 16 * kMebibyte)->size(), 2u);
 }
 
 TEST(WalSegments, CountOnInTheNextLog) {
   const std::string label =
       "START WAL LOCATION: 5/FF000028 (file 0000000A00000005000000FF)\nCHECKPOINT LOCATION: x\n";
-  EXPECT_EQ(*wal_segments(label, 0x6'00000100, 16 * kMiB),
+  EXPECT_EQ(*wal_segments(label, 0x6'00000100, 16 * kMebibyte),
             (Strings{"0000000A00000005000000FF", "0000000A0000000600000000"}));
   const std::string large =
       "START WAL LOCATION: 5/C0000028 (file 0000000A0000000500000003)\nCHECKPOINT LOCATION: x\n";
-  EXPECT_EQ(*wal_segments(large, 0x6'00000100, 1024 * kMiB),
+  EXPECT_EQ(*wal_segments(large, 0x6'00000100, 1024 * kMebibyte),
             (Strings{"0000000A0000000500000003", "0000000A0000000600000000"}));
 }
 
 TEST(WalSegments, AreNoneOfWhatMakesNoSense) {
   const std::string label = test::FakePostgres().label;
-  EXPECT_FALSE(wal_segments(label, 0x1000000, 16 * kMiB).ok());
-  EXPECT_FALSE(wal_segments(label, 0, 16 * kMiB).ok());
-  EXPECT_FALSE(wal_segments(label, ~std::uint64_t{0}, 16 * kMiB).ok());
-  for (const std::uint64_t size : {std::uint64_t{0}, kMiB / 2, 3 * kMiB, 2048 * kMiB}) {
+  EXPECT_FALSE(wal_segments(label, 0x1000000, 16 * kMebibyte).ok());
+  EXPECT_FALSE(wal_segments(label, 0, 16 * kMebibyte).ok());
+  EXPECT_FALSE(wal_segments(label, ~std::uint64_t{0}, 16 * kMebibyte).ok());
+  for (const std::uint64_t size :
+       {std::uint64_t{0}, kMebibyte / 2, 3 * kMebibyte, 2048 * kMebibyte}) {
     EXPECT_FALSE(wal_segments(label, 0x4000100, size).ok()) << size;
   }
   for (const char* text :

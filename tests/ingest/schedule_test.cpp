@@ -26,7 +26,7 @@ Nanoseconds at(const std::string& zone, const std::string& text) {
   return store::from_civil(zone, c).value_or(-1);
 }
 
-struct Case {
+struct Plan {
   const char* name;
   const char* schedule;
   const char* zone;
@@ -34,7 +34,7 @@ struct Case {
   std::vector<const char*> runs;  // the following ones
 };
 
-const Case kCases[] = {
+const Plan kPlans[] = {
     {"hourly", "@hourly", "UTC", "2024-01-01T00:00", {"2024-01-01T01:00:00+00:00"}},
     {"daily", "@daily", kBerlin, "2024-01-01T00:00", {"2024-01-02T00:00:00+01:00"}},
     {"weekly", "@weekly", "UTC", "2024-01-01T00:00", {"2024-01-07T00:00:00+00:00"}},
@@ -181,7 +181,7 @@ const Case kCases[] = {
 };
 
 TEST(Schedule, RunsWhenItsTextSays) {
-  for (const Case& one : kCases) {
+  for (const Plan& one : kPlans) {
     SCOPED_TRACE(one.name);
     const Schedule schedule = value_of(Schedule::parse(one.schedule, one.zone));
     Nanoseconds now = at(one.zone, one.from);
@@ -193,7 +193,7 @@ TEST(Schedule, RunsWhenItsTextSays) {
 }
 
 TEST(Schedule, LooksBackOnTheRunsThatItLookedForwardTo) {
-  for (const Case& one : kCases) {
+  for (const Plan& one : kPlans) {
     SCOPED_TRACE(one.name);
     const Schedule schedule = value_of(Schedule::parse(one.schedule, one.zone));
     Nanoseconds now = at(one.zone, one.from);

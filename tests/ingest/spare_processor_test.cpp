@@ -22,7 +22,7 @@ using std::chrono::nanoseconds;
 using test::processors_of;
 
 // A host on which others use so many processors, and this process all that is left of them.
-class FakeHost {
+class FakeProcessors {
  public:
   std::atomic<double> others{0};
   std::atomic<bool> tells{true};
@@ -89,7 +89,7 @@ class SpareProcessorTest : public ::testing::Test {
     return CPU_EQUAL(&own, &set) != 0;
   }
   cpu_set_t all_{}, but_one_{};
-  FakeHost host_;
+  FakeProcessors host_;
 };
 
 TEST_F(SpareProcessorTest, IsLeftWhileOthersAreBusyAndTakenBack) {

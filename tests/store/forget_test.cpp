@@ -19,7 +19,6 @@ namespace filesystem = std::filesystem;
 using test::value_of;
 
 constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
-constexpr Nanoseconds kDay = 86'400 * kSecond;
 constexpr Nanoseconds kNow = kFirst + 100 * kDay;
 
 Clock at(Nanoseconds now) {

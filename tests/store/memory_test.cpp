@@ -19,14 +19,14 @@ namespace {
 namespace filesystem = std::filesystem;
 using test::value_of;
 
-constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
+constexpr Nanoseconds kFirstSeen = 1'710'000'000 * kSecond;
 
 class MemoryTest : public testing::Test {
  protected:
   Snapshot back_up(int n, const std::string& source = "db") {
     Snapshot snapshot = value_of(
         test::back_up(*repository_, {{"a", test::noise(100, 7)}},
-                      {.source = source, .instant = kFirst + Nanoseconds{n} * 60 * kSecond}));
+                      {.source = source, .instant = kFirstSeen + Nanoseconds{n} * 60 * kSecond}));
     value_of(remember(*repository_, state_, snapshot));
     return snapshot;
   }
@@ -50,9 +50,9 @@ TEST_F(MemoryTest, WhatIsThereForgottenOrGoneIsNoAlarm) {
   EXPECT_TRUE(alarms().empty());
   const Snapshot one = back_up(1);
   EXPECT_TRUE(alarms().empty());
-  value_of(move_to_trash(*repository_, {one.id}, kFirst));
+  value_of(move_to_trash(*repository_, {one.id}, kFirstSeen));
   EXPECT_TRUE(alarms().empty());
-  value_of(remove_for_good(*repository_, {one}, kFirst));
+  value_of(remove_for_good(*repository_, {one}, kFirstSeen));
   EXPECT_TRUE(alarms().empty());
 }
 
@@ -94,7 +94,7 @@ TEST_F(MemoryTest, FirstSourcesAreRememberedAtTheSameMoment) {
   for (int i = 0; i < 4; ++i) {
     snapshots.push_back(
         value_of(test::back_up(*repository_, {{"a", test::noise(100, 7)}},
-                               {.source = "db" + std::to_string(i), .instant = kFirst})));
+                               {.source = "db" + std::to_string(i), .instant = kFirstSeen})));
   }
   for (int round = 0; round < 20; ++round) {
     const std::string state = folder_ / "round" + std::to_string(round);
@@ -121,7 +121,7 @@ TEST_F(MemoryTest, WhatCannotBeReadIsNamed) {
 TEST_F(MemoryTest, APowerCutAtAnyCallLeavesTheOldOrTheNew) {
   const Snapshot one = back_up(1);
   const Snapshot two = value_of(test::back_up(*repository_, {{"b", test::noise(100, 8)}},
-                                              {.instant = kFirst + 999 * kSecond}));
+                                              {.instant = kFirstSeen + 999 * kSecond}));
   repository_.reset();
   for (std::size_t n = 1;; ++n) {
     SCOPED_TRACE(n);

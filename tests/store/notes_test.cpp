@@ -21,32 +21,32 @@ using test::value_of;
 
 const SnapshotId kOne = SnapshotId::from(test::noise(16, 1));
 const SnapshotId kTwo = SnapshotId::from(test::noise(16, 2));
-constexpr Nanoseconds kNow = 1'710'000'000 * kSecond;
+constexpr Nanoseconds kWritten = 1'710'000'000 * kSecond;
 
 Bytes text(std::string_view value) { return {value.begin(), value.end()}; }
 
-Note full() {
+Note full_note() {
   return {.subject = Subject::of(ChunkId::from(test::noise(32, 3))),
           .key = "damaged",
           .value = text("why"),
           .counter = UINT64_MAX,
-          .time = -kNow,
+          .time = -kWritten,
           .unknown_fields = {{100, {1, 2}}, {200, {}}}};
 }
 
 TEST(Note, GivesEveryFieldBackAndIsCanonical) {
-  const Bytes bytes = encode_note(full());
-  EXPECT_EQ(value_of(decode_note(bytes)), full());
+  const Bytes bytes = encode_note(full_note());
+  EXPECT_EQ(value_of(decode_note(bytes)), full_note());
   EXPECT_EQ(encode_note(value_of(decode_note(bytes))), bytes);
   const Note small{.subject = Subject::of(kOne), .key = "k", .counter = 1};
   EXPECT_EQ(value_of(decode_note(encode_note(small))), small);
 }
 
 TEST(Note, RefusesWhatItMustKnowAndDoesNot) {
-  Note note = full();
+  Note note = full_note();
   note.unknown_fields.emplace_back(0x8000 | 300, text("x"));
   EXPECT_CODE(Code::unsupported, decode_note(encode_note(note)));
-  note = full();
+  note = full_note();
   note.subject.kind = static_cast<Subject::Kind>(9);
   EXPECT_CODE(Code::unsupported, decode_note(encode_note(note)));
 }
@@ -61,7 +61,7 @@ TEST(Note, RefusesWhatLacksAFieldOrIsOutOfRange) {
       {"the id of another kind", [](Note& n) { n.subject.kind = Subject::Kind::pack; }},
   };
   for (const auto& [name, change] : cases) {
-    Note note = full();
+    Note note = full_note();
     change(note);
     EXPECT_CODE(Code::corrupt, decode_note(encode_note(note))) << name;
   }
@@ -69,7 +69,7 @@ TEST(Note, RefusesWhatLacksAFieldOrIsOutOfRange) {
 }
 
 TEST(Note, OfRandomOrChangedBytesIsDecodedWithinItsBounds) {
-  const Bytes whole = encode_note(full());
+  const Bytes whole = encode_note(full_note());
   for (std::uint64_t seed = 0; seed < 4000; ++seed) {
     ignore(decode_note(test::noise(seed % 100, seed)), "only that it returns");
     Bytes changed = whole;
@@ -83,7 +83,7 @@ class NotesTest : public testing::Test {
  protected:
   void say(const Subject& subject, const std::string& key, std::string_view value) {
     Notes notes = value_of(read_notes(*repository_));
-    value_of(write_notes(*repository_, notes, {{subject, key, text(value)}}, kNow));
+    value_of(write_notes(*repository_, notes, {{subject, key, text(value)}}, kWritten));
   }
   std::string said(const Subject& subject, const std::string& key) {
     const Notes notes = value_of(read_notes(*repository_));
@@ -128,8 +128,8 @@ TEST_F(NotesTest, AnEmptyValueTakesBackWhatWasSaid) {
 TEST_F(NotesTest, TwoWritersThatSawTheSameAgreeOnTheWinner) {
   Notes first = value_of(read_notes(*repository_));
   Notes second = value_of(read_notes(*repository_));
-  value_of(write_notes(*repository_, first, {{Subject::of(kOne), "a", text("x")}}, kNow));
-  value_of(write_notes(*repository_, second, {{Subject::of(kOne), "a", text("y")}}, kNow));
+  value_of(write_notes(*repository_, first, {{Subject::of(kOne), "a", text("x")}}, kWritten));
+  value_of(write_notes(*repository_, second, {{Subject::of(kOne), "a", text("y")}}, kWritten));
   const Notes all = value_of(read_notes(*repository_));
   ASSERT_EQ(all.superseded().size(), 1u);
   EXPECT_LT(all.superseded().front(), all.find(Subject::of(kOne), "a")->id);
@@ -199,7 +199,7 @@ TEST_F(NotesTest, WhatIsTooLongIsNotWritten) {
   Notes notes;
   const std::string key(kMaxNoteKey + 1, 'k');
   EXPECT_CODE(Code::invalid,
-              write_notes(*repository_, notes, {{Subject::of(kOne), key, text("x")}}, kNow));
+              write_notes(*repository_, notes, {{Subject::of(kOne), key, text("x")}}, kWritten));
   EXPECT_EQ(files().size(), 0u);
 }
 
@@ -219,7 +219,7 @@ TEST_F(NotesTest, AnswersAreOldOrNewAfterAFaultOrAPowerCutAtEveryCall) {
     Notes notes = value_of(read_notes(*repository_));
     files.fail_at(n, EIO, test::FaultyFiles::Then::stay_dead);
     const auto done = [&]() -> Result<void> {
-      TRY(write_notes(*repository_, notes, {{Subject::of(kOne), "a", text("new")}}, kNow));
+      TRY(write_notes(*repository_, notes, {{Subject::of(kOne), "a", text("new")}}, kWritten));
       TRY(remove_superseded(*repository_, notes));
       return {};
     }();

@@ -30,8 +30,8 @@ using test::MemoryTree;
 using test::PowerCutFiles;
 using test::value_of;
 
-const std::atomic<bool> kGoOn{false};
-const PruneOptions kAll{.empty_trash = true, .spare_orphans = std::chrono::seconds(0)};
+const std::atomic<bool> kUncancelled{false};
+const PruneOptions kEverything{.empty_trash = true, .spare_orphans = std::chrono::seconds(0)};
 
 class PruneCrash : public testing::Test {
  protected:
@@ -73,7 +73,7 @@ class PruneCrash : public testing::Test {
                                    Files& files = system_files()) {
     const auto repository =
         TRY(Repository::open(path, test::key_file(), {.index_dir = index, .files = &files}));
-    return store::prune(*repository, kAll, {}, kGoOn);
+    return store::prune(*repository, kEverything, {}, kUncancelled);
   }
 
   // What is wrong with the repository; empty when nothing is: all snapshots read back, before and
@@ -84,7 +84,7 @@ class PruneCrash : public testing::Test {
       if (!opened) return opened.error().message;
       Repository& repository = **opened;
       if (pruned) {
-        const auto report = store::prune(repository, kAll, {}, kGoOn);
+        const auto report = store::prune(repository, kEverything, {}, kUncancelled);
         if (!report) return report.error().message;
       }
       const auto snapshots = repository.snapshots();
@@ -95,7 +95,7 @@ class PruneCrash : public testing::Test {
         if (!tree) return tree.error().message;
         if (*tree != trees_.at(snapshot.id)) return "another tree than backed up";
       }
-      const auto report = verify(repository, {.read_data_percent = 100}, {}, kGoOn);
+      const auto report = verify(repository, {.read_data_percent = 100}, {}, kUncancelled);
       if (!report) return report.error().message;
       if (!report->damage.empty()) return report->damage.front();
       // Plain and delta, and the text; two folders and one: what all of it comes to.

@@ -38,7 +38,7 @@ using test::Call;
 using test::MemoryTree;
 using test::value_of;
 
-const std::atomic<bool> kGoOn{false};
+const std::atomic<bool> kNeverCancelled{false};
 constexpr int kMaxNesting = 2;
 constexpr int kSteps = 25;
 constexpr std::size_t kMaxSessions = 4;
@@ -241,7 +241,7 @@ class World {
     PruneOptions options{.max_dead_percent = static_cast<double>(roll(4)) * 30,
                          .empty_trash = roll(2) == 0,
                          .spare_orphans = std::chrono::seconds(roll(4) == 0 ? 1000 : 0)};
-    const auto report = store::prune(*repository, options, {}, kGoOn);
+    const auto report = store::prune(*repository, options, {}, kNeverCancelled);
     if (report) {
       ++prunes_;
       deleted_ += report->packs_deleted;
@@ -286,7 +286,7 @@ class World {
       EXPECT_EQ(named(*tree), named(trees_.at(snapshot.id))) << snapshot.id.hex();
     }
     for (const std::string& line :
-         value_of(verify(*fresh, {.read_data_percent = 100}, {}, kGoOn)).damage) {
+         value_of(verify(*fresh, {.read_data_percent = 100}, {}, kNeverCancelled)).damage) {
       // Deltas of interrupted sessions may have lost their bases; records are removed in silence.
       if (line.find("the snapshot before it") != std::string::npos) continue;
       if (line.find(" is a delta ") != std::string::npos) continue;

@@ -14,7 +14,6 @@ namespace bygone::store {
 namespace {
 
 constexpr Nanoseconds kHour = 3600 * kSecond;
-constexpr Nanoseconds kDay = 24 * kHour;
 constexpr Nanoseconds kYear = 365 * kDay;
 constexpr Nanoseconds kStart = 1'704'067'200 * kSecond;  // 2024-01-01T00:00Z, a Monday
 

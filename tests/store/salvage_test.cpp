@@ -68,7 +68,7 @@ class SalvageTest : public testing::Test {
   std::vector<Record> records_;
 };
 
-const auto kAll = std::vector<bool>(13, true);
+const auto kAllThirteen = std::vector<bool>(13, true);
 
 TEST_F(SalvageTest, FindsNothingWrongWithAWholePack) {
   const auto salvage = open();
@@ -76,7 +76,7 @@ TEST_F(SalvageTest, FindsNothingWrongWithAWholePack) {
   EXPECT_TRUE(salvage->is_complete());
   EXPECT_EQ(salvage->records(), records_);
   for (const Record& record : salvage->records()) EXPECT_TRUE(*salvage->head_is_sound(record));
-  EXPECT_EQ(salvaged(*salvage), kAll);
+  EXPECT_EQ(salvaged(*salvage), kAllThirteen);
 }
 
 TEST_F(SalvageTest, WalksTheHeadsWhenTheEndIsDamaged) {
@@ -112,7 +112,7 @@ TEST_F(SalvageTest, WalksTheHeadsWhenTheEndIsDamaged) {
     const auto salvage = open();
     EXPECT_NE(salvage->fault(), "");
     EXPECT_EQ(salvage->is_complete(), each.complete);
-    EXPECT_EQ(salvaged(*salvage), kAll);
+    EXPECT_EQ(salvaged(*salvage), kAllThirteen);
     EXPECT_EQ(test::read_whole(path_).size() <= whole_.size(), true);
   }
 }
@@ -125,7 +125,7 @@ TEST_F(SalvageTest, DerivesALostHeaderFromTheNameOfThePack) {
     const auto salvage = open();
     EXPECT_NE(salvage->fault(), "");
     EXPECT_TRUE(salvage->is_complete());
-    EXPECT_EQ(salvaged(*salvage), kAll);
+    EXPECT_EQ(salvaged(*salvage), kAllThirteen);
   }
 }
 
@@ -133,7 +133,7 @@ TEST_F(SalvageTest, ReadsARecordWhoseHeadIsDamagedByTheFooter) {
   test::flip_bit(path_, static_cast<std::int64_t>(records_[4].offset) + 10);
   const auto salvage = open();
   EXPECT_FALSE(*salvage->head_is_sound(salvage->records()[4]));
-  EXPECT_EQ(salvaged(*salvage), kAll);
+  EXPECT_EQ(salvaged(*salvage), kAllThirteen);
 }
 
 TEST_F(SalvageTest, LosesOnlyWhatIsDamagedTwice) {
@@ -142,7 +142,7 @@ TEST_F(SalvageTest, LosesOnlyWhatIsDamagedTwice) {
   test::flip_bit(path_, -5);
   const auto salvage = open();
   EXPECT_FALSE(salvage->is_complete());
-  auto wanted = kAll;
+  auto wanted = kAllThirteen;
   wanted[4] = wanted[6] = false;
   EXPECT_EQ(salvaged(*salvage), wanted);
 }
@@ -170,11 +170,11 @@ TEST_F(SalvageTest, LosesOnlyTheRecordsInSectorsThatTheDiskCannotRead) {
   };
   const auto in_body = [&](std::size_t slot) { return records_[slot].offset + 300; };
   files.bad = {in_body(5)};
-  auto wanted = kAll;
+  auto wanted = kAllThirteen;
   wanted[5] = false;
   EXPECT_EQ(salvaged(*open_there()), wanted);
   files.bad = {20};
-  EXPECT_EQ(salvaged(*open_there()), kAll) << "the header";
+  EXPECT_EQ(salvaged(*open_there()), kAllThirteen) << "the header";
   files.bad = {whole_.size() - 10};
   // Whatever else begins in these sectors is lost with them, and nothing before.
   const auto trailer = salvaged(*open_there());

@@ -23,7 +23,7 @@ namespace {
 
 using test::value_of;
 
-constexpr std::uint64_t kTag = 5;  // as test::write_pack() has it
+constexpr std::uint64_t kPackTag = 5;  // as test::write_pack() has it
 
 class SessionDeltas : public testing::Test {
  protected:
@@ -34,7 +34,7 @@ class SessionDeltas : public testing::Test {
   }
   ChunkId id(const Bytes& raw) { return repository_->keys().chunk_id(ChunkKind::data, raw); }
   ChunkId put(Session& session, const Bytes& raw, std::optional<Bytes> before = std::nullopt,
-              std::uint64_t tag = kTag) {
+              std::uint64_t tag = kPackTag) {
     ChunkHint hint;
     if (before) hint.predecessor = id(*before);
     return value_of(session.put_data(raw, tag, compressor_, hint));
@@ -49,7 +49,7 @@ class SessionDeltas : public testing::Test {
   }
   // One session that stores one chunk.
   void store(const Bytes& raw, std::optional<Bytes> before = std::nullopt,
-             std::uint64_t tag = kTag) {
+             std::uint64_t tag = kPackTag) {
     const auto session = begin();
     put(*session, raw, std::move(before), tag);
     commit(*session);
@@ -111,7 +111,7 @@ TEST_F(SessionDeltas, AreTheSizeOfTheChange) {
   EXPECT_EQ(written.base, id(x_));
   EXPECT_EQ(written.depth, 1);
   EXPECT_EQ(written.n, 1);
-  EXPECT_EQ(written.volume_tag, kTag);
+  EXPECT_EQ(written.volume_tag, kPackTag);
   reopen();
   EXPECT_TRUE(reads(y_));
   value_of(repository_->chunks().rebuild_index());
@@ -179,7 +179,7 @@ TEST_F(SessionDeltas, AreNotMadeOnAPredecessorThatNobodyHasOrThatIsAPage) {
   const ChunkId page = repository_->keys().chunk_id(ChunkKind::page, x_);
   value_of(session->put_page(page, x_));
   const Bytes near_page = edited(x_, 6);
-  value_of(session->put_data(near_page, kTag, compressor_, {.predecessor = page}));
+  value_of(session->put_data(near_page, kPackTag, compressor_, {.predecessor = page}));
   put(*session, y_, z_);
   commit(*session);
   EXPECT_EQ(record(near_page).depth, 0);
@@ -191,7 +191,8 @@ TEST_F(SessionDeltas, ArePassedOverWhileTrialsPause) {
   const auto session = begin();
   const auto trials = std::make_shared<DeltaTrials>(8);
   const auto put_on_x = [&](const Bytes& raw) {
-    value_of(session->put_data(raw, kTag, compressor_, {.predecessor = id(x_), .trials = trials}));
+    value_of(
+        session->put_data(raw, kPackTag, compressor_, {.predecessor = id(x_), .trials = trials}));
   };
   put_on_x(test::noise(100'000, 20));  // comes to nothing: the next is not tried
   put_on_x(y_);
@@ -299,20 +300,20 @@ TEST_F(SessionDeltas, Trap3AnAdoptedDeltaWithoutItsBaseIsNeitherKnownNorABase) {
 
 // A volume that holds the same chunk must not have its next one compressed against the victim's.
 TEST_F(SessionDeltas, Trap4NoDeltaCrossesVolumes) {
-  store(x_, std::nullopt, kTag);
-  store(y_, x_, kTag);
+  store(x_, std::nullopt, kPackTag);
+  store(y_, x_, kPackTag);
   const auto session = begin();
-  put(*session, y_, std::nullopt, kTag + 1);  // known: nothing is stored
-  put(*session, z_, y_, kTag + 1);
+  put(*session, y_, std::nullopt, kPackTag + 1);  // known: nothing is stored
+  put(*session, z_, y_, kPackTag + 1);
   const Bytes on_plain = edited(x_, 40);
-  put(*session, on_plain, x_, kTag + 1);
+  put(*session, on_plain, x_, kPackTag + 1);
   commit(*session);
   EXPECT_EQ(records(y_).size(), 1u);
   EXPECT_EQ(record(z_).depth, 0);
   EXPECT_EQ(record(on_plain).depth, 0);
   // From there on the second volume has bases of its own.
   const Bytes next = edited(z_, 41);
-  store(next, z_, kTag + 1);
+  store(next, z_, kPackTag + 1);
   EXPECT_EQ(record(next).base, id(z_));
 }
 
@@ -391,9 +392,9 @@ TEST_F(SessionDeltas, NeverHangOnABaseThatDecodedToOtherBytesOnce) {
   Bytes delta;
   Record fresh;
   const auto make = [&](int bad_read) {
-    const Link base{.record = {.id = id(x_), .volume_tag = kTag, .stored_size = 200'000},
+    const Link base{.record = {.id = id(x_), .volume_tag = kPackTag, .stored_size = 200'000},
                     .pack = std::make_shared<Faulty>(x_, bad_read)};
-    fresh = {.id = id(y_), .volume_tag = kTag};
+    fresh = {.id = id(y_), .volume_tag = kPackTag};
     return make_delta({base}, y_, compressor_, fresh, delta);
   };
   // The first read is what the delta is made on, the second what it is checked on.
@@ -425,7 +426,7 @@ TEST_F(SessionDeltas, ComeFromManyThreads) {
         Bytes last = before[i];
         for (std::uint64_t v = 0; v < 4; ++v) {
           const Bytes next = edited(last, 1000 * i + v);
-          ASSERT_OK(session->put_data(next, kTag, compressor, {.predecessor = id(last)}));
+          ASSERT_OK(session->put_data(next, kPackTag, compressor, {.predecessor = id(last)}));
           const auto back = session->get(ChunkKind::data, id(next));
           ASSERT_OK(back);
           EXPECT_EQ(**back, next);

@@ -12,7 +12,7 @@ namespace {
 
 using test::value_of;
 
-Snapshot full() {
+Snapshot full_snapshot() {
   Snapshot s;
   s.source = SourceId::from(test::noise(16, 1));
   s.kind = SourceKind::container;
@@ -51,7 +51,7 @@ Snapshot full() {
 }
 
 TEST(SnapshotRecord, GivesEveryFieldBack) {
-  const Snapshot snapshot = full();
+  const Snapshot snapshot = full_snapshot();
   EXPECT_EQ(value_of(decode_snapshot(encode_snapshot(snapshot))), snapshot);
   Snapshot small;
   small.source = snapshot.source;
@@ -60,13 +60,13 @@ TEST(SnapshotRecord, GivesEveryFieldBack) {
 }
 
 TEST(SnapshotRecord, IsCanonical) {
-  const Bytes bytes = encode_snapshot(full());
+  const Bytes bytes = encode_snapshot(full_snapshot());
   EXPECT_EQ(encode_snapshot(value_of(decode_snapshot(bytes))), bytes);
 }
 
 Bytes with_field(std::uint16_t tag, ByteView value) {
   Writer w;
-  w.bytes(encode_snapshot(full()));
+  w.bytes(encode_snapshot(full_snapshot()));
   w.u16(tag);
   w.string(value);
   return w.take();
@@ -85,7 +85,7 @@ TEST(SnapshotRecord, RefusesAnUnknownFieldThatMustBeKnown) {
 
 // Kept as one that it does not know, it would stand beside the real one when written again.
 TEST(SnapshotRecord, RefusesAKnownFieldWithTheOtherCriticalBit) {
-  Bytes bytes = encode_snapshot(full());
+  Bytes bytes = encode_snapshot(full_snapshot());
   bytes[1] ^= 0x80;  // the top bit of the first tag
   EXPECT_CODE(Code::corrupt, decode_snapshot(bytes));
 }
@@ -97,7 +97,7 @@ TEST(SnapshotRecord, RefusesFieldsTwiceOrOutOfOrder) {
 
 TEST(SnapshotRecord, RefusesWhatLacksAFieldOrIsCut) {
   EXPECT_CODE(Code::corrupt, decode_snapshot({}));
-  const Bytes whole = encode_snapshot(full());
+  const Bytes whole = encode_snapshot(full_snapshot());
   std::size_t accepted = 0;
   for (std::size_t size = 0; size < whole.size(); ++size) {
     // A cut between two fields leaves a shorter record; the seal and its id are against that.
@@ -107,7 +107,7 @@ TEST(SnapshotRecord, RefusesWhatLacksAFieldOrIsCut) {
 }
 
 TEST(SnapshotRecord, OfRandomOrChangedBytesIsDecodedWithinItsBounds) {
-  const Bytes whole = encode_snapshot(full());
+  const Bytes whole = encode_snapshot(full_snapshot());
   for (std::uint64_t seed = 0; seed < 4000; ++seed) {
     SCOPED_TRACE(seed);
     ignore(decode_snapshot(test::noise(seed % 300, seed)), "only that it returns");

@@ -27,18 +27,18 @@ using test::MemoryTree;
 using test::PowerCutFiles;
 using test::value_of;
 
-constexpr Nanoseconds kFirst = 1'710'000'000 * kSecond;
-constexpr Nanoseconds kNow = kFirst + 3600 * kSecond;
+constexpr Nanoseconds kThen = 1'710'000'000 * kSecond;
+constexpr Nanoseconds kAnHourLater = kThen + 3600 * kSecond;
 
 class TrashTest : public testing::Test {
  protected:
   Snapshot back_up(int n) {
     return value_of(test::back_up(*repository_, {{"a", test::noise(3000, 7)}},
-                                  {.instant = kFirst + Nanoseconds{n} * 60 * kSecond}));
+                                  {.instant = kThen + Nanoseconds{n} * 60 * kSecond}));
   }
   void say(const NewNote& note) {
     Notes notes = value_of(read_notes(*repository_));
-    value_of(write_notes(*repository_, notes, {note}, kNow));
+    value_of(write_notes(*repository_, notes, {note}, kAnHourLater));
   }
   [[nodiscard]] std::set<SnapshotId> live() const {
     const auto ids = value_of(repository_->snapshot_ids());
@@ -59,13 +59,13 @@ class TrashTest : public testing::Test {
 
 TEST_F(TrashTest, ARecordGoesToTheTrashAndComesBack) {
   const Snapshot one = back_up(1), two = back_up(2);
-  const Moved moved = value_of(move_to_trash(*repository_, {one.id}, kNow));
+  const Moved moved = value_of(move_to_trash(*repository_, {one.id}, kAnHourLater));
   EXPECT_EQ(moved.done, std::vector{one.id});
   EXPECT_EQ(live(), std::set{two.id});
   EXPECT_EQ(trashed(), std::set{one.id});
   EXPECT_EQ(value_of(repository_->trashed_snapshot(one.id)), one);
   EXPECT_CODE(Code::not_found, repository_->snapshot(one.id));
-  EXPECT_EQ(trashed_at(value_of(read_notes(*repository_)), one.id), kNow);
+  EXPECT_EQ(trashed_at(value_of(read_notes(*repository_)), one.id), kAnHourLater);
   EXPECT_TRUE(damage().empty());
   EXPECT_OK(restore_from_trash(*repository_, one.id));
   EXPECT_EQ(value_of(repository_->snapshot(one.id)), one);
@@ -76,10 +76,11 @@ TEST_F(TrashTest, ARecordGoesToTheTrashAndComesBack) {
 TEST_F(TrashTest, WhatIsPinnedStays) {
   const Snapshot one = back_up(1), two = back_up(2);
   say(*pin_note({}, one.id, Pinning::pin));
-  const Moved moved = value_of(move_to_trash(*repository_, {one.id, two.id}, kNow));
+  const Moved moved = value_of(move_to_trash(*repository_, {one.id, two.id}, kAnHourLater));
   EXPECT_EQ(moved.pinned, std::vector{one.id});
   EXPECT_EQ(live(), std::set{one.id});
-  EXPECT_EQ(value_of(remove_for_good(*repository_, {one, two}, kNow)).pinned, std::vector{one.id});
+  EXPECT_EQ(value_of(remove_for_good(*repository_, {one, two}, kAnHourLater)).pinned,
+            std::vector{one.id});
   EXPECT_EQ(live(), std::set{one.id});
   EXPECT_TRUE(trashed().empty());
 }
@@ -87,7 +88,7 @@ TEST_F(TrashTest, WhatIsPinnedStays) {
 TEST_F(TrashTest, WhatIsGoneIsExplainedAndWhatWasTakenAwayIsNot) {
   const Snapshot one = back_up(1), two = back_up(2);
   back_up(3);
-  EXPECT_EQ(value_of(remove_for_good(*repository_, {two}, kNow)).done, std::vector{two.id});
+  EXPECT_EQ(value_of(remove_for_good(*repository_, {two}, kAnHourLater)).done, std::vector{two.id});
   EXPECT_TRUE(damage().empty());
   const auto said = gone(value_of(read_notes(*repository_)), two.id);
   ASSERT_TRUE(said);
@@ -103,7 +104,7 @@ TEST_F(TrashTest, WhatIsGoneIsExplainedAndWhatWasTakenAwayIsNot) {
 
 TEST_F(TrashTest, NumbersAndListedNamesAreNeverGivenTwice) {
   const Snapshot one = back_up(1), two = back_up(2);
-  value_of(move_to_trash(*repository_, {one.id, two.id}, kNow));
+  value_of(move_to_trash(*repository_, {one.id, two.id}, kAnHourLater));
   const Snapshot three = back_up(2);
   EXPECT_EQ(three.sequence, 3u);
   EXPECT_EQ(three.previous, two.id);
@@ -119,7 +120,8 @@ TEST_F(TrashTest, ARecordInBothFoldersWasNotForgotten) {
                         folder_ / "repo/trash/" + one.id.hex());
   EXPECT_EQ(live(), std::set{one.id});
   EXPECT_TRUE(trashed().empty());
-  EXPECT_EQ(value_of(move_to_trash(*repository_, {one.id}, kNow)).done, std::vector{one.id});
+  EXPECT_EQ(value_of(move_to_trash(*repository_, {one.id}, kAnHourLater)).done,
+            std::vector{one.id});
   EXPECT_EQ(trashed(), std::set{one.id});
 }
 
@@ -138,8 +140,8 @@ TEST_F(TrashTest, VerifyNotesWhatItReadWhole) {
   for (const auto& each : filesystem::recursive_directory_iterator(folder_ / "repo/packs")) {
     if (each.is_regular_file()) test::flip_bit(each.path(), 300);
   }
-  const Snapshot two =
-      value_of(test::back_up(*repository_, {{"b", test::noise(100, 8)}}, {.instant = kNow}));
+  const Snapshot two = value_of(
+      test::back_up(*repository_, {{"b", test::noise(100, 8)}}, {.instant = kAnHourLater}));
   EXPECT_FALSE(
       value_of(verify(*repository_, {.read_data_percent = 100}, {}, cancel)).damage.empty());
   EXPECT_FALSE(verified_at(value_of(read_notes(*repository_)), one.id) ==
@@ -177,19 +179,19 @@ TEST_F(TrashTest, ABusySourceSaysWhoHoldsIt) {
 
 TEST_F(TrashTest, WhatExpiredLeavesTheTrashByARightClockAlone) {
   const Snapshot one = back_up(1), two = back_up(2), three = back_up(3);
-  value_of(move_to_trash(*repository_, {one.id}, kNow));
-  value_of(move_to_trash(*repository_, {two.id}, kNow + kKeepTrash / 2));
+  value_of(move_to_trash(*repository_, {one.id}, kAnHourLater));
+  value_of(move_to_trash(*repository_, {two.id}, kAnHourLater + kKeepTrash / 2));
   const auto expired = [&](Nanoseconds now) {
     return value_of(expired_trash(
         *repository_, [&] { return now; }, kKeepTrash, Remember::yes));
   };
-  EXPECT_TRUE(expired(kNow + kKeepTrash - 1).empty());
+  EXPECT_TRUE(expired(kAnHourLater + kKeepTrash - 1).empty());
   // A note of a later move lies ahead: the clock is behind.
-  EXPECT_EQ(expired(kNow + kKeepTrash), std::set{one.id});
+  EXPECT_EQ(expired(kAnHourLater + kKeepTrash), std::set{one.id});
   constexpr Nanoseconds kTenYears = Nanoseconds{3650} * 86'400 * kSecond;
-  EXPECT_TRUE(expired(kNow + kTenYears).empty());
-  EXPECT_TRUE(expired(kNow - kTenYears).empty());
-  EXPECT_EQ(value_of(remove_from_trash(*repository_, {one.id, three.id}, kNow)).done,
+  EXPECT_TRUE(expired(kAnHourLater + kTenYears).empty());
+  EXPECT_TRUE(expired(kAnHourLater - kTenYears).empty());
+  EXPECT_EQ(value_of(remove_from_trash(*repository_, {one.id, three.id}, kAnHourLater)).done,
             std::vector{one.id});
   EXPECT_EQ(live(), std::set{three.id});
   EXPECT_EQ(trashed(), std::set{two.id});
@@ -198,9 +200,9 @@ TEST_F(TrashTest, WhatExpiredLeavesTheTrashByARightClockAlone) {
   for (const auto& each : filesystem::directory_iterator(folder_ / "repo/notes")) {
     filesystem::remove(each.path());
   }
-  EXPECT_TRUE(expired(kNow + kKeepTrash).empty());
-  EXPECT_TRUE(expired(kNow + 2 * kKeepTrash - 1).empty());
-  EXPECT_EQ(expired(kNow + 2 * kKeepTrash), std::set{two.id});
+  EXPECT_TRUE(expired(kAnHourLater + kKeepTrash).empty());
+  EXPECT_TRUE(expired(kAnHourLater + 2 * kKeepTrash - 1).empty());
+  EXPECT_EQ(expired(kAnHourLater + 2 * kKeepTrash), std::set{two.id});
 }
 
 // Time goes by while the snapshots are read.
@@ -221,12 +223,12 @@ class SlowFiles final : public test::WatchedFiles {
 TEST_F(TrashTest, ASnapshotThatIsCommittedMeanwhileIsNotOfTomorrow) {
   const Snapshot one = back_up(1);
   back_up(40);  // the one that is committed meanwhile
-  value_of(move_to_trash(*repository_, {one.id}, kFirst - kKeepTrash));
+  value_of(move_to_trash(*repository_, {one.id}, kThen - kKeepTrash));
   repository_.reset();
-  Nanoseconds now = kFirst + 30 * 60 * kSecond;
+  Nanoseconds now = kThen + 30 * 60 * kSecond;
   SlowFiles files(system_files(), now);
   repository_ = value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files}));
-  now = kFirst + 30 * 60 * kSecond;
+  now = kThen + 30 * 60 * kSecond;
   EXPECT_EQ(value_of(expired_trash(
                 *repository_, [&] { return now; }, kKeepTrash, Remember::yes)),
             std::set{one.id});
@@ -270,8 +272,8 @@ TEST_F(TrashTest, ForgettingWorksOnAFullDisk) {
       repository_.reset();
       repository_ = value_of(Repository::open(path, test::key_file(), {.files = &files}));
       files.fill(for_good);
-      const auto moved = to_trash ? move_to_trash(*repository_, {one.id, two.id}, kNow)
-                                  : remove_for_good(*repository_, {one, two}, kNow);
+      const auto moved = to_trash ? move_to_trash(*repository_, {one.id, two.id}, kAnHourLater)
+                                  : remove_for_good(*repository_, {one, two}, kAnHourLater);
       EXPECT_FALSE(filesystem::exists(path + "/reserve"));
       if (for_good && to_trash) {
         EXPECT_CODE(Code::no_space, moved);
@@ -299,7 +301,7 @@ class TrashCrash : public TrashTest {
     one_ = back_up(1);
     two_ = back_up(2);
     three_ = back_up(3);
-    value_of(move_to_trash(*repository_, {one_.id}, kNow));
+    value_of(move_to_trash(*repository_, {one_.id}, kAnHourLater));
     repository_.reset();
     test::write_whole(folder_ / "repo/reserve", {});  // 8 MiB to copy each time
     filesystem::remove_all(folder_ / "repo/index");
@@ -307,15 +309,16 @@ class TrashCrash : public TrashTest {
   }
 
   Result<void> work(Repository& repository) {
-    TRY(move_to_trash(repository, {two_.id}, kNow));
+    TRY(move_to_trash(repository, {two_.id}, kAnHourLater));
     TRY(restore_from_trash(repository, one_.id));
     const Fd lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
     Notes notes = TRY(read_notes(repository));
-    TRY(write_notes(repository, notes, {*tag_note(notes, three_, Tagging::add, "t")}, kNow));
+    TRY(write_notes(repository, notes, {*tag_note(notes, three_, Tagging::add, "t")},
+                    kAnHourLater));
     return {};
   }
   Result<void> remove(Repository& repository) {
-    TRY(remove_for_good(repository, {one_, two_}, kNow));
+    TRY(remove_for_good(repository, {one_, two_}, kAnHourLater));
     return {};
   }
 
