@@ -5,10 +5,10 @@
 # mount and out of `bygone restore`, as rsync, cp, tar, getfacl and the allocation see it.
 . "$(dirname "$0")/lib.sh"
 
-entries=100000 gib=10
-if [ -n "$SANITIZED" ]; then entries=3000 gib=1; fi
+entries=100000 mib=10000
+if [ -n "$SANITIZED" ]; then entries=3000 mib=1000; fi
 source=$WORK/source
-"$HERE/make-tree" "$source" --entries "$entries" --sparse-gib "$gib"
+"$HERE/make-tree" "$source" --entries "$entries" --sparse-mib "$mib"
 "$HERE/make-tree" "$WORK/deep-source" --deep
 new_repository
 

@@ -7,7 +7,7 @@
 
 entries=5000
 if [ -n "$SANITIZED" ]; then entries=500; fi
-"$HERE/make-tree" "$WORK/source" --entries "$entries" --sparse-gib 1
+"$HERE/make-tree" "$WORK/source" --entries "$entries" --sparse-mib 100
 new_repository
 quietly "$BYGONE" backup --path "tree=$WORK/source"
 echo more >"$WORK/source/more"

@@ -65,8 +65,8 @@ run --name app -v data:/data -v inner:/data/inner -v /anonymous -v "$WORK/bind:/
   tools bash -c 'echo inner >/data/inner/file; echo anon >/anonymous/file; while :; do date >/data/now; sleep 0.1; done'
 docker volume create lonely >/dev/null
 data=$(volume data)
-quietly "$HERE/make-tree" "$data/tree" --sparse-gib 1 --entries 1000
-quietly "$HERE/make-tree" "$(volume lonely)/tree" --sparse-gib 1 --entries 1000
+quietly "$HERE/make-tree" "$data/tree" --sparse-mib 1000 --entries 1000
+quietly "$HERE/make-tree" "$(volume lonely)/tree" --sparse-mib 1000 --entries 1000
 rm "$data/tree/sparse/three-extents" "$(volume lonely)/tree/sparse/three-extents"
 # What an engine's archive has not: sockets, most attributes (capabilities are there), fractions of
 # a second.
