@@ -15,7 +15,7 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr std::int64_t kDaySeconds = 86'400;
+constexpr std::int64_t kDaySeconds = kDay / kSecond;
 // Some weekday may be asked of a February 29, and a century without a leap year lies between.
 constexpr std::int64_t kSearchDays = std::int64_t{366} * 50;
 
@@ -232,15 +232,15 @@ Result<void> Schedule::parse_every(std::string_view text) {
       unit = 3600 * kSecond;
       break;
     case 'd':
-      unit = kDaySeconds * kSecond;
+      unit = kDay;
       break;
     case 'w':
-      unit = 7 * kDaySeconds * kSecond;
+      unit = 7 * kDay;
       break;
     default:
       break;
   }
-  constexpr Nanoseconds kLongest = 3660 * kDaySeconds * kSecond;
+  constexpr Nanoseconds kLongest = 3660 * kDay;
   if (!number || *number == 0 || unit == 0 ||
       *number > static_cast<std::uint64_t>(kLongest / unit)) {
     return bad(length, fmt::format("'{}' is no length of time; hint: 30s, 15m, 6h, 1d, 2w, up to "
