@@ -9,7 +9,7 @@
 namespace bygone::ingest {
 namespace {
 
-constexpr Nanoseconds kLongestDuration = 200 * 365 * kDay;
+constexpr Nanoseconds kLongestDuration = 200 * (365 * kDay);
 
 Nanoseconds unit_of(char unit) {
   switch (unit) {
