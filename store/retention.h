@@ -65,7 +65,8 @@ struct Thinning {
                             Nanoseconds now, const std::string& clock_doubt);
 
 // Why what goes by the clock (the rule `within`, the expiry of the trash) must wait; empty: it need
-// not. `instants`: of all records of the repository, in any order. The clock is doubted when it is
+// not. `instants`: of all records of the repository, and other times at which its clock was read,
+// in any order. The clock is doubted when it is
 // behind a record, or when it leapt by over a year, or nobody made a backup for as long, and under
 // 30 days have gone by since.
 [[nodiscard]] std::string doubt_about_clock(std::vector<Nanoseconds> instants, Nanoseconds now);

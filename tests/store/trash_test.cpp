@@ -205,6 +205,20 @@ TEST_F(TrashTest, WhatExpiredLeavesTheTrashByARightClockAlone) {
   EXPECT_EQ(expired(kAnHourLater + 2 * kKeepTrash), std::set{two.id});
 }
 
+TEST_F(TrashTest, AClockThatLeapsEmptiesNoTrashThatHoldsEverything) {
+  const Snapshot one = back_up(1), two = back_up(2);
+  value_of(move_to_trash(*repository_, {one.id, two.id}, kAnHourLater));
+  ASSERT_TRUE(live().empty());
+  const auto expired = [&](Nanoseconds now) {
+    return value_of(expired_trash(
+        *repository_, [&] { return now; }, kKeepTrash, Remember::yes));
+  };
+  constexpr Nanoseconds kTenYears = Nanoseconds{3650} * 86'400 * kSecond;
+  EXPECT_TRUE(expired(kAnHourLater + kTenYears).empty());
+  EXPECT_TRUE(expired(kAnHourLater - kTenYears).empty());
+  EXPECT_EQ(expired(kAnHourLater + kKeepTrash), (std::set{one.id, two.id}));
+}
+
 // Time goes by while the snapshots are read.
 class SlowFiles final : public test::WatchedFiles {
  public:
