@@ -50,6 +50,8 @@ class ForgetRun {
       : context_(context), repository_(repository), arguments_(arguments) {}
 
   Exit run();
+  // There was an alarm that nobody accepted: what is named goes all the same, but nothing is pruned.
+  [[nodiscard]] bool alarmed() const { return alarmed_; }
 
  private:
   Result<void> by_name();
@@ -67,6 +69,7 @@ class ForgetRun {
   const ForgetArguments& arguments_;
   const Nanoseconds now_ = system_now();
   std::size_t kept_ = 0, forgotten_ = 0, blocked_ = 0;
+  bool alarmed_ = false;
   Exit exit_ = Exit::done;
 };
 
@@ -233,7 +236,8 @@ Exit ForgetRun::run() {
   const auto accepted = rollback_is_accepted();
   if (!accepted.ok()) return context_.fail(accepted.error());
   const bool named = !arguments_.targets.empty() && names_snapshot(arguments_.targets.front());
-  if (!*accepted && !named) return Exit::damage;
+  alarmed_ = !*accepted;
+  if (alarmed_ && !named) return Exit::damage;
   if (arguments_.rules.empty() && !named) {
     context_.out.info("the repository is taken as it is now");
     return Exit::done;
@@ -261,8 +265,16 @@ Exit forget(Context& context, const ForgetArguments& arguments) {
   Exit exit = Exit::done;
   const auto repository = context.open(exit);
   if (repository == nullptr) return exit;
-  const Exit forgotten = ForgetRun(context, *repository, arguments).run();
+  ForgetRun run(context, *repository, arguments);
+  const Exit forgotten = run.run();
   if (!arguments.prune || forgotten != Exit::done) return forgotten;
+  if (run.alarmed()) {
+    // As prune alone: what is missing may come back; what is deleted for want of it will not.
+    context.out.error(
+        "nothing is pruned while the repository shows less than this host has seen; hint: bygone "
+        "prune --accept-rollback, if that is meant");
+    return Exit::damage;
+  }
   store::PruneOptions options;
   options.dry_run = arguments.dry_run;
   return run_prune(context, *repository, options, arguments.retry_lock);

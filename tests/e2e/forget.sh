@@ -111,6 +111,14 @@ says 'ROLLBACK'
 expect 20 "$BYGONE" forget --keep-last 1
 expect 20 "$BYGONE" prune
 says 'ROLLBACK'
+before=$(count)
+packs() { find "$BYGONE_REPOSITORY/packs" -type f | sort; }
+stored=$(packs)
+expect 20 "$BYGONE" forget --no-trash --prune data@latest
+says 'ROLLBACK'
+says 'nothing is pruned'
+check_equal "what is named goes in spite of the alarm" "$(count)" $((before - 1))
+check_equal "and nothing is pruned" "$(packs)" "$stored"
 quietly "$BYGONE" backup --path "data=$WORK/data"
 says 'ROLLBACK'
 quietly "$BYGONE" forget --accept-rollback
