@@ -50,7 +50,7 @@ class ForgetRun {
       : context_(context), repository_(repository), arguments_(arguments) {}
 
   Exit run();
-  // There was an alarm that nobody accepted: what is named goes all the same, but nothing is pruned.
+  // There was an alarm that nobody accepted: what is named goes all the same, nothing is pruned.
   [[nodiscard]] bool alarmed() const { return alarmed_; }
 
  private:
