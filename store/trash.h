@@ -45,9 +45,10 @@ Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotI
 
 inline constexpr Nanoseconds kKeepTrash = Nanoseconds{7} * 86'400 * kSecond;
 
-// The records that have been in the trash for `keep`. None while the clock is doubted (retention.h),
-// by the times of the snapshots and of what lies in the trash, or a note cannot be read. With Remember::yes a record of which no note says since when it is
-// there gets one that says now. Errors: those of the file system.
+// The records that have been in the trash for `keep`. None while the clock is doubted
+// (retention.h), by the times of the snapshots and of what lies in the trash, or a note cannot be
+// read. With Remember::yes a record of which no note says since when it is there gets one that says
+// now. Errors: those of the file system.
 enum class Remember { yes, no };
 [[nodiscard]] Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& clock,
                                                          Nanoseconds keep, Remember remember);
