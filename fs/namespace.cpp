@@ -20,6 +20,15 @@ constexpr std::size_t kMaxNameBytes = 255;
 
 Error not_a_folder() { return Error{Code::invalid, ENOTDIR, "not a folder"}; }
 
+// A folder whose listing failed has no entries. That it shows none of them must be an error:
+// a copy with `rsync --delete` would else remove them where they still are. One of which only the
+// attributes could not be read has the same flag, and its entries.
+Result<void> check_listed(const Entry& folder) {
+  const bool has_listing = folder.content == Entry::Content::directory;
+  if (has_listing && ((folder.flags & store::kUnreadable) == 0 || folder.entries > 0)) return {};
+  return Error{Code::io, 0, "the folder could not be read when it was captured"};
+}
+
 store::Timestamp timestamp(Nanoseconds t) {
   Nanoseconds seconds = t / kSecond;
   Nanoseconds rest = t % kSecond;
@@ -138,21 +147,20 @@ Captured Namespace::root_of(const Made& made) const {
   return captured(above, EntryPtr(snapshot, &root));
 }
 
-std::optional<Place> Namespace::place_of(const Made& made, NodeId node) const {
+Result<std::optional<Place>> Namespace::place_of(const Made& made, NodeId node) const {
   const bool shows_one =
       made.kind == Kind::tree || (made.kind == Kind::about && made.snapshot->extra);
-  if (!shows_one) return std::nullopt;
+  if (!shows_one) return std::optional<Place>();
   const Captured root = root_of(made);
-  if (root.entry->content != Entry::Content::directory) return std::nullopt;
-  return Place{root.snapshot, root.volume, root.entry->node, root.ino, node};
+  if (!root.entry->is_directory()) return not_a_folder();  // a volume that is a file
+  TRY(check_listed(*root.entry));
+  return std::optional(Place{root.snapshot, root.volume, root.entry->node, root.ino, node});
 }
 
 Result<Place> Namespace::place_of(const Spot& spot, NodeId node) {
   const Captured folder = TRY(captured(spot));
   if (!folder.entry->is_directory()) return not_a_folder();
-  if (folder.entry->content != Entry::Content::directory) {
-    return Error{Code::io, 0, "the folder could not be read when it was captured"};
-  }
+  TRY(check_listed(*folder.entry));
   return Place{folder.snapshot, folder.volume, folder.entry->node, folder.ino, node};
 }
 
@@ -223,7 +231,7 @@ Result<Lookup> Namespace::lookup(NodeId folder, std::string_view name) {
   if (!made.is_folder()) return not_a_folder();
   const auto catalog = this->catalog();
   auto child = find_made(*catalog, made, name, options_.clock());
-  const auto place = place_of(made, folder);
+  const auto place = TRY(place_of(made, folder));
   // In a whole folder source its own .bygone wins over ours; in .bygone our snapshot.json does.
   if (place && (!child || made.kind == Kind::tree)) {
     if (auto found = TRY(lookup_captured(*place, name))) return Lookup{found, true};
@@ -301,7 +309,7 @@ Result<Listing> Namespace::open_folder(NodeId node) {
   if (!made.is_folder()) return not_a_folder();
   out.parent_ino = describe_made(*catalog, parent_of(made), 0).attributes.ino;
   out.made = list_made(*catalog, made);
-  out.place = place_of(made, node);
+  out.place = TRY(place_of(made, node));
   return out;
 }
 

@@ -88,7 +88,7 @@ class Namespace {
   // ENOTDIR where a folder is meant; those of TreeReader. error_number() makes an errno of them.
 
   // The entry called `name`; a found node counts as handed out once more.
-  // Errors: invalid with ENAMETOOLONG above 255 bytes.
+  // Errors: invalid with ENAMETOOLONG above 255 bytes; io as for open_folder().
   Result<Lookup> lookup(NodeId folder, std::string_view name);
   void forget(NodeId node, std::uint64_t count) { inodes_.forget(node, count); }
   Result<Found> attributes(NodeId node);
@@ -132,8 +132,9 @@ class Namespace {
   Captured captured(const Place& place, EntryPtr entry) const;
   // The entry that a made node shows as itself: the root of a tree.
   [[nodiscard]] Captured root_of(const Made& made) const;
-  // The captured directory that a made folder shows the entries of, if it shows one.
-  [[nodiscard]] std::optional<Place> place_of(const Made& made, NodeId node) const;
+  // The captured directory that a made folder shows the entries of, if it shows one. Errors, here
+  // and below: io when it could not be read when it was captured.
+  [[nodiscard]] Result<std::optional<Place>> place_of(const Made& made, NodeId node) const;
   Result<Place> place_of(const Spot& spot, NodeId node);
   Result<std::optional<Found>> lookup_captured(const Place& place, std::string_view name);
   Result<void> list_captured(const Listing& listing, std::uint64_t from, const Visit& visit);

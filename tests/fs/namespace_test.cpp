@@ -358,6 +358,39 @@ TEST_F(NamespaceTest, RefusesWhatAFileSystemRefuses) {
   EXPECT_EQ(names_->file(kRootNode).error().errnum, EISDIR);
 }
 
+// An empty listing would make `rsync --delete` empty the folder that a backup could not read.
+TEST_F(NamespaceTest, AnswersAnErrorInAFolderThatCouldNotBeListed) {
+  const auto unreadable = [&](std::string name, std::vector<Item> children) {
+    Item out = repository_.folder(std::move(name), std::move(children));
+    out.entry.flags = store::kUnreadable;
+    return out;
+  };
+  Item root = repository_.folder(
+      "", {unreadable("lost", {}),
+           // its attributes alone could not be read
+           unreadable("plain", {repository_.file("x", "kept")}), repository_.folder("empty")});
+  repository_.commit(repository_.snapshot(SourceKind::container, "web", kFirst,
+                                          {{"data", repository_.write(std::move(root))},
+                                           {"gone", repository_.write(unreadable("", {}))}}));
+  ASSERT_TRUE(names_->refresh().ok());
+  const std::string base = "web/2024-03-16T04:57/";
+  EXPECT_EQ(list(base + "data"), (Names{"empty", "lost", "plain"}));
+  EXPECT_EQ(list(base + "data/empty"), Names());
+  EXPECT_EQ(list(base + "data/plain"), Names{"x"});
+  EXPECT_EQ(content(base + "data/plain/x"), "kept");
+  for (const std::string& lost : {base + "data/lost", base + "gone"}) {
+    const NodeId node = walk(lost).node;
+    ASSERT_NE(node, 0u) << lost;
+    EXPECT_TRUE(names_->attributes(node).ok()) << lost;
+    const auto opened = names_->open_folder(node);
+    ASSERT_FALSE(opened.ok()) << lost;
+    EXPECT_EQ(names_->error_number(node, opened.error()), EIO) << lost;
+    const auto found = names_->lookup(node, "x");
+    ASSERT_FALSE(found.ok()) << lost;
+    EXPECT_EQ(names_->error_number(node, found.error()), EIO) << lost;
+  }
+}
+
 TEST_F(NamespaceTest, ForgetsEverythingThatTheKernelForgets) {
   const std::size_t before = names_->inodes().size();
   std::vector<NodeId> nodes;
