@@ -54,7 +54,24 @@ Record PackWriter::record(std::uint32_t slot) const {
   return records_[slot];
 }
 
+Result<void> PackWriter::no_failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_ ? Result<void>(*failure_) : Result<void>();
+}
+
+Result<void> PackWriter::keep_failure(Result<void> result) {
+  if (result) return result;
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = result.error();
+  return result;
+}
+
 Result<void> PackWriter::write(const Record& record, ByteView stored) {
+  TRY(no_failure());
+  return keep_failure(write_record(record, stored));
+}
+
+Result<void> PackWriter::write_record(const Record& record, ByteView stored) {
   const auto head = encode_head(record);
   Bytes sealed(record.pack_bytes());
   const MutableByteView view(sealed);
@@ -135,6 +152,11 @@ Result<void> PackWriter::write_sealed(std::uint64_t offset, char piece, ByteView
 }
 
 Result<void> PackWriter::finish() {
+  TRY(no_failure());
+  return keep_failure(write_end());
+}
+
+Result<void> PackWriter::write_end() {
   const Bytes table = encode_record_table(records_);
   Writer section;
   section.u16(kSectionRecords);

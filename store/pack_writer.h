@@ -3,11 +3,13 @@
 // Writes one pack: records at reserved offsets, then footer, padding and trailer, then makes it
 // durable under its name. Records may be added from several threads at once; finish() when all
 // have returned. A pack that fails or is dropped stays in tmp/ under no name that counts, and its
-// id is never used again. FORMAT.md section 6.
+// id is never used again: after the first error every write() and finish() fails with it.
+// FORMAT.md section 6.
 #pragma once
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,7 +50,12 @@ class PackWriter final : public RecordReader {
  private:
   PackWriter(Files& files, std::string repository, PackHeader header, SecretBytes key)
       : files_(files), repository_(std::move(repository)), header_(header), key_(std::move(key)) {}
+  Result<void> write_record(const Record& record, ByteView stored);
   Result<void> write_sealed(std::uint64_t offset, char piece, ByteView plain);
+  Result<void> write_end();
+  // What the first error was, if there was one; keeps that of `result` when it is the first.
+  Result<void> no_failure() const;
+  Result<void> keep_failure(Result<void> result);
 
   Files& files_;
   std::string repository_;
@@ -60,6 +67,7 @@ class PackWriter final : public RecordReader {
   std::vector<Record> records_;
   std::uint64_t end_ = kPackHeaderBytes;
   std::uint64_t writeback_ = 0;
+  std::optional<Error> failure_;  // guarded by mutex_
   bool finished_ = false;
 };
 

@@ -38,6 +38,7 @@ struct Session::ActivePack {
   std::unique_ptr<PackWriter> writer;
   std::size_t pending = 0;  // reserved records that are not written yet; guarded by mutex_
   bool closing = false;     // takes no more records; guarded by mutex_
+  bool broken = false;      // lacks a record that its table would name; guarded by mutex_
 };
 
 Error Session::fail(Error error) {
@@ -171,10 +172,17 @@ Result<void> Session::put_record(ChunkKind kind, Record record, ByteView stored)
   auto written = pack->writer->write(record, stored);
   added_bytes_ += record.pack_bytes();
   const std::lock_guard lock(mutex_);
-  if (written) stored_.emplace(record.id, Place{pack, slot});
+  if (written) {
+    stored_.emplace(record.id, Place{pack, slot});
+  } else {
+    // Under a good footer later sessions would take the hole for the chunk. Before the lock is let
+    // go: whoever comes next must see it.
+    pack->broken = true;
+    if (!failure_) failure_ = written.error();
+  }
   claimed_.erase(record.id);
   --pack->pending;
-  if (pack->closing && pack->pending == 0) to_finish_.push_back(pack);
+  if (pack->closing && pack->pending == 0 && !pack->broken) to_finish_.push_back(pack);
   changed_.notify_all();
   return written;
 }
@@ -240,6 +248,7 @@ Result<void> Session::insert_finished() {
 Result<void> Session::flush() {
   {
     std::unique_lock lock(mutex_);
+    if (failure_) return *failure_;  // a pack that lacks a record may be among the current ones
     for (auto& pack : current_) {
       if (!pack) continue;
       pack->closing = true;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
 #include <filesystem>
 #include <thread>
 
@@ -8,6 +9,7 @@
 #include "store/pack_writer.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -202,6 +204,18 @@ TEST_F(Pack, ThatIsDroppedLeavesNothingBehind) {
     EXPECT_FALSE(std::filesystem::is_empty(path() + "/tmp"));
   }
   EXPECT_TRUE(std::filesystem::is_empty(path() + "/tmp"));
+}
+
+// Its table would name a record that is not there.
+TEST_F(Pack, IsLostWithTheFirstRecordThatCannotBeWritten) {
+  test::FaultyFiles files(system_files());
+  auto writer = value_of(PackWriter::create(files, keys(), path(), ChunkKind::data));
+  value_of(writer->write(reserve(*writer, contents_[0]), contents_[0]));
+  files.fail_at(1, ENOSPC, test::FaultyFiles::Then::recover);
+  EXPECT_CODE(Code::no_space, writer->write(reserve(*writer, contents_[1]), contents_[1]));
+  EXPECT_CODE(Code::no_space, writer->write(reserve(*writer, contents_[2]), contents_[2]));
+  EXPECT_CODE(Code::no_space, writer->finish());
+  EXPECT_CODE(Code::not_found, open(writer->id()));
 }
 
 TEST_F(Pack, ReadsNoSlotThatIsNotThere) {

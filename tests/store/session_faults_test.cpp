@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sessions with several sources, of which one meets a fault and the others would not notice.
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "store/chunk_store.h"
+#include "store/session.h"
+#include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
+#include "tests/support/memory_tree.h"
+#include "tests/support/temp_folder.h"
+
+namespace bygone::store {
+namespace {
+
+using test::MemoryTree;
+using test::value_of;
+
+// The disk is full for one write to a pack, and then no more.
+class OneBadCall final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  std::atomic<int> good_pack_writes{1'000'000};
+  std::atomic<int> packs_made{0};
+
+  Result<void> write_at(const Fd& fd, ByteView data, std::uint64_t offset) override {
+    const std::string path =
+        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd.get())).string();
+    if (path.find("/tmp/pack-") != std::string::npos && good_pack_writes-- == 0) {
+      return os_error(ENOSPC, path);
+    }
+    return inner_.write_at(fd, data, offset);
+  }
+  Result<void> rename(const std::string& from, const std::string& to) override {
+    if (to.find("/packs/") != std::string::npos) ++packs_made;
+    return inner_.rename(from, to);
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+};
+
+class SessionFaults : public testing::Test {
+ protected:
+  SessionFaults() {
+    repository_ = test::new_repository(folder_ / "repo");
+    value_of(
+        test::back_up(*repository_, {{"a", test::noise(70'000, 99)}}, {.source = "unchanged"}));
+    repository_.reset();
+    repository_ =
+        value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files_}));
+  }
+
+  // Puts `count` chunks of which the last cannot be written; then a source that has not changed,
+  // and for which nothing is put, is committed in the same session.
+  void expect_no_hole_after(std::uint64_t count) {
+    const std::size_t packs = count_packs();
+    const Bytes last = test::noise(1'000'000, count);
+    {
+      const auto session = value_of(Session::begin(*repository_, Compression::off));
+      ClaimedSource unchanged = claim_unchanged(*session);
+      Compressor compressor(Compression::off);
+      for (std::uint64_t i = 1; i < count; ++i) {
+        value_of(session->put_data(test::noise(1'000'000, i), 1, compressor));
+      }
+      files_.good_pack_writes = 0;
+      EXPECT_CODE(Code::no_space, session->put_data(last, 1, compressor));
+      EXPECT_CODE(Code::no_space, session->commit(unchanged, *unchanged.parent));
+      for (int i = 0; i < 20 && files_.packs_made == 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+    }
+    EXPECT_EQ(files_.packs_made, 0);
+    EXPECT_EQ(count_packs(), packs);
+    // The next session does not take it for stored.
+    const auto session = value_of(Session::begin(*repository_, Compression::off));
+    Compressor compressor(Compression::off);
+    const ChunkId id = value_of(session->put_data(last, 1, compressor));
+    ClaimedSource unchanged = claim_unchanged(*session);
+    value_of(session->commit(unchanged, *unchanged.parent));
+    const auto back = repository_->chunks().get(ChunkKind::data, id);
+    ASSERT_OK(back);
+    EXPECT_EQ(**back, last);
+  }
+
+  ClaimedSource claim_unchanged(Session& session) {
+    return value_of(session.claim(SourceKind::container, "engine", "host", "unchanged"));
+  }
+  std::size_t count_packs() { return value_of(repository_->chunks().list_packs()).size(); }
+
+  test::TempFolder folder_;
+  OneBadCall files_{system_files()};
+  std::unique_ptr<Repository> repository_;
+};
+
+TEST_F(SessionFaults, APackThatLacksARecordIsNeverFinished) { expect_no_hole_after(2); }
+
+TEST_F(SessionFaults, APackThatLacksTheRecordThatClosesItIsNeverFinished) {
+  expect_no_hole_after(kPackTarget / 1'000'000 + 1);
+}
+
+}  // namespace
+}  // namespace bygone::store
