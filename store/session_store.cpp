@@ -260,7 +260,9 @@ Result<void> Session::flush() {
     changed_.wait(lock, [&] { return failure_ || (to_finish_.empty() && finishing_ == 0); });
     if (failure_) return *failure_;
   }
-  return insert_finished();
+  // What a sync that failed has lost, no later one finds: the next commit must not begin there.
+  auto done = insert_finished();
+  return done ? Result<void>() : fail(std::move(done).error());
 }
 
 Result<std::shared_ptr<const Bytes>> Session::get(ChunkKind kind, const ChunkId& id) {

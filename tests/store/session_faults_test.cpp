@@ -21,11 +21,13 @@ namespace {
 using test::MemoryTree;
 using test::value_of;
 
-// The disk is full for one write to a pack, and then no more.
+// The disk is full for one write to a pack, and then no more; or one folder of packs cannot be
+// synced, once.
 class OneBadCall final : public test::WatchedFiles {
  public:
   using WatchedFiles::WatchedFiles;
   std::atomic<int> good_pack_writes{1'000'000};
+  std::atomic<bool> fail_bucket_sync{false};
   std::atomic<int> packs_made{0};
 
   Result<void> write_at(const Fd& fd, ByteView data, std::uint64_t offset) override {
@@ -35,6 +37,12 @@ class OneBadCall final : public test::WatchedFiles {
       return os_error(ENOSPC, path);
     }
     return inner_.write_at(fd, data, offset);
+  }
+  Result<void> sync_directory(const std::string& path) override {
+    if (path.find("/packs/") != std::string::npos && fail_bucket_sync.exchange(false)) {
+      return os_error(EIO, path);
+    }
+    return inner_.sync_directory(path);
   }
   Result<void> rename(const std::string& from, const std::string& to) override {
     if (to.find("/packs/") != std::string::npos) ++packs_made;
@@ -102,6 +110,18 @@ TEST_F(SessionFaults, APackThatLacksARecordIsNeverFinished) { expect_no_hole_aft
 
 TEST_F(SessionFaults, APackThatLacksTheRecordThatClosesItIsNeverFinished) {
   expect_no_hole_after(kPackTarget / 1'000'000 + 1);
+}
+
+TEST_F(SessionFaults, NothingIsCommittedAfterAFolderOfPacksCouldNotBeSynced) {
+  const auto session = value_of(Session::begin(*repository_, Compression::off));
+  const MemoryTree tree{{"a", test::noise(70'000, 7)}};
+  files_.fail_bucket_sync = true;
+  EXPECT_CODE(Code::io, test::back_up(*session, tree));
+  EXPECT_FALSE(files_.fail_bucket_sync);
+  EXPECT_CODE(Code::io, test::back_up(*session, tree));
+  ClaimedSource unchanged = claim_unchanged(*session);
+  EXPECT_CODE(Code::io, session->commit(unchanged, *unchanged.parent));
+  EXPECT_EQ(value_of(repository_->snapshots()).size(), 1u);
 }
 
 }  // namespace
