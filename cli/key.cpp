@@ -169,29 +169,29 @@ Exit rotate(Context& context, const KeptSecrets& kept) {
   store::Secret own;
   const auto repository = context.open(exit, &own);
   if (repository == nullptr) return exit;
-  auto secrets = read_kept(context, kept);
-  if (!secrets.ok()) return context.fail(secrets.error());
-  secrets->push_back(std::move(own));
-  const auto slots = store::list_slots(*repository);
-  if (!slots.ok()) return context.fail(slots.error());
-  if (slots->size() > secrets->size() && !kept.drop_others) {
-    return context.usage(fmt::format(
-        "the repository has {} key slots, and the secrets of {} are given; hint: name the others "
-        "with --keep-key-file and --keep-password-file, or give --drop-others",
-        slots->size(), secrets->size()));
+  auto kept_secrets = read_kept(context, kept);
+  if (!kept_secrets.ok()) return context.fail(kept_secrets.error());
+  // One's own is the first to have a slot of the new epoch: when this is interrupted, the same
+  // command again goes on from there.
+  std::vector<store::Secret> secrets;
+  secrets.push_back(std::move(own));
+  for (store::Secret& secret : *kept_secrets) secrets.push_back(std::move(secret));
+  const auto dropped = store::rotate_keys(
+      *repository, secrets, kept.drop_others ? store::Others::drop : store::Others::keep);
+  if (!dropped.ok()) {
+    return dropped.error().code == Code::invalid ? context.usage(dropped.error().message)
+                                                 : context.fail(dropped.error());
   }
-  const auto dropped = store::rotate_keys(*repository, *secrets);
-  if (!dropped.ok()) return context.fail(dropped.error());
   const std::uint32_t epoch = repository->keys().newest_epoch() + 1;
   if (context.out.json()) {
     context.out.object(Json{{"message_type", "keys_rotated"},
                             {"epoch", epoch},
-                            {"kept", secrets->size()},
+                            {"kept", secrets.size()},
                             {"dropped", *dropped}});
   }
   context.out.info(fmt::format(
       "what is stored from now on is sealed under new keys (epoch {}); {} kept, {} removed", epoch,
-      counted(secrets->size(), "slot"), *dropped));
+      counted(secrets.size(), "slot"), *dropped));
   context.out.info("mounts and daemons that run have to be started again to see it");
   return Exit::done;
 }

@@ -15,6 +15,11 @@ Error damaged_slot(const std::string& name) {
   return Error{Code::corrupt, 0, "key slot " + name + " is damaged"};
 }
 
+// Of the root key and the master keys of so many epochs, sealed.
+constexpr std::size_t wrapped_size(std::size_t epochs) {
+  return kKeyBytes + 2 + epochs * (4 + kKeyBytes) + kTagBytes;
+}
+
 // What the head of a slot says, and where its parts lie.
 struct SlotParts {
   SlotHead head;
@@ -44,9 +49,11 @@ Result<SlotParts> split_slot(const std::string& name, ByteView slot) {
   };
   auto parts = split();
   if (!parts && parts.error().code == Code::unsupported) return parts;
+  // A bit that flipped in the epoch is noticed without the secret: a slot holds every epoch.
   if (!parts || parts->head.limits.operations > kMaxArgonOperations ||
-      parts->head.limits.memory_bytes > kMaxArgonMemory ||
-      parts->wrapped.size() < kTagBytes + kKeyBytes + 2) {
+      parts->head.limits.memory_bytes > kMaxArgonMemory || parts->head.newest_epoch == 0 ||
+      parts->head.newest_epoch > kMaxEpochs ||
+      parts->wrapped.size() != wrapped_size(parts->head.newest_epoch)) {
     return damaged_slot(name);
   }
   return parts;
@@ -137,7 +144,7 @@ Result<std::unique_ptr<KeyRing>> KeyRing::with_next_epoch() const {
 
 // The root key and the master key of every epoch, as a slot wraps them.
 SecretBytes KeyRing::encode() const {
-  SecretBytes plain(kKeyBytes + 2 + masters_.size() * (4 + kKeyBytes));
+  SecretBytes plain(wrapped_size(masters_.size()) - kTagBytes);
   std::uint8_t* at = plain.mutable_view().data();
   const auto put = [&at](ByteView bytes) { at = std::copy(bytes.begin(), bytes.end(), at); };
   const auto put_number = [&put](std::uint64_t v, std::size_t n) {
@@ -229,14 +236,16 @@ Result<std::unique_ptr<KeyRing>> KeyRing::unwrap(const RepositoryId& repository,
   Reader content(plain.view());
   SecretBytes root = SecretBytes::copy_of(TRY(content.bytes(kKeyBytes)));
   const std::uint16_t count = TRY(content.u16());
-  if (count == 0 || count > kMaxEpochs) return damaged_slot(slot_name);
+  if (count != parts.head.newest_epoch) return damaged_slot(slot_name);
   std::map<std::uint32_t, SecretBytes> masters;
   for (std::uint16_t i = 0; i < count; ++i) {
     const std::uint32_t number = TRY(content.u32());
     masters.emplace(number, SecretBytes::copy_of(TRY(content.bytes(kKeyBytes))));
   }
   TRY(content.finish());
-  if (masters.rbegin()->first != parts.head.newest_epoch) return damaged_slot(slot_name);
+  if (masters.size() != count || masters.begin()->first != 1 || masters.rbegin()->first != count) {
+    return damaged_slot(slot_name);
+  }
   return std::unique_ptr<KeyRing>(new KeyRing(repository, std::move(root), std::move(masters)));
 }
 

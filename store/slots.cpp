@@ -119,7 +119,74 @@ Result<Paper> parse_paper(const std::string& text) {
   return paper;
 }
 
+// The keys in memory are of the moment at which the repository was opened. Where a slot has a newer
+// epoch, this program would make another one of the same number, or take the only copy away.
+Error newer_slot(const Repository& repository, const std::string& name, std::uint32_t epoch) {
+  return Error{
+      Code::denied, 0,
+      fmt::format("key slot {} has newer keys (epoch {}) than the secret that was used (epoch {}): "
+                  "a key rotate was interrupted, or ended just now; nothing was changed; hint: try "
+                  "again with the secret of that slot, and after an interrupted one bygone key "
+                  "rotate with --keep-key-file or --keep-password-file for the others; a slot that "
+                  "no secret opens is damaged, and is removed by hand",
+                  printable(name), epoch, repository.keys().newest_epoch())};
+}
+
+// The caller holds the lock.
+Result<void> refuse_with_old_keys(Repository& repository) {
+  const NewestSlot newest = TRY(newest_slot(repository.files(), repository.path()));
+  if (newest.epoch <= repository.keys().newest_epoch()) return {};
+  return newer_slot(repository, newest.name, newest.epoch);
+}
+
+// What a rotation makes of the slots that stand: a label for each secret, and how many slots none
+// of the secrets opens.
+struct RotationPlan {
+  std::vector<std::optional<SlotLabel>> labels;
+  std::size_t others = 0;
+};
+
+Result<RotationPlan> plan_rotation(Repository& repository, const std::vector<std::string>& slots,
+                                   const std::vector<Secret>& secrets) {
+  RotationPlan plan{.labels = std::vector<std::optional<SlotLabel>>(secrets.size()), .others = 0};
+  for (const std::string& name : slots) {
+    const auto raw = read_slot(repository.files(), keys_folder(repository), name);
+    bool is_kept = false;
+    for (std::size_t i = 0; i < secrets.size() && raw.ok() && !is_kept; ++i) {
+      if (!KeyRing::unwrap(repository.id(), secrets[i], name, *raw)) continue;
+      is_kept = true;
+      // An interrupted rotation leaves two slots of one secret, with one label.
+      auto label = repository.keys().label(name, *raw);
+      if (label) plan.labels[i] = std::move(*label);
+      if (!plan.labels[i]) plan.labels[i] = SlotLabel{.created = system_now(), .text = ""};
+    }
+    if (!is_kept) ++plan.others;
+  }
+  for (std::size_t i = 0; i < secrets.size(); ++i) {
+    if (plan.labels[i]) continue;
+    return Error{Code::denied, 0,
+                 fmt::format("secret {} of {} opens no key slot: nothing was changed", i + 1,
+                             secrets.size())};
+  }
+  return plan;
+}
+
 }  // namespace
+
+Result<NewestSlot> newest_slot(Files& files, const std::string& repository) {
+  const std::string folder = repository + "/keys";
+  NewestSlot newest;
+  for (const std::string& name : TRY(files.list(folder))) {
+    const auto raw = read_slot(files, folder, name);
+    if (!raw && raw.error().code == Code::not_found) continue;  // removed since the listing
+    if (!raw) return raw.error();
+    const auto head = KeyRing::read_head(name, *raw);
+    if (head && head->newest_epoch > newest.epoch) {
+      newest = {.epoch = head->newest_epoch, .name = name};
+    }
+  }
+  return newest;
+}
 
 Result<std::vector<Slot>> list_slots(Repository& repository) {
   std::vector<Slot> slots;
@@ -153,6 +220,7 @@ Result<std::vector<Slot>> list_slots(Repository& repository) {
 Result<std::string> add_slot(Repository& repository, const Secret& secret,
                              const std::string& label) {
   const Fd lock = TRY(lock_prune(repository.files(), repository.path()));
+  TRY(refuse_with_old_keys(repository));
   return write_slot(repository, repository.keys(), secret,
                     {.created = system_now(), .text = label});
 }
@@ -164,41 +232,46 @@ Result<void> remove_slot(Repository& repository, const std::string& name) {
                  "key slot " + name + " is the one that opened the repository just now; hint: " +
                      "open it with another passphrase or key file to remove this one"};
   }
+  Files& files = repository.files();
   const std::string folder = keys_folder(repository);
-  TRY(repository.files().remove(folder + "/" + name));
-  return repository.files().sync_directory(folder);
+  const auto raw = read_slot(files, folder, name);
+  if (!raw && raw.error().code == Code::not_found) return raw.error();
+  // One that cannot be read is damaged, and may go.
+  const auto head = raw ? KeyRing::read_head(name, *raw) : raw.error();
+  if (head && head->newest_epoch > repository.keys().newest_epoch()) {
+    return newer_slot(repository, name, head->newest_epoch);
+  }
+  // Two programs that remove each other's slot would leave none.
+  if (auto own = files.info(folder + "/" + repository.slot()); !own) {
+    return std::move(own).error().with("key slot " + repository.slot() +
+                                       ", which opened the repository, cannot be seen any more: "
+                                       "nothing was changed");
+  }
+  TRY(files.remove(folder + "/" + name));
+  return files.sync_directory(folder);
 }
 
-Result<std::size_t> rotate_keys(Repository& repository, const std::vector<Secret>& secrets) {
+Result<std::size_t> rotate_keys(Repository& repository, const std::vector<Secret>& secrets,
+                                Others others) {
   const Fd lock = TRY(lock_prune(repository.files(), repository.path()));
+  TRY(refuse_with_old_keys(repository));
   const std::string folder = keys_folder(repository);
   const std::vector<std::string> before = TRY(repository.files().list(folder));
-  // Which slot each secret opens: its label goes on.
-  std::vector<SlotLabel> labels;
-  for (const Secret& secret : secrets) {
-    std::optional<SlotLabel> label;
-    for (const std::string& name : before) {
-      auto raw = read_slot(repository.files(), folder, name);
-      if (!raw || !KeyRing::unwrap(repository.id(), secret, name, *raw)) continue;
-      label = repository.keys().label(name, *raw).ok()
-                  ? *repository.keys().label(name, *raw)
-                  : SlotLabel{.created = system_now(), .text = ""};
-      break;
-    }
-    if (!label) {
-      return Error{Code::denied, 0,
-                   fmt::format("secret {} of {} opens no key slot: nothing was changed",
-                               labels.size() + 1, secrets.size())};
-    }
-    labels.push_back(std::move(*label));
+  const RotationPlan plan = TRY(plan_rotation(repository, before, secrets));
+  if (plan.others > 0 && others == Others::keep) {
+    return Error{Code::invalid, 0,
+                 fmt::format("{} of the {} key slots open with none of the secrets that are given; "
+                             "hint: name their secrets with --keep-key-file and "
+                             "--keep-password-file, or give --drop-others",
+                             plan.others, before.size())};
   }
   const auto next = TRY(repository.keys().with_next_epoch());
   for (std::size_t i = 0; i < secrets.size(); ++i) {
-    TRY(write_slot(repository, *next, secrets[i], labels[i]));
+    TRY(write_slot(repository, *next, secrets[i], *plan.labels[i]));
   }
   for (const std::string& name : before) TRY(repository.files().remove(folder + "/" + name));
   TRY(repository.files().sync_directory(folder));
-  return before.size() - secrets.size();
+  return plan.others;
 }
 
 Result<std::string> export_slot(Repository& repository, const std::string& name) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/slots.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <set>
@@ -22,14 +23,54 @@ namespace {
 namespace filesystem = std::filesystem;
 using test::value_of;
 
+constexpr const char* kOwn = "the key file of the tests";  // of test::key_file()
+
 class Slots : public testing::Test {
  protected:
   void SetUp() override { value_of(Repository::create(path_, test::key_file())); }
 
-  std::unique_ptr<Repository> open(const Secret& secret, Files* files = nullptr) {
-    return value_of(Repository::open(path_, secret, {.index_dir = "", .files = files}));
+  // A process opens an index once: another program has another one here.
+  std::unique_ptr<Repository> open(const Secret& secret, Files* files = nullptr,
+                                   const std::string& index = "") {
+    return value_of(
+        Repository::open(path_, secret, {.index_dir = index_dir(index), .files = files}));
   }
-  bool opens(const Secret& secret) { return Repository::open(path_, secret).ok(); }
+  bool opens(const Secret& secret, const std::string& index = "") {
+    return Repository::open(path_, secret, {.index_dir = index_dir(index)}).ok();
+  }
+  std::string index_dir(const std::string& name) { return name.empty() ? "" : folder_ / name; }
+  static ChunkId store(Repository& repository, ByteView bytes) {
+    auto session = value_of(Session::begin(repository, Compression::standard));
+    auto source = value_of(session->claim(SourceKind::folder, "host", "host", "data"));
+    Compressor compressor(Compression::standard);
+    const ChunkId id = value_of(session->put_data(bytes, 1, compressor));
+    Snapshot snapshot;
+    snapshot.name = "data";
+    snapshot.host_id = "host";
+    snapshot.zone = "UTC";
+    value_of(session->commit(source, snapshot));
+    return id;
+  }
+  static std::vector<Secret> secrets_of(std::initializer_list<const char*> contents) {
+    std::vector<Secret> secrets;
+    for (const char* each : contents) secrets.push_back(test::key_file(each));
+    return secrets;
+  }
+  // One's own and another one, of which a rotation has written a new slot when it was killed.
+  // Returns the name of that slot.
+  std::string interrupt_a_rotation() {
+    value_of(add_slot(*open(test::key_file()), test::key_file("kept"), "kept"));
+    filesystem::copy(path_ + "/keys", folder_ / "before");
+    value_of(rotate_keys(*open(test::key_file()), secrets_of({"kept", kOwn}), Others::keep));
+    const RepositoryId id = open(test::key_file())->id();
+    for (const auto& each : filesystem::directory_iterator(path_ + "/keys")) {
+      const std::string name = each.path().filename().string();
+      const Bytes raw = test::read_whole(each.path());
+      if (KeyRing::unwrap(id, test::key_file(), name, raw)) filesystem::remove(each.path());
+    }
+    filesystem::copy(folder_ / "before", path_ + "/keys");
+    return open(test::key_file("kept"))->slot();
+  }
 
   test::TempFolder folder_;
   std::string path_ = folder_.path() + "/repository";
@@ -75,7 +116,7 @@ TEST_F(Slots, ChangeOnlyUnderThePruneLock) {
   EXPECT_CODE(Code::busy, remove_slot(*repository, "x"));
   std::vector<Secret> secrets;
   secrets.push_back(test::key_file());
-  EXPECT_CODE(Code::busy, rotate_keys(*repository, secrets));
+  EXPECT_CODE(Code::busy, rotate_keys(*repository, secrets, Others::drop));
 }
 
 TEST_F(Slots, ARotationKeepsNamedSecretsDropsTheOthersAndReadsWhatWasThere) {
@@ -83,34 +124,23 @@ TEST_F(Slots, ARotationKeepsNamedSecretsDropsTheOthersAndReadsWhatWasThere) {
   value_of(add_slot(*repository, test::key_file("kept"), "kept"));
   value_of(add_slot(*repository, test::key_file("lost laptop"), "laptop"));
   const Bytes data = test::prose(5000, 1);
-  const auto store = [&](ByteView bytes) {
-    auto session = value_of(Session::begin(*repository, Compression::standard));
-    auto source = value_of(session->claim(SourceKind::folder, "host", "host", "data"));
-    Compressor compressor(Compression::standard);
-    const ChunkId id = value_of(session->put_data(bytes, 1, compressor));
-    Snapshot snapshot;
-    snapshot.name = "data";
-    snapshot.host_id = "host";
-    snapshot.zone = "UTC";
-    value_of(session->commit(source, snapshot));
-    return id;
-  };
-  const ChunkId before = store(data);
+  const ChunkId before = store(*repository, data);
   std::vector<Secret> secrets;
   secrets.push_back(test::key_file());
   secrets.push_back(test::key_file("kept"));
-  EXPECT_EQ(value_of(rotate_keys(*repository, secrets)), 1u);
+  EXPECT_CODE(Code::invalid, rotate_keys(*repository, secrets, Others::keep));
+  EXPECT_EQ(value_of(rotate_keys(*repository, secrets, Others::drop)), 1u);
   EXPECT_FALSE(opens(test::key_file("lost laptop")));
-  for (const char* contents : {"the key file of the tests", "kept"}) {
+  for (const char* contents : {kOwn, "kept"}) {
     repository = open(test::key_file(contents));
     EXPECT_EQ(repository->keys().newest_epoch(), 2u);
     EXPECT_EQ(*value_of(repository->chunks().get(ChunkKind::data, before)), data);
   }
   const Bytes more = test::prose(5000, 2);
-  const ChunkId after = store(more);
+  const ChunkId after = store(*repository, more);
   repository = open(test::key_file());
   EXPECT_EQ(*value_of(repository->chunks().get(ChunkKind::data, after)), more);
-  EXPECT_EQ(store(data), before);
+  EXPECT_EQ(store(*repository, data), before);
   std::multiset<std::string> labels;
   for (const Slot& slot : value_of(list_slots(*repository))) labels.insert(slot.label->text);
   EXPECT_EQ(labels, (std::multiset<std::string>{"made by init", "kept"}));
@@ -121,7 +151,7 @@ TEST_F(Slots, ARotationWithASecretThatOpensNothingChangesNothing) {
   std::vector<Secret> secrets;
   secrets.push_back(test::key_file());
   secrets.push_back(test::key_file("mistyped"));
-  EXPECT_CODE(Code::denied, rotate_keys(*repository, secrets));
+  EXPECT_CODE(Code::denied, rotate_keys(*repository, secrets, Others::drop));
   const auto again = open(test::key_file());
   EXPECT_EQ(again->keys().newest_epoch(), 1u);
   EXPECT_EQ(value_of(list_slots(*again)).size(), 1u);
@@ -148,25 +178,110 @@ TEST_F(Slots, ARotationThatIsInterruptedAnywhereLeavesARepositoryThatOpens) {
       std::vector<Secret> secrets;
       secrets.push_back(test::key_file());
       secrets.push_back(test::key_file("kept"));
-      const bool done = rotate_keys(*repository, secrets).ok();
+      const bool done = rotate_keys(*repository, secrets, Others::keep).ok();
       EXPECT_EQ(done, !files.fired());
     }
     for (const auto names :
          {test::PowerCutFiles::Names::synced_only, test::PowerCutFiles::Names::all}) {
       const std::string after = disk_folder / "after";
       disk.cut(after, names);
-      for (const char* contents : {"the key file of the tests", "kept"}) {
+      std::uint32_t newest = 0;
+      for (const char* contents : {kOwn, "kept"}) {
         auto again = Repository::open(after + "/repo", test::key_file(contents),
                                       {.index_dir = disk_folder / "fresh"});
         ASSERT_OK(again) << n;
         epochs.insert((*again)->keys().newest_epoch());
+        newest = std::max(newest, (*again)->keys().newest_epoch());
       }
+      // Again, by each in turn: who has the older keys is refused, and one of them has the newest.
+      std::size_t rotated = 0;
+      for (const char* contents : {kOwn, "kept"}) {
+        const auto again = value_of(Repository::open(after + "/repo", test::key_file(contents),
+                                                     {.index_dir = disk_folder / "fresh"}));
+        const bool has_newest = again->keys().newest_epoch() == newest + rotated;
+        const auto done = rotate_keys(*again, secrets_of({kOwn, "kept"}), Others::keep);
+        EXPECT_EQ(done.ok(), has_newest) << n;
+        if (done.ok()) ++rotated;
+      }
+      EXPECT_GE(rotated, 1u);
       filesystem::remove_all(after);
     }
     if (!files.fired()) break;
     ASSERT_LT(n, 100u);
   }
   EXPECT_EQ(epochs, (std::set<std::uint32_t>{1, 2}));
+}
+
+// What was sealed under the epoch that it had begun would be unreadable for ever.
+TEST_F(Slots, AnEpochThatAnInterruptedRotationBeganIsNeverBegunAgain) {
+  const std::string newer = interrupt_a_rotation();
+  const Bytes data = test::prose(5000, 1);
+  ChunkId id;
+  {
+    const auto other = open(test::key_file("kept"));
+    ASSERT_EQ(other->keys().newest_epoch(), 2u);
+    id = store(*other, data);
+  }
+  {
+    const auto repository = open(test::key_file());
+    ASSERT_EQ(repository->keys().newest_epoch(), 1u);
+    for (const Others others : {Others::keep, Others::drop}) {
+      const auto rotated = rotate_keys(*repository, secrets_of({kOwn, "kept"}), others);
+      EXPECT_CODE(Code::denied, rotated);
+      EXPECT_NE(rotated.error().message.find(newer), std::string::npos);
+      EXPECT_NE(rotated.error().message.find("hint: try again with the secret"), std::string::npos);
+    }
+    EXPECT_CODE(Code::denied, remove_slot(*repository, newer));
+    EXPECT_CODE(Code::denied, add_slot(*repository, test::key_file("third"), ""));
+    EXPECT_EQ(value_of(list_slots(*repository)).size(), 3u);
+  }
+  // As the hint says: the secret of the newest epoch, and the other one kept. Both had a slot of
+  // before too, so none is of somebody else.
+  EXPECT_EQ(value_of(rotate_keys(*open(test::key_file("kept")), secrets_of({"kept", kOwn}),
+                                 Others::keep)),
+            0u);
+  for (const char* contents : {kOwn, "kept"}) {
+    const auto repository = open(test::key_file(contents));
+    EXPECT_EQ(repository->keys().newest_epoch(), 3u);
+    EXPECT_EQ(*value_of(repository->chunks().get(ChunkKind::data, id)), data);
+    EXPECT_EQ(value_of(list_slots(*repository)).size(), 2u);
+  }
+}
+
+// Two programs: the second has opened the repository before the first one rotated.
+TEST_F(Slots, ARotationAfterOneThatItHasNotSeenIsRefused) {
+  const Bytes data = test::prose(5000, 1);
+  const auto second = open(test::key_file(), nullptr, "other-index");
+  value_of(rotate_keys(*open(test::key_file()), secrets_of({kOwn}), Others::keep));
+  const ChunkId id = store(*open(test::key_file()), data);
+  EXPECT_CODE(Code::denied, rotate_keys(*second, secrets_of({kOwn}), Others::drop));
+  EXPECT_CODE(Code::denied, add_slot(*second, test::key_file("third"), ""));
+  const auto again = open(test::key_file());
+  EXPECT_CODE(Code::denied, remove_slot(*second, again->slot()));
+  EXPECT_EQ(*value_of(again->chunks().get(ChunkKind::data, id)), data);
+}
+
+TEST_F(Slots, TwoProgramsThatRemoveEachOthersSlotLeaveOne) {
+  value_of(add_slot(*open(test::key_file()), test::key_file("second"), ""));
+  const auto one = open(test::key_file());
+  const auto other = open(test::key_file("second"), nullptr, "other-index");
+  value_of(remove_slot(*one, other->slot()));
+  EXPECT_CODE(Code::not_found, remove_slot(*other, one->slot()));
+  EXPECT_TRUE(opens(test::key_file(), "third-index"));
+}
+
+TEST_F(Slots, OfAnEpochThatADamagedHeadNamesStandInNobodysWay) {
+  const std::string added =
+      value_of(add_slot(*open(test::key_file()), test::key_file("second"), "laptop"));
+  for (unsigned bit = 0; bit < 32; ++bit) {
+    const std::string file = path_ + "/keys/" + added;
+    const auto at = static_cast<std::int64_t>(37 + bit / 8);
+    test::flip_bit(file, at, bit % 8);
+    EXPECT_EQ(value_of(newest_slot(system_files(), path_)).epoch, 1u) << bit;
+    test::flip_bit(file, at, bit % 8);
+  }
+  test::flip_bit(path_ + "/keys/" + added, 37, 1);
+  value_of(remove_slot(*open(test::key_file()), added));
 }
 
 TEST_F(Slots, ComeBackFromPaper) {

@@ -96,7 +96,7 @@ TEST_F(Threat, ASlotOfBeforeARotationOpensNothingOfAfterwards) {
   const Bytes kept = test::read_whole(path() + "/keys/" + slot);
   std::vector<Secret> secrets;
   secrets.push_back(test::key_file());
-  value_of(rotate_keys(*repository, secrets));
+  value_of(rotate_keys(*repository, secrets, Others::drop));
   repository.reset();
   repository = test::reopen(path());
   const Snapshot two = value_of(test::back_up(*repository, after));
