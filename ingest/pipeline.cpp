@@ -12,96 +12,12 @@ namespace {
 using store::Entry;
 using store::Extent;
 
-constexpr std::size_t kSmallRoom = 16u << 20;  // bytes of small files read ahead
-constexpr std::size_t kMaxWorks = 4096;
 // The second queue takes all items that can pass while a stream chunk is being filled, or the
 // assembler would wait for a chunk that the stream cannot end.
 constexpr std::size_t kStreamQueue = 1024;
 constexpr std::size_t kAssemblerQueue = store::kStreamEntries + 1024;
 
-std::size_t room_of(const FileWork& work) { return work.large ? 0 : work.entry.size; }
-
-void announce(std::atomic<bool>& flag) {
-  flag.store(true, std::memory_order_release);
-  flag.notify_all();
-}
-
 }  // namespace
-
-ReaderPool::ReaderPool(FileReader& reader, Mode mode, unsigned threads)
-    : reader_(reader), room_(kSmallRoom) {
-  for (unsigned i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, mode] {
-      if (mode != Mode::capture) Limiter::give_way(reader_.limiter());
-      run(mode);
-    });
-  }
-}
-
-ReaderPool::~ReaderPool() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
-}
-
-void ReaderPool::push(std::shared_ptr<FileWork> work) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return works_.size() < kMaxWorks; });
-  works_.push_back(std::move(work));
-  changed_.notify_all();
-}
-
-void ReaderPool::release(std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
-  room_ += bytes;
-  changed_.notify_all();
-}
-
-void ReaderPool::abandon() {
-  const std::lock_guard lock(mutex_);
-  abandoned_ = true;
-  changed_.notify_all();
-}
-
-void ReaderPool::run(Mode mode) {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [&] {
-      if (works_.empty()) return stopping_;
-      return abandoned_ || room_of(*works_.front()) <= room_;
-    });
-    if (works_.empty()) return;
-    const std::shared_ptr<FileWork> work = std::move(works_.front());
-    works_.pop_front();
-    const std::size_t room = abandoned_ ? 0 : room_of(*work);
-    room_ -= room;
-    const bool abandoned = abandoned_;
-    changed_.notify_all();
-    lock.unlock();
-    if (abandoned) {
-      work->outcome = FileWork::Outcome::gone;
-    } else if (mode == Mode::read) {
-      reader_.read(*work);
-    } else if (mode == Mode::look_ahead) {
-      reader_.look_ahead(*work);
-    } else if (mode == Mode::capture) {
-      reader_.capture(*work);
-    } else {
-      reader_.resolve(*work);
-    }
-    work->folder.reset();
-    // Room is held for content that waits for the stream, and only as much as it takes.
-    const std::size_t used = work->outcome == FileWork::Outcome::small ? work->content.size() : 0;
-    work->room = std::min(used, room);
-    announce(work->read_done);
-    lock.lock();
-    room_ += room - std::min(used, room);
-    changed_.notify_all();
-  }
-}
 
 // Concatenates small files and cuts chunks from the stream (FORMAT.md section 5.3).
 class Pipeline::Stream {

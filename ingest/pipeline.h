@@ -20,6 +20,7 @@
 
 #include "ingest/chunk_jobs.h"
 #include "ingest/file_reader.h"
+#include "ingest/reader_pool.h"
 #include "ingest/walk.h"
 #include "store/page_liveness.h"
 #include "store/tree_writer.h"
@@ -68,34 +69,6 @@ class OrderedQueue {
   std::size_t capacity_;
   bool ready_ = false;  // the reader may take all that is here
   bool closed_ = false;
-};
-
-// Reader threads that take files in the order in which they are handed in. The small files read
-// and not yet consumed are bounded in bytes; the room is taken in that same order, so that a file
-// never waits for one that comes after it.
-class ReaderPool {
- public:
-  enum class Mode { read, look_ahead, capture, resolve };
-  ReaderPool(FileReader& reader, Mode mode, unsigned threads);
-  ~ReaderPool();
-  ReaderPool(const ReaderPool&) = delete;
-  ReaderPool& operator=(const ReaderPool&) = delete;
-  void push(std::shared_ptr<FileWork> work);
-  // The content of a small file has been consumed: `bytes` of room are free again.
-  void release(std::size_t bytes);
-  // Works that wait are answered as gone: after a cancel.
-  void abandon();
-
- private:
-  void run(Mode mode);
-  FileReader& reader_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::shared_ptr<FileWork>> works_;
-  std::size_t room_;
-  bool stopping_ = false;
-  bool abandoned_ = false;
-  std::vector<std::thread> threads_;
 };
 
 struct PipelineCounts {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lists folders ahead of the one who walks them, in the order in which he will want them. The
+// Lists folders ahead of the one who walks them, in the order in which he will want them, as many
+// as memory and descriptors allow. The
 // walker asks folder by folder; what no thread has listed yet, it lists itself, so that it never
 // waits for a thread that waits for it. One walker; the threads are the scanner's own.
 #pragma once
@@ -30,21 +31,38 @@ struct ScannedEntry {
 };
 
 struct ScannedFolder {
-  Folder parent;  // to open it in; until it is open
+  std::weak_ptr<ScannedFolder> above;  // to open it in; the walker keeps it for as long
+  std::size_t depth = 0;               // of the root 0
   std::string name;
   std::string path;          // from the volume's root; empty for the root itself
   std::uint64_t device = 0;  // its st_dev; until it is open its parent's, and
   std::uint64_t space = 0;   // so of the set of its inode numbers
 
   // Valid once the walker has it.
-  Folder fd;
   Listed self;  // the open folder's metadata
   std::vector<ScannedEntry> entries;
   std::vector<std::pair<std::string, int>> failed;
   std::optional<Error> error;
 
+  // The open folder, opened again where rest() has let it go: by its name, in the one above. Any
+  // thread. Errors: those of opening; io when another folder has its name by now.
+  Result<Folder> open();
+  // The walker is below it now, and comes back later. Folders near the root and every 32nd level
+  // stay open: to open one again takes few steps, and a deep tree few descriptors. wake(): he is
+  // back.
+  void rest();
+  void wake();
+
   enum class State { waiting, running, done };
   State state = State::waiting;  // guarded by the scanner
+
+ private:
+  friend class Scanner;
+  Result<Folder> reopen(const Fd& in) const;
+  std::uint64_t inode_ = 0;  // as the file system numbers it
+  std::mutex mutex_;
+  Folder fd_;           // guarded by mutex_
+  bool rests_ = false;  // guarded by mutex_: opened again, it is not kept
 };
 
 class Scanner {
@@ -70,7 +88,9 @@ class Scanner {
  private:
   void run();
   void scan(const std::shared_ptr<ScannedFolder>& folder);
-  void scan(ScannedFolder& folder, std::vector<std::shared_ptr<ScannedFolder>>& children);
+  static Result<Folder> open(ScannedFolder& folder);
+  Result<void> scan(const std::shared_ptr<ScannedFolder>& folder,
+                    std::vector<std::shared_ptr<ScannedFolder>>& children);
 
   const Excludes& excludes_;
   std::function<bool(const Listed&)> is_off_limits_;
@@ -78,6 +98,7 @@ class Scanner {
   std::condition_variable changed_;
   std::vector<std::weak_ptr<ScannedFolder>> stack_;  // next at the back
   std::size_t held_ = 0;                             // entries listed and not yet released
+  std::size_t ahead_ = 0;                            // folders that those are in, all open
   bool stopping_ = false;
   std::atomic<std::uint64_t> files_seen_{0};
   std::atomic<std::uint64_t> bytes_seen_{0};

@@ -257,6 +257,7 @@ Result<bool> VolumePass::is_unchanged(const Entry& hot) {
       hot, {.rescan = false, .collapse = false, .clock = {}, .is_stored = {}, .on_file = {}},
       [&](Item&& item) {
         unchanged = unchanged && is_as_before(item);
+        if (item.work) item.work->folder.reset();  // nobody reads it
         return unchanged && !context_.cancel.load();
       },
       Shown::no);

@@ -115,6 +115,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     ++frames_.back()->taken;
     return {};
   }
+  const Folder fd = TRY(folder->open());  // nobody has let it rest yet
   frame->folder = folder;
   frame->entry = folder->self.entry;
   frame->parent = parent;
@@ -128,7 +129,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     frame->entry.xattrs = parent->xattrs;
     frame->entry.xattr_node = parent->xattr_node;
   } else {
-    auto xattrs = read_xattrs(*folder->fd, options_.tree);
+    auto xattrs = read_xattrs(*fd, options_.tree);
     if (xattrs) {
       frame->entry.xattrs = std::move(*xattrs);
     } else {
@@ -136,7 +137,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
       frame->entry.flags |= store::kUnreadable;
     }
   }
-  if (options_.tree == TreeKind::layer && hides_image(*folder->fd)) {
+  if (options_.tree == TreeKind::layer && hides_image(*fd)) {
     notes_.deleted.push_back(folder->path + "/");
   }
   auto leaves = load_parent(*frame);
@@ -156,6 +157,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
   put(std::move(item));
   ++notes_.folders;
   scanner_.release(*folder);
+  if (!frames_.empty()) frames_.back()->folder->rest();
   frames_.push_back(std::move(frame));
   return {};
 }
@@ -176,6 +178,7 @@ void Walk::leave() {
   put(std::move(item));
   frames_.pop_back();
   if (frames_.empty()) return;
+  frames_.back()->folder->wake();
   ++frames_.back()->taken;
   if (kept) ++frames_.back()->kept;
 }
@@ -195,6 +198,16 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
   item.leaf = leaf;
   if (before != nullptr) item.parent = *before;
   item.entry = entry;
+  const std::string path = join_path(frame.folder->path, entry.name);
+  auto folder = frame.folder->open();
+  if (!folder) {
+    item.kind = Item::Kind::entry;
+    item.leaf = -1;
+    item.entry.flags |= store::kUnreadable;
+    cannot_read(path, folder.error());
+    ++frame.taken;
+    return put(std::move(item));
+  }
   std::shared_ptr<FileWork>* link = nullptr;
   if (entry.links > 1) {
     link = &linked_[entry.inode];
@@ -203,8 +216,8 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
   if (!item.work) {
     item.work = std::make_shared<FileWork>();
     item.work->name = entry.name;
-    item.work->path = join_path(frame.folder->path, entry.name);
-    item.work->folder = frame.folder->fd;
+    item.work->path = path;
+    item.work->folder = std::move(*folder);
     item.work->space = frame.folder->space;
     item.work->entry = std::move(entry);
     item.work->large = item.entry.size >= store::kSmallFile;
@@ -236,7 +249,10 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
     ++frame.taken;
     return;
   }
-  auto xattrs = read_xattrs_at(*frame.folder->fd, entry.name, options_.tree);
+  const auto read = [&]() -> Result<std::vector<store::Xattr>> {
+    return read_xattrs_at(*TRY(frame.folder->open()), entry.name, options_.tree);
+  };
+  auto xattrs = read();
   if (!xattrs && vanished(xattrs.error())) return;
   Item item;
   if (before != nullptr) item.parent = *before;
