@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/chunk_store.h"
 
+#include <cerrno>
 #include <set>
 
 #include "store/base/log.h"
@@ -17,6 +18,11 @@ constexpr std::size_t kAdoptBatch = 256u << 10;  // rows inserted in one transac
 
 Error no_such_chunk(const ChunkId& id) {
   return Error{Code::not_found, 0, "chunk " + id.hex() + " is in no pack"};
+}
+
+// A sector that the disk cannot read is damage like any other: another copy may be whole.
+bool is_damaged_copy(const Error& error) {
+  return error.code == Code::corrupt || error.errnum == EIO;
 }
 
 }  // namespace
@@ -77,8 +83,8 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::fetch(ChunkKind kind, const Chu
   const std::optional<Location> at = location.ok() ? *location : std::nullopt;
   auto result = at ? read_at(kind, id, *at, depth) : no_such_chunk(id);
   if (!result) {
-    const Code code = result.error().code;
-    if (code != Code::not_found && code != Code::corrupt) return result;
+    const Error& error = result.error();
+    if (error.code != Code::not_found && !is_damaged_copy(error)) return result;
     const auto now = std::chrono::steady_clock::now();
     const auto failure = failures_.find(id);
     if (failure && now < failure->until) return failure->error;
@@ -103,10 +109,11 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::fetch_slowly(ChunkKind kind, co
     }
   }
   for (const Location& copy : find_copies(id)) {
-    if (copy == tried && error.code == Code::corrupt) continue;
+    if (copy == tried && is_damaged_copy(error)) continue;
     auto result = read_at(kind, id, copy, depth);
     if (result) return result;
-    if (result.error().code == Code::corrupt) error = std::move(result).error();
+    // A disk that fails is what to tell: it may take more along than this chunk.
+    if (is_damaged_copy(result.error()) && error.errnum != EIO) error = std::move(result).error();
   }
   return error;
 }

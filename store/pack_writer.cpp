@@ -96,12 +96,11 @@ Result<void> PackWriter::write_record(const Record& record, ByteView stored) {
 Result<Bytes> read_stored(Files& files, const Fd& fd, const SecretBytes& key,
                           const PackHeader& header, const Record& record) {
   Bytes sealed(record.pack_bytes());
-  const std::size_t got = TRY(files.read_at(fd, sealed, record.offset));
-  const auto damaged = [&](const char* what) {
-    return Error{Code::corrupt, 0,
-                 "chunk " + record.id.hex() + " in pack " + header.pack.hex() + " " + what};
-  };
-  if (got != sealed.size()) return damaged("is cut off");
+  const std::string name = "chunk " + record.id.hex() + " in pack " + header.pack.hex();
+  auto got = files.read_at(fd, sealed, record.offset);
+  if (!got) return std::move(got).error().with(name);
+  const auto damaged = [&](const char* what) { return Error{Code::corrupt, 0, name + " " + what}; };
+  if (*got != sealed.size()) return damaged("is cut off");
   std::array<std::uint8_t, kRecordHeadBytes> head{};
   const ByteView view(sealed);
   if (!unseal(key, offset_nonce(record.offset), pack_associated(header, 'h'),

@@ -2,7 +2,9 @@
 #include "store/chunk_store.h"
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -156,6 +158,62 @@ TEST_F(Chunks, ThatAreDamagedEverywhereNameChunkAndPack) {
   ASSERT_TRUE(test::fails_with(Code::corrupt, lost));
   EXPECT_NE(lost.error().message.find(id(a_).hex()), std::string::npos);
   EXPECT_NE(lost.error().message.find(pack.hex()), std::string::npos);
+}
+
+// A disk with sectors that it cannot read, in the middle of some packs.
+class BadDisk final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  std::set<std::string> bad;
+
+  Result<std::size_t> read_at(const Fd& fd, MutableByteView out, std::uint64_t offset) override {
+    const std::string path =
+        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd.get())).string();
+    if (offset == kPackHeaderBytes && bad.contains(path)) return os_error(EIO, "reading");
+    return inner_.read_at(fd, out, offset);
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+};
+
+class ChunksOnABadDisk : public Chunks {
+ protected:
+  // A new process: what the one before failed to read it would not try again for a while.
+  void reopen() {
+    repository_.reset();
+    repository_ =
+        value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &files_}));
+  }
+
+  BadDisk files_{system_files()};
+};
+
+TEST_F(ChunksOnABadDisk, AreReadFromTheSecondCopy) {
+  const PackId packs[] = {test::write_pack(*repository_, {{.raw = a_}}),
+                          test::write_pack(*repository_, {{.raw = a_}})};
+  value_of(chunks().adopt_packs());
+  for (const PackId& pack : packs) {
+    files_.bad = {file(pack)};
+    reopen();
+    EXPECT_TRUE(reads(a_));
+  }
+}
+
+TEST_F(ChunksOnABadDisk, SayThatTheDiskFailsWhateverBecameOfTheOtherCopies) {
+  const PackId packs[] = {test::write_pack(*repository_, {{.raw = a_}}),
+                          test::write_pack(*repository_, {{.raw = a_}}),
+                          test::write_pack(*repository_, {{.raw = a_}})};
+  value_of(chunks().adopt_packs());
+  for (const PackId& pack : packs) damage_body(pack);
+  for (const PackId& pack : packs) {
+    files_.bad = {file(pack)};
+    reopen();
+    const auto lost = get(a_);
+    ASSERT_TRUE(test::fails_with(Code::io, lost));
+    EXPECT_EQ(lost.error().errnum, EIO);
+    EXPECT_NE(lost.error().message.find(pack.hex()), std::string::npos);
+  }
 }
 
 class DeltaChain : public Chunks {
