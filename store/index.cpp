@@ -393,7 +393,6 @@ Result<void> Index::clear() {
   lmdb::WriteTxn txn = TRY(env_->write());
   for (unsigned run = 0; run < lmdb::kRuns; ++run) TRY(txn.clear(lmdb::run_table(run)));
   TRY(txn.clear(Table::packs));
-  TRY(txn.clear(Table::snapshots));
   TRY(txn.put(Table::meta, as_bytes(kRunsKey), {}));
   return txn.commit();
 }

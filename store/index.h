@@ -62,7 +62,8 @@ class Index {
   // chunks are. The rows themselves go when their runs are merged; where more than half of them all
   // are such, the runs that hold most are written anew here.
   Result<void> remove_packs(const std::vector<PackId>& packs);
-  // Empties everything.
+  // Forgets all packs and chunks, to learn them anew. Records of snapshots stay: they prove
+  // themselves, and one may be the last good copy of its file.
   Result<void> clear();
   // Chunks that find() finds. Reads every row.
   Result<std::uint64_t> chunk_count();

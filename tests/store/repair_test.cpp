@@ -338,6 +338,17 @@ TEST_F(RepairRecords, WritesADamagedSnapshotAgainFromTheIndex) {
   EXPECT_TRUE(damage(0).empty());
 }
 
+// Whoever meets a chunk that is nowhere rebuilds the index on his own.
+TEST_F(RepairRecords, WritesADamagedSnapshotAgainFromAnIndexThatWasRebuilt) {
+  const Bytes whole = test::read_whole(file());
+  test::flip_bit(file(), 100);
+  open();
+  EXPECT_CODE(Code::not_found, repository_->chunks().get(ChunkKind::data, random_id<ChunkId>()));
+  EXPECT_TRUE(
+      value_of(repair_record(*repository_, RecordKind::snapshot, snapshot_.id.hex())).restored);
+  EXPECT_EQ(test::read_whole(file()), whole);
+}
+
 TEST_F(RepairRecords, MovesADamagedSnapshotAsideWhenNoCopyIsLeft) {
   test::flip_bit(file(), 100);
   repository_.reset();
