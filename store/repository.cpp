@@ -210,17 +210,20 @@ Result<std::vector<SnapshotId>> ids_in(Files& files, const std::string& folder) 
   return ids;
 }
 
-// The records of `ids`, in order of time. One that vanished since the listing is left out.
+enum class Vanished { leave_out, fail };
+
+// The records of `ids`, in order of time. `vanished`: what becomes of one that is not there any
+// more.
 Result<std::vector<Snapshot>> read_all(
     const std::vector<SnapshotId>& ids,
-    const std::function<Result<Snapshot>(const SnapshotId&)>& read,
+    const std::function<Result<Snapshot>(const SnapshotId&)>& read, Vanished vanished,
     std::vector<std::string>* damaged) {
   std::vector<Snapshot> all;
   for (const SnapshotId& id : ids) {
     auto snapshot = read(id);
     if (snapshot) {
       all.push_back(std::move(snapshot).value());
-    } else if (snapshot.error().code == Code::not_found) {
+    } else if (snapshot.error().code == Code::not_found && vanished == Vanished::leave_out) {
       continue;
     } else if (damaged != nullptr) {
       damaged->push_back(snapshot.error().message);
@@ -263,7 +266,14 @@ Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
 
 Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* damaged) {
   return read_all(
-      TRY(snapshot_ids()), [this](const SnapshotId& id) { return snapshot(id); }, damaged);
+      TRY(snapshot_ids()), [this](const SnapshotId& id) { return snapshot(id); },
+      Vanished::leave_out, damaged);
+}
+
+Result<std::vector<Snapshot>> Repository::all_snapshots() {
+  return read_all(
+      TRY(snapshot_ids()), [this](const SnapshotId& id) { return snapshot(id); }, Vanished::fail,
+      nullptr);
 }
 
 Result<std::vector<SnapshotId>> Repository::trashed_ids() {
@@ -287,7 +297,8 @@ Result<Snapshot> Repository::trashed_snapshot(const SnapshotId& id) {
 
 Result<std::vector<Snapshot>> Repository::trashed_snapshots(std::vector<std::string>* damaged) {
   return read_all(
-      TRY(trashed_ids()), [this](const SnapshotId& id) { return trashed_snapshot(id); }, damaged);
+      TRY(trashed_ids()), [this](const SnapshotId& id) { return trashed_snapshot(id); },
+      Vanished::leave_out, damaged);
 }
 
 Result<bool> Repository::has_record(const SnapshotId& id) const {

@@ -63,8 +63,11 @@ class Repository {
   // Every committed snapshot by (display name, instant, sequence). A record that is damaged is
   // left out and named in `damaged` when given, else an error.
   Result<std::vector<Snapshot>> snapshots(std::vector<std::string>* damaged = nullptr);
-  // The same for those that were forgotten and stand in `trash/` until they expire. What is in
-  // both folders counts as not forgotten.
+  // The same for who holds the lock on names, so that none may vanish: one that is listed and
+  // cannot be read, be it damaged or not there (a listing that is stale, on NFS), is an error.
+  Result<std::vector<Snapshot>> all_snapshots();
+  // As snapshots(), of those that were forgotten and stand in `trash/` until they expire. What is
+  // in both folders counts as not forgotten.
   Result<std::vector<SnapshotId>> trashed_ids();
   Result<Snapshot> trashed_snapshot(const SnapshotId& id);
   Result<std::vector<Snapshot>> trashed_snapshots(std::vector<std::string>* damaged = nullptr);

@@ -47,7 +47,7 @@ Result<Survey::Lists> Survey::list(Repository& repository, const std::set<Snapsh
     return refused({Code::corrupt, 0, notes.unreadable().front()});
   }
   Lists lists;
-  auto snapshots = repository.snapshots();
+  auto snapshots = repository.all_snapshots();
   if (!snapshots) return refused(std::move(snapshots).error());
   lists.snapshots = std::move(snapshots).value();
   for (const SnapshotId& id : TRY(repository.trashed_ids())) {

@@ -12,6 +12,7 @@
 #include "tests/store/prune_fixture.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
+#include "tests/support/faulty_files.h"
 
 namespace bygone::store {
 namespace {
@@ -250,6 +251,39 @@ TEST_F(PruneTest, RefusesWhenAnythingReachableCannotBeRead) {
   EXPECT_EQ(packs(), before);
   // What is about to leave the trash is not needed.
   EXPECT_OK(prune({.empty_trash = true, .spare_orphans = std::chrono::seconds(0)}));
+}
+
+// NFS may list a record where it was before somebody forgot it: then it is in neither listing.
+class StaleFiles final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  std::string moved;
+
+  Result<std::vector<std::string>> list(const std::string& path) override {
+    auto names = TRY(inner_.list(path));
+    if (path.ends_with("/trash")) std::erase(names, moved);
+    if (path.ends_with("/snapshots")) names.push_back(moved);
+    return names;
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+};
+
+TEST_F(PruneTest, RefusesWhenASnapshotThatIsListedIsNotThere) {
+  const Snapshot one = back_up(one_);
+  const Snapshot app = back_up({{"x", test::noise(90'000, 9)}}, "app");
+  trash(one);
+  const auto before = packs();
+  StaleFiles files(system_files());
+  files.moved = one.id.hex();
+  const auto stale = value_of(Repository::open(
+      path_, test::key_file(), {.index_dir = folder_ / "other-index", .files = &files}));
+  const auto refused = store::prune(*stale, kAll, {}, kGoOn);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find(one.id.hex()), std::string::npos);
+  EXPECT_EQ(packs(), before);
+  expect_whole({{one, one_}, {app, {{"x", test::noise(90'000, 9)}}}});
 }
 
 TEST_F(PruneTest, RefusesWhenAPackThatIsNeededIsDamagedOrGone) {
