@@ -41,6 +41,7 @@ struct PassContext {
   const std::atomic<bool>& cancel;
   Clock clock;
   bool rescan = false;
+  bool may_lack_chunks = false;  // as in ClaimedSource
   Fingerprints* fingerprints = nullptr;
   SealedSpill* spill = nullptr;
   Limiter* limiter = nullptr;                     // of read()

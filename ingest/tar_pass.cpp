@@ -211,7 +211,7 @@ Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended
       .collapse = false, .is_stored = {}, .take = [&](FileWork& work, TreeStream& from) {
         return take(reader, work, from);
       }};
-  if (context_.session.may_lack_chunks()) {
+  if (context_.may_lack_chunks) {
     options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
   }
   TarWalk walk(*stream, context_.trees, volume_.excludes, std::move(options), notes_);

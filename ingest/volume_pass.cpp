@@ -170,7 +170,7 @@ Result<Entry> VolumePass::read(const std::optional<Entry>& parent) {
                       .clock = {},
                       .is_stored = {},
                       .on_file = {}};
-  if (context_.session.may_lack_chunks()) {
+  if (context_.may_lack_chunks) {
     options.is_stored = [&kept](const Entry& entry) { return kept.is_stored(entry); };
   }
   auto walked = walk(

@@ -19,6 +19,9 @@ namespace bygone::store {
 class Notes;
 class Repository;
 
+// Stands in marks for packs whose names nobody knows.
+inline constexpr PackId kUnknownPack{};
+
 // One copy of a chunk.
 struct DamagedChunk {
   ChunkId chunk;

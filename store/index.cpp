@@ -391,6 +391,7 @@ Result<void> Index::sweep_run(const IndexRun& run) {
 
 Result<void> Index::clear() {
   lmdb::WriteTxn txn = TRY(env_->write());
+  TRY(count_loss(txn));
   for (unsigned run = 0; run < lmdb::kRuns; ++run) TRY(txn.clear(lmdb::run_table(run)));
   TRY(txn.clear(Table::packs));
   TRY(txn.put(Table::meta, as_bytes(kRunsKey), {}));

@@ -63,7 +63,8 @@ class Index {
   // are such, the runs that hold most are written anew here.
   Result<void> remove_packs(const std::vector<PackId>& packs);
   // Forgets all packs and chunks, to learn them anew. Records of snapshots stay: they prove
-  // themselves, and one may be the last good copy of its file.
+  // themselves, and one may be the last good copy of its file. Counts as a loss: names
+  // of packs that are gone may be forgotten by it.
   Result<void> clear();
   // Chunks that find() finds. Reads every row.
   Result<std::uint64_t> chunk_count();
@@ -74,12 +75,26 @@ class Index {
   Result<std::optional<Bytes>> snapshot(const SnapshotId& id);
   Result<void> keep_snapshot(const SnapshotId& id, ByteView sealed);
 
+  // Which snapshots need no look for what they may lack (FORMAT.md section 9): those that were
+  // committed through this index, as long as it finds no pack gone that it knew.
+  // How often it has found such packs so far, or was emptied.
+  Result<std::uint64_t> losses();
+  // Counts packs that are gone as one loss, then forgets them as remove_packs() does. Returns the
+  // count.
+  Result<std::uint64_t> lose_packs(const std::vector<PackId>& packs);
+  // Keeps that all that `snapshot`, the newest of `source`, refers to stood in packs which this
+  // index knows, when it had counted `losses`.
+  Result<void> keep_whole(const SourceId& source, const SnapshotId& snapshot, std::uint64_t losses);
+  // Whether that was kept of this very snapshot, and no loss was counted since.
+  Result<bool> is_whole(const SourceId& source, const SnapshotId& snapshot);
+
  private:
   Index();
   Result<void> open_in(const std::string& folder);
   Result<void> make_filter(const lmdb::ReadTxn& txn, const IndexRun& run,
                            const std::vector<IndexRun>& runs);
   Result<void> add_run(lmdb::WriteTxn& txn, std::vector<IndexRow> rows);
+  static Result<std::uint64_t> count_loss(lmdb::WriteTxn& txn);
   Result<void> sweep();
   Result<void> sweep_run(const IndexRun& run);
 

@@ -38,7 +38,11 @@ Result<void> Session::list_packs() {
   const auto condemned =
       condemned_packs(repository_.files(), repository_.keys(), repository_.path());
   if (!condemned && condemned.error().code != Code::corrupt) return condemned.error();
+  // Before the names: what is counted after this costs this session's snapshots a look.
+  const auto losses = repository_.index().losses();
+  if (losses) losses_ = *losses;
   const auto known = repository_.index().packs();
+  may_lack_chunks_ = !known.ok();
   auto listing = chunks.adopt_packs();
   if (!listing) {
     log::warning(listing.error().message + ": rebuilding the index");
@@ -55,6 +59,10 @@ Result<void> Session::list_packs() {
     log::warning(condemned.error().message +
                  ": no pack can be trusted to stay, chunks are stored once more; hint: bygone "
                  "prune mends the list");
+    const PackSet present(listing->begin(), listing->end());
+    for (const PackId& pack : known ? *known : std::vector<PackId>()) {
+      may_lack_chunks_ = may_lack_chunks_ || !present.contains(pack);
+    }
     return {};
   }
   listing_.insert(listing->begin(), listing->end());
@@ -67,7 +75,9 @@ Result<void> Session::list_packs() {
   return {};
 }
 
-// Cheap where all is well: no notes, and an index that knows just the packs that are there.
+// Cheap where all is well: no notes, and an index that knows just the packs that are there. That a
+// pack is gone is noticed once, by one session; what each source's parent lacks is found when the
+// source is backed up next, for its snapshots of before count as whole no more.
 Result<void> Session::look_for_damage(const std::vector<PackId>& known,
                                       const std::vector<PackId>& listing) {
   Index& index = repository_.index();
@@ -84,13 +94,20 @@ Result<void> Session::look_for_damage(const std::vector<PackId>& known,
     TRY(mark_damage(repository_, {}, gone, system_now()));
   }
   if (!gone.empty()) {
-    if (auto removed = index.remove_packs(gone); !removed) log::info(removed.error().message);
+    const auto counted = index.lose_packs(gone);
+    if (!counted) log::info(counted.error().message);
+    // No other session counted meanwhile: what is lost is not in the listing of this one.
+    if (counted && losses_ && *counted == *losses_ + 1) losses_ = *counted;
   }
   const auto adopted = index.packs();
+  const PackSet names = adopted ? PackSet(adopted->begin(), adopted->end()) : PackSet();
+  const bool knows_all = std::all_of(listing.begin(), listing.end(),
+                                     [&](const PackId& pack) { return names.contains(pack); });
+  if (!knows_all) losses_.reset();
   const Notes notes = TRY(read_notes(repository_));
   DamageMarks marks(notes);
-  may_lack_chunks_ = !gone.empty() || index.is_fresh() || !notes.unreadable().empty() ||
-                     !marks.packs().empty() || !adopted || adopted->size() < listing.size();
+  may_lack_chunks_ = may_lack_chunks_ || !gone.empty() || !notes.unreadable().empty() ||
+                     !marks.packs().empty() || !adopted || !knows_all;
   const auto marked = marks.chunks();
   repository_.chunks().pass_by(std::move(marks));
   for (const DamagedChunk& each : marked) {
@@ -122,6 +139,10 @@ Result<ClaimedSource> Session::claim(SourceKind kind, const std::string& host_id
                                      "another backup of " + printable(name) + " is running",
                                      "--retry-lock 5m waits for it"));
   TRY(read_history(source, kind, host_id, host, name));
+  if (source.parent) {
+    const auto whole = repository_.index().is_whole(source.id, source.parent->id);
+    source.may_lack_chunks = may_lack_chunks_ || !whole.ok() || !*whole;
+  }
   return source;
 }
 
@@ -190,6 +211,14 @@ Result<void> Session::check_parent(const ClaimedSource& source) {
                    "backup ran; hint: run the backup again"};
 }
 
+// What the snapshot refers to was looked up, or is the parent's, which was whole, or new: in packs
+// that the index knows, so that it will see when one of them is gone.
+void Session::keep_whole(const ClaimedSource& source, const Snapshot& snapshot) {
+  if (!losses_) return;
+  const auto kept = repository_.index().keep_whole(source.id, snapshot.id, *losses_);
+  if (!kept) log::info(kept.error().message + ": the next backup looks up what it keeps");
+}
+
 Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   TRY(flush());
   snapshot.source = source.id;
@@ -215,6 +244,7 @@ Result<Snapshot> Session::commit(ClaimedSource& source, Snapshot snapshot) {
   if (auto kept = repository_.index().keep_snapshot(snapshot.id, sealed); !kept) {
     log::warning(kept.error().message);
   }
+  keep_whole(source, snapshot);
   committed_bytes_ += snapshot.added_bytes;
   source.listed_names.push_back(snapshot.listed_name);
   source.sequence = snapshot.sequence;

@@ -40,6 +40,9 @@ struct ClaimedSource {
   // Bytes stored for it, where several sources are written side by side; else its snapshot counts
   // all that was stored since the last commit.
   std::optional<std::uint64_t> added;
+  // Whether anything that the parent refers to may be missing or damaged, as far as the index and
+  // the notes tell: then what unchanged files would keep is to be looked up with has().
+  bool may_lack_chunks = false;
   Fd lock;
 };
 
@@ -63,9 +66,6 @@ class Session final : public ChunkSource, public PageSink {
   // Chunks of this session, finished or not, and all others.
   Result<std::shared_ptr<const Bytes>> get(ChunkKind kind, const ChunkId& id) override;
 
-  // Whether anything that snapshots refer to may be missing or damaged, as far as the index and the
-  // notes tell: then what unchanged files would keep is to be looked up with has().
-  [[nodiscard]] bool may_lack_chunks() const { return may_lack_chunks_; }
   // Whether a chunk counts as stored: a copy that is not marked as damaged, with its chain of
   // bases, or one of this session.
   bool has(ChunkKind kind, const ChunkId& id);
@@ -95,6 +95,7 @@ class Session final : public ChunkSource, public PageSink {
                             const ChunkHint& hint, Bytes& buffer);
   Result<std::optional<Link>> find_link(const ChunkId& id);
   Result<void> list_packs();
+  void keep_whole(const ClaimedSource& source, const Snapshot& snapshot);
   // `known`: packs that the index knew before the `listing` was taken.
   Result<void> look_for_damage(const std::vector<PackId>& known,
                                const std::vector<PackId>& listing);
@@ -111,7 +112,9 @@ class Session final : public ChunkSource, public PageSink {
   Compressor page_compressor_;
   Fd generation_lock_;
 
-  bool may_lack_chunks_ = false;  // set by begin()
+  // Set by begin():
+  bool may_lack_chunks_ = false;         // whatever the source
+  std::optional<std::uint64_t> losses_;  // of the index; nothing: it does not know all packs
   std::shared_mutex listing_mutex_;
   std::unordered_set<PackId, IdHash> listing_;  // packs whose rows are an answer
 

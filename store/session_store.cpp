@@ -236,6 +236,7 @@ Result<void> Session::insert_finished() {
   }
   if (auto inserted = repository_.index().insert(contents); !inserted) {
     log::warning(inserted.error().message + "; the packs are safe, the index catches up later");
+    losses_.reset();
     return {};  // the chunks stay known through stored_
   }
   const std::lock_guard lock(mutex_);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <random>
 #include <set>
@@ -13,6 +14,7 @@
 #include "store/base/log.h"
 #include "store/chunk_store.h"
 #include "store/damage_marks.h"
+#include "store/format.h"
 #include "store/locks.h"
 #include "store/notes.h"
 #include "store/repair.h"
@@ -56,14 +58,15 @@ class Verifier {
   Result<void> read_records(double percent);
   Result<void> read_pack(const PackId& id);
   Result<std::shared_ptr<const Bytes>> base_of(ChunkKind kind, const ChunkId& id);
-  // What snapshots need and cannot be read.
+  // Chunks that snapshots need and cannot be read.
   Result<std::set<ChunkId>> walk_snapshots();
+  [[nodiscard]] bool lacks_more_than_marked(const std::set<ChunkId>& lost) const;
   Result<void> walk(TreeVerifier& walker, const Snapshot& snapshot, const std::string& name);
   Result<void> check_records();
   Result<void> check_chain();
   [[nodiscard]] std::vector<std::string> judge_bad_records(const std::vector<ChunkId>& broken,
                                                            const std::set<ChunkId>& lost);
-  Result<void> write_marks(const VerifyOptions& options);
+  Result<void> write_marks(const VerifyOptions& options, const std::set<ChunkId>& lost);
   void note_verified(Nanoseconds now);
   void damaged(const std::string& line) {
     const std::lock_guard guard(mutex_);
@@ -80,6 +83,7 @@ class Verifier {
   const std::atomic<bool>& cancel_;
   std::vector<Snapshot> snapshots_, trashed_;
   std::vector<SnapshotId> sound_;  // no damage in its reach
+  std::set<ChunkId> lost_pages_;   // that snapshots need
   Notes notes_;
   std::vector<PackId> packs_;
   std::set<PackId> listed_, unreadable_;
@@ -262,14 +266,36 @@ std::vector<std::string> Verifier::judge_bad_records(const std::vector<ChunkId>&
   return lines;
 }
 
-Result<void> Verifier::write_marks(const VerifyOptions& options) {
+// Whether anything is lost that no pack holds, or a delta on such: what is damaged where it stands
+// is marked there.
+bool Verifier::lacks_more_than_marked(const std::set<ChunkId>& lost) const {
+  std::set<ChunkId> marked;
+  std::map<ChunkId, ChunkId> bases;
+  for (const BadRecord& bad : bad_) {
+    if (!bad.by_its_base) marked.insert(bad.record.id);
+    if (bad.by_its_base) bases.emplace(bad.record.id, *bad.record.base);
+  }
+  const auto is_marked = [&](ChunkId id) {
+    for (std::size_t depth = 0; depth <= kMaxDeltaDepth && !marked.contains(id); ++depth) {
+      const auto base = bases.find(id);
+      if (base == bases.end()) return false;
+      id = base->second;
+    }
+    return marked.contains(id);
+  };
+  return !std::all_of(lost.begin(), lost.end(), is_marked) ||
+         !std::all_of(lost_pages_.begin(), lost_pages_.end(), is_marked);
+}
+
+Result<void> Verifier::write_marks(const VerifyOptions& options, const std::set<ChunkId>& lost) {
   const Nanoseconds now = options.now != 0 ? options.now : system_now();
   std::set<DamagedChunk> bad;
   for (const BadRecord& each : bad_) {
     if (!each.by_its_base) bad.insert({each.record.id, each.pack});
   }
-  TRY(mark_damage(repository_, {bad.begin(), bad.end()}, {unreadable_.begin(), unreadable_.end()},
-                  now));
+  std::vector<PackId> unusable(unreadable_.begin(), unreadable_.end());
+  if (lacks_more_than_marked(lost)) unusable.push_back(kUnknownPack);
+  TRY(mark_damage(repository_, {bad.begin(), bad.end()}, unusable, now));
   const DamageMarks marks(TRY(read_notes(repository_)));
   std::vector<DamagedChunk> chunks;
   std::vector<PackId> packs;
@@ -347,6 +373,7 @@ Result<std::set<ChunkId>> Verifier::walk_snapshots() {
     TRY(walk(walker, snapshot, "forgotten " + title(snapshot)));
     ++report_.trashed;
   }
+  lost_pages_ = walker.lost_pages();
   return walker.lost_chunks();
 }
 
@@ -367,7 +394,7 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   const std::set<ChunkId> lost = TRY(walk_snapshots());
   const std::vector<std::string> causes = judge_bad_records(broken, lost);
   report_.damage.insert(report_.damage.begin() + before, causes.begin(), causes.end());
-  if (auto marked = write_marks(options); !marked) {
+  if (auto marked = write_marks(options, lost); !marked) {
     log::warning(marked.error().message + ": what is damaged could not be noted");
   }
   if (options.read_data_percent >= 100) {

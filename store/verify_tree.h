@@ -32,6 +32,12 @@ class TreeVerifier {
 
   // Chunks that are needed, and in no record that can be read.
   [[nodiscard]] const std::set<ChunkId>& lost_chunks() const { return lost_chunks_; }
+  // Pages that are needed and cannot be read.
+  [[nodiscard]] std::set<ChunkId> lost_pages() const {
+    std::set<ChunkId> pages;
+    for (const auto& [page, why] : lost_pages_) pages.insert(page);
+    return pages;
+  }
 
  private:
   enum class State : std::uint8_t { unseen, sound, damaged };

@@ -59,7 +59,7 @@ class BackupTest : public testing::Test {
 
   void open() {
     repository_.reset();
-    auto repository = store::Repository::open(repository_dir(), secret_);
+    auto repository = store::Repository::open(repository_dir(), secret_, {.index_dir = index_dir_});
     ASSERT_TRUE(repository.ok()) << repository.error().message;
     repository_ = std::move(*repository);
   }
@@ -90,7 +90,10 @@ class BackupTest : public testing::Test {
     options.state_folder = folder_.path() + "/state";
     options.clock = [this] { return system_now() + ahead_; };
     auto session = TRY(store::Session::begin(*repository_, options.compression));
-    may_lack_ = session->may_lack_chunks();
+    {  // let go of at once: the backup claims it, too
+      const auto claimed = session->claim(source.kind, source.host_id, source.host, source.name);
+      if (claimed) may_lack_ = claimed->may_lack_chunks;
+    }
     return backup(*session, source, &engine_, options, {}, cancel_);
   }
 
@@ -153,12 +156,13 @@ class BackupTest : public testing::Test {
 
   test::TempFolder folder_;
   store::Secret secret_;
+  std::string index_dir_;  // for open(); empty: in the repository
   std::unique_ptr<store::Repository> repository_;
   docker::FakeEngine engine_;
   std::vector<ingest::Writer> writers_;
   std::atomic<bool> cancel_{false};
   Nanoseconds ahead_ = kLater;
-  bool may_lack_ = false;  // what the session of the last run said
+  bool may_lack_ = false;  // what the last run was told of its source
 };
 
 }  // namespace bygone::ingest

@@ -41,6 +41,35 @@ class HealTest : public BackupTest {
     return report.ok() ? report->damage : std::vector<std::string>{"failed"};
   }
 
+  // Another source with files of its own, in a process of its own.
+  stdfs::path other_dir() const { return folder_.path() + "/other"; }
+  BackupReport back_up_other() {
+    open();
+    auto source = folder_source("other", other_dir());
+    EXPECT_TRUE(source.ok());
+    auto report = run(*source, {});
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return report.ok() ? std::move(*report) : BackupReport{};
+  }
+  void add_other() {
+    stdfs::create_directories(other_dir());
+    write_file(other_dir() / "file", other_);
+  }
+  std::vector<PackId> lose_data_packs() {
+    open();
+    std::vector<PackId> gone;
+    const auto packs = repository_->chunks().list_packs();
+    EXPECT_TRUE(packs.ok());
+    for (const PackId& id : *packs) {
+      const auto reader = repository_->chunks().pack(id);
+      EXPECT_TRUE(reader.ok());
+      if ((*reader)->kind() != ChunkKind::data) continue;
+      stdfs::remove(path_of(id));
+      gone.push_back(id);
+    }
+    return gone;
+  }
+
   // Reads as the mount does.
   Result<std::string> read(const Entry& entry, std::uint64_t offset, std::uint64_t size) {
     fs::Reader reader(repository_->trees(), repository_->chunks(), {.threads = 0});
@@ -87,6 +116,7 @@ class HealTest : public BackupTest {
   }
 
   unsigned seed_ = 1;
+  const std::string other_ = random_text(700'000, 1000);
 };
 
 TEST_F(HealTest, ADamagedChunkIsAnErrorForItsRangeUntilTheNextBackupStoresItAgain) {
@@ -152,6 +182,79 @@ TEST_F(HealTest, AMissingPackIsStoredAgainWithoutAnyVerify) {
   EXPECT_TRUE(damage(0).empty());
   back_up();
   EXPECT_FALSE(may_lack_) << "verify has found nothing missing";
+}
+
+// That packs are gone is seen by the first session only. Each source is looked at all the same.
+TEST_F(HealTest, AMissingPackIsStoredAgainForEverySourceWhateverTheIndex) {
+  add_other();
+  struct Case {
+    const char* name;
+    std::string index_dir;
+    bool copied;  // without its index
+  };
+  for (const Case& each :
+       {Case{"in the repository", "", false}, Case{"elsewhere", folder_.path() + "/index", false},
+        Case{"made anew in a copy", "", true}}) {
+    SCOPED_TRACE(each.name);
+    index_dir_ = each.index_dir;
+    back_up();
+    back_up_other();
+    EXPECT_TRUE(damage().empty());
+    lose_data_packs();
+    repository_.reset();
+    if (each.copied) stdfs::remove_all(repository_dir() + "/index");
+    const BackupReport one = back_up();
+    EXPECT_TRUE(may_lack_);
+    expect_equal(one.snapshot);
+    const BackupReport two = back_up_other();
+    EXPECT_TRUE(may_lack_);
+    EXPECT_TRUE(content(two.snapshot, "file") == other_);
+    EXPECT_TRUE(damage().empty());
+    back_up();
+    EXPECT_FALSE(may_lack_);
+    back_up_other();
+    EXPECT_FALSE(may_lack_);
+  }
+}
+
+// A hole that no index remembers: verify finds it, and then every source is looked at.
+TEST_F(HealTest, WhatVerifyFindsInNoPackIsStoredAgainByWhoeverHasIt) {
+  add_other();
+  back_up();
+  back_up_other();
+  const auto gone = lose_data_packs();
+  ASSERT_TRUE(repository_->index().remove_packs(gone).ok());
+  EXPECT_FALSE(damage(0).empty());
+  const BackupReport one = back_up();
+  EXPECT_TRUE(may_lack_);
+  expect_equal(one.snapshot);
+  EXPECT_FALSE(damage(0).empty()) << "the other source is not healed yet";
+  const BackupReport two = back_up_other();
+  EXPECT_TRUE(may_lack_);
+  EXPECT_TRUE(content(two.snapshot, "file") == other_);
+  EXPECT_TRUE(damage(0).empty());
+  back_up();
+  EXPECT_FALSE(may_lack_) << "verify has found nothing missing";
+}
+
+// An index that never knew a pack cannot see that it is gone.
+TEST_F(HealTest, WhatWasCommittedThroughAnotherIndexIsLookedUp) {
+  const std::string here = folder_.path() + "/here";
+  const std::string there = folder_.path() + "/there";
+  index_dir_ = here;
+  back_up();
+  back_up();
+  EXPECT_FALSE(may_lack_);
+  index_dir_ = there;
+  write_file(source_dir() / "new", random_text(300'000, seed_++));
+  const BackupReport second = back_up();
+  const Entry added = *find(second.snapshot, "new");
+  stdfs::remove(path_of(place_of(extents(added).at(0).chunk).pack));
+  index_dir_ = here;
+  const BackupReport third = back_up();
+  EXPECT_TRUE(may_lack_);
+  expect_equal(third.snapshot);
+  EXPECT_TRUE(damage().empty());
 }
 
 TEST_F(HealTest, AMissingPackIsNotForgottenWhenAReaderRebuildsTheIndexFirst) {

@@ -103,6 +103,33 @@ TEST_F(IndexTest, KeepsSnapshotRecordsAsTheyAre) {
   EXPECT_EQ(value_of(index_->snapshot(id)), sealed);
 }
 
+TEST_F(IndexTest, KeepsASnapshotAsWholeUntilItCountsALoss) {
+  const auto source = random_id<SourceId>();
+  const auto other = random_id<SourceId>();
+  const auto snapshot = random_id<SnapshotId>();
+  const PackContents kept = pack(0, 5);
+  value_of(index_->insert({kept, pack(5, 5)}));
+  EXPECT_FALSE(value_of(index_->is_whole(source, snapshot)));
+  const std::uint64_t losses = value_of(index_->losses());
+  value_of(index_->keep_whole(source, snapshot, losses));
+  open();
+  EXPECT_TRUE(value_of(index_->is_whole(source, snapshot)));
+  EXPECT_FALSE(value_of(index_->is_whole(source, random_id<SnapshotId>())));
+  EXPECT_FALSE(value_of(index_->is_whole(other, snapshot)));
+  value_of(index_->remove_packs({kept.pack}));
+  EXPECT_TRUE(value_of(index_->is_whole(source, snapshot))) << "a prune loses nothing";
+  const auto packs = value_of(index_->packs());
+  EXPECT_EQ(value_of(index_->lose_packs(packs)), losses + 1);
+  EXPECT_TRUE(value_of(index_->packs()).empty());
+  EXPECT_FALSE(value_of(index_->is_whole(source, snapshot)));
+  value_of(index_->keep_whole(source, snapshot, losses));
+  EXPECT_FALSE(value_of(index_->is_whole(source, snapshot))) << "by a session of before the loss";
+  value_of(index_->keep_whole(source, snapshot, losses + 1));
+  EXPECT_TRUE(value_of(index_->is_whole(source, snapshot)));
+  value_of(index_->clear());
+  EXPECT_FALSE(value_of(index_->is_whole(source, snapshot)));
+}
+
 TEST_F(IndexTest, IsMadeAnewWhenItsFileIsDamaged) {
   struct Case {
     const char* name;
