@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
 #include <map>
+#include <set>
 #include <unordered_set>
 
 #include <fmt/core.h>
 
 #include "store/base/log.h"
 #include "store/chunk_store.h"
+#include "store/condemned.h"
 #include "store/damage_marks.h"
 #include "store/format.h"
 #include "store/pack_writer.h"
@@ -111,9 +113,11 @@ class PackRepairer {
     if (!listing) listing = repository_.chunks().list_packs();
     if (!listing) return std::move(listing).error();
     present_.insert(listing->begin(), listing->end());
-    // Under the lock of prune no list comes or goes.
-    const auto lists = TRY(files_.list(repository_.path() + "/condemned"));
-    condemned_ = !lists.empty();
+    // Under the lock of prune no list comes or goes. One that cannot be read may name any pack.
+    auto condemned = condemned_packs(files_, repository_.keys(), repository_.path());
+    if (!condemned && condemned.error().code != Code::corrupt) return std::move(condemned).error();
+    believes_others_ = condemned.ok();
+    if (condemned) condemned_ = std::move(*condemned);
     const std::vector<PackId>& chosen = options_.packs.empty() ? *listing : options_.packs;
     for (const PackId& id : chosen) {
       if (!present_.contains(id)) {
@@ -140,14 +144,8 @@ class PackRepairer {
                       .complete = found.salvage().is_complete(),
                       .copy = std::nullopt,
                       .moved_to = {}};
-    for (const std::size_t slot : found.bad()) {
-      const ChunkId& chunk = found.salvage().records()[slot].id;
-      if (stands_elsewhere(found.salvage().kind(), chunk, id)) {
-        ++result.kept;
-      } else {
-        result.lost.push_back(chunk);
-      }
-    }
+    result.lost = lost(found, id);
+    result.kept += found.bad().size() - result.lost.size();
     if (!options_.dry_run) TRY(mend(found, result));
     report_.damaged.push_back(std::move(result));
     return {};
@@ -211,32 +209,77 @@ class PackRepairer {
     return mark_damage(repository_, chunks, packs, options_.now);
   }
 
-  // Whether another pack than `besides` holds a copy that reads. One in a condemned pack is no
-  // copy: with any list there, none is believed.
-  bool stands_elsewhere(ChunkKind kind, const ChunkId& chunk, const PackId& besides) {
-    const auto location = repository_.index().find(chunk);
-    if (!location || !*location || (*location)->pack == besides) return false;
-    if (condemned_ || !present_.contains((*location)->pack)) return false;
-    const auto reader = repository_.chunks().pack((*location)->pack);
-    if (!reader || (*reader)->kind() != kind) return false;
-    const auto& records = (*reader)->records();
-    const std::uint32_t slot = (*location)->slot;
-    if (slot >= records.size() || records[slot].id != chunk) return false;
-    std::shared_ptr<const Bytes> base;
-    if (records[slot].base) {
-      auto got = repository_.chunks().get(kind, *records[slot].base);
-      if (!got) return false;
-      base = std::move(*got);
+  // Of the records that are damaged, those of which no other pack holds a copy that reads. The
+  // index names one copy; where that does not help, all footers are looked at.
+  std::vector<ChunkId> lost(const Examination& found, const PackId& id) {
+    const ChunkKind kind = found.salvage().kind();
+    std::set<ChunkId> missing;
+    for (const std::size_t slot : found.bad()) {
+      const ChunkId& chunk = found.salvage().records()[slot].id;
+      if (!stands_elsewhere(kind, chunk, id)) missing.insert(chunk);
     }
-    const auto raw = (*reader)->read(slot, base ? ByteView(*base) : ByteView());
-    return raw.ok() && repository_.keys().chunk_id(kind, *raw) == chunk;
+    for (auto pack = present_.begin(); pack != present_.end() && !missing.empty(); ++pack) {
+      if (!may_hold_copies(*pack, id)) continue;
+      const auto reader = repository_.chunks().pack(*pack);
+      const auto count = reader ? (*reader)->records().size() : 0;
+      for (std::uint32_t slot = 0; slot < count; ++slot) {
+        const ChunkId& chunk = (*reader)->records()[slot].id;
+        if (missing.contains(chunk) && read_copy(kind, chunk, {*pack, slot}, id, 0)) {
+          missing.erase(chunk);
+        }
+      }
+    }
+    std::vector<ChunkId> list;
+    for (const std::size_t slot : found.bad()) {
+      const ChunkId& chunk = found.salvage().records()[slot].id;
+      if (missing.contains(chunk)) list.push_back(chunk);
+    }
+    return list;
+  }
+
+  // Whether the pack is there to stay, as far as this repair and the lists of prune go.
+  bool may_hold_copies(const PackId& pack, const PackId& besides) const {
+    return believes_others_ && pack != besides && present_.contains(pack) &&
+           !condemned_.contains(pack);
+  }
+
+  // Whether another pack than `besides` holds a copy that reads when `besides` is gone.
+  bool stands_elsewhere(ChunkKind kind, const ChunkId& chunk, const PackId& besides) {
+    return read_elsewhere(kind, chunk, besides, 0) != nullptr;
+  }
+
+  std::shared_ptr<const Bytes> read_elsewhere(ChunkKind kind, const ChunkId& chunk,
+                                              const PackId& besides, std::size_t depth) {
+    const auto location = repository_.index().find(chunk);
+    if (!location || !*location) return nullptr;
+    return read_copy(kind, chunk, **location, besides, depth);
+  }
+
+  // Each base has to be read in the same way: the one that any reader would find may stand in
+  // `besides` alone, as a delta on the very chunk that is asked for.
+  std::shared_ptr<const Bytes> read_copy(ChunkKind kind, const ChunkId& chunk, const Location& at,
+                                         const PackId& besides, std::size_t depth) {
+    if (depth > kMaxDeltaDepth || !may_hold_copies(at.pack, besides)) return nullptr;
+    const auto reader = repository_.chunks().pack(at.pack);
+    if (!reader || (*reader)->kind() != kind) return nullptr;
+    const auto& records = (*reader)->records();
+    if (at.slot >= records.size() || records[at.slot].id != chunk) return nullptr;
+    std::shared_ptr<const Bytes> base;
+    if (records[at.slot].base) {
+      base = read_elsewhere(kind, *records[at.slot].base, besides, depth + 1);
+      if (!base) return nullptr;
+    }
+    auto raw = (*reader)->read(at.slot, base ? ByteView(*base) : ByteView());
+    if (!raw || repository_.keys().chunk_id(kind, *raw) != chunk) return nullptr;
+    return std::make_shared<const Bytes>(std::move(*raw));
   }
 
   Repository& repository_;
   Files& files_;
   const RepairOptions& options_;
   std::unordered_set<PackId, IdHash> present_;
-  bool condemned_ = false;  // whether there is any list in `condemned/`
+  PackSet condemned_;             // packs that a prune is about to delete
+  bool believes_others_ = false;  // whether it is known which these are
   RepairReport report_;
 };
 

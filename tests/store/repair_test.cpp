@@ -8,8 +8,11 @@
 #include <gtest/gtest.h>
 
 #include "store/chunk_store.h"
+#include "store/condemned.h"
 #include "store/damage_marks.h"
+#include "store/index.h"
 #include "store/notes.h"
+#include "store/prune.h"
 #include "store/verify.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
@@ -168,6 +171,88 @@ TEST_F(Repair, TakesBasesFromAnywhereAndKeepsDeltasWithoutOne) {
   test::write_pack(*repository_, {{.raw = nowhere, .base = std::nullopt}});
   open();
   EXPECT_EQ(*value_of(read(four)), four);
+}
+
+// Once a prune has deleted anything, there is a list for ever, without packs.
+TEST_F(Repair, FindsWhatABackupStoredAgainAlsoAfterAPrune) {
+  test::write_pack(*repository_, {{.raw = test::noise(5000, 11), .base = std::nullopt}});
+  const PruneOptions all{.spare_orphans = std::chrono::seconds(0)};
+  EXPECT_EQ(value_of(prune(*repository_, all, {}, cancel_)).packs_deleted, 1u);
+  EXPECT_EQ(files_in("condemned"), 1u);
+  flip_body(1);
+  open();
+  EXPECT_FALSE(damage().empty());
+  value_of(test::back_up(*repository_, tree_, {.instant = snapshot_.instant + kSecond}));
+  const auto copy = value_of(repository_->index().find(records_[1].id));
+  ASSERT_TRUE(copy.has_value());
+  ASSERT_NE(copy->pack, pack_);
+  const auto lost = [&] {
+    open();
+    const auto report = value_of(repair({.dry_run = true}));
+    EXPECT_EQ(report.damaged.size(), 1u);
+    return report.damaged.at(0).lost;
+  };
+  EXPECT_TRUE(lost().empty());
+  // Of two copies the index names one.
+  value_of(repository_->index().insert({{.pack = pack_, .chunks = chunk_ids(records_)}}));
+  EXPECT_TRUE(lost().empty());
+  // One that is about to be deleted is none, nor is any when nobody knows which.
+  value_of(
+      write_condemned(system_files(), repository_->keys(), folder_ / "repo", {9, {copy->pack}}));
+  EXPECT_EQ(lost(), std::vector<ChunkId>{records_[1].id});
+  test::flip_bit(folder_ / "repo/condemned/9", 50);
+  EXPECT_EQ(lost(), std::vector<ChunkId>{records_[1].id});
+  value_of(write_condemned(system_files(), repository_->keys(), folder_ / "repo", {9, {}}));
+  const auto report = value_of(repair());
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_TRUE(report.damaged[0].lost.empty());
+  EXPECT_EQ(report.damaged[0].kept, records_.size());
+  open();
+  EXPECT_TRUE(damage().empty());
+  EXPECT_EQ(value_of(test::read_back(*repository_, snapshot_)), tree_);
+}
+
+// Trap 2 of deltas: each of two packs holds one chunk as a delta on the other. The copy elsewhere
+// of what leaves with a pack must not need that pack.
+TEST_F(Repair, KeepsOneCopyOfChunksThatAreDeltasOnEachOther) {
+  const Bytes x = test::noise(5000, 11);
+  Bytes y = x;
+  y[9] ^= 1;
+  const Bytes other = test::noise(5000, 12);
+  const auto damage_last = [&](const PackId& pack) {
+    const auto reader = value_of(repository_->chunks().pack(pack));
+    test::flip_bit(pack_path(repository_->path(), pack),
+                   static_cast<std::int64_t>(reader->records().back().offset) + 200);
+  };
+  for (const bool both : {false, true}) {
+    SCOPED_TRACE(both);
+    const PackId first = test::write_pack(*repository_, {{.raw = x, .base = std::nullopt},
+                                                         {.raw = y, .base = x, .depth = 1},
+                                                         {.raw = other, .base = std::nullopt}});
+    value_of(repository_->chunks().adopt_packs());
+    std::vector<test::TestRecord> crosswise{{.raw = x, .base = y, .depth = 1}};
+    if (both) crosswise.push_back({.raw = y, .base = std::nullopt});
+    crosswise.push_back({.raw = other, .base = std::nullopt});
+    const PackId second = test::write_pack(*repository_, crosswise);
+    value_of(repository_->chunks().adopt_packs());
+    damage_last(first);
+    if (both) damage_last(second);
+    open();
+    const auto report = value_of(repair());
+    EXPECT_EQ(report.damaged.size(), both ? 2u : 1u);
+    open();
+    for (const Bytes& raw : {x, y}) {
+      const ChunkId id = repository_->keys().chunk_id(ChunkKind::data, raw);
+      const auto read = repository_->chunks().get(ChunkKind::data, id);
+      ASSERT_OK(read);
+      EXPECT_EQ(**read, raw);
+    }
+    for (const PackId& pack : value_of(repository_->chunks().list_packs())) {
+      if (pack != pack_ && value_of(repository_->chunks().pack(pack))->kind() == ChunkKind::data) {
+        filesystem::remove(pack_path(repository_->path(), pack));
+      }
+    }
+  }
 }
 
 TEST_F(Repair, NotesAPackOfWhichNothingIsLeftAndMovesItAside) {
