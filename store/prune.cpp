@@ -44,7 +44,7 @@ class Pruner {
   Result<void> rewrite(Survey& survey, PrunePlan& plan);
   Result<void> foresee(Survey& survey, const PrunePlan& plan);
   Result<void> foresee_lists(const Survey& survey);
-  Result<void> prove_copies(const Survey& survey, const PrunePlan& plan, Repacker& repacker);
+  Result<void> prove_survivors(const Survey& survey, const PackSet& needed);
   Result<void> condemn(const Survey& survey, const PrunePlan& plan);
   Result<bool> finish(std::unique_ptr<Survey> survey);
   Result<bool> nothing_new(const Survey& survey);
@@ -66,6 +66,7 @@ class Pruner {
   const std::atomic<bool>& cancel_;
   std::uint64_t newest_ = 0;  // generation
   PackSet condemned_;         // packs of the lists that are not done with
+  PackSet written_;           // by this run, each record read back
   PruneReport report_;
 };
 
@@ -125,24 +126,16 @@ Result<void> Pruner::empty_trash(const std::set<SnapshotId>& ids) {
   return {};
 }
 
-// A record that is not kept because another one of its id is: that one is proven first.
-Result<void> Pruner::prove_copies(const Survey& survey, const PrunePlan& plan, Repacker& repacker) {
-  const RecordTable& table = survey.table();
-  std::vector<bool> leaves(table.packs().size());
-  for (const auto* list : {&plan.dropped, &plan.rewritten}) {
-    for (const std::size_t number : *list) leaves[number] = true;
+// What rewrite() did, once more before packs go: what nothing reached when their list was made may
+// be needed now, for a session that began before the list found it.
+Result<void> Pruner::prove_survivors(const Survey& survey, const PackSet& needed) {
+  const auto& packs = survey.table().packs();
+  std::vector<bool> leaves(packs.size());
+  for (std::size_t number = 0; number < packs.size(); ++number) {
+    leaves[number] = packs[number].condemned && !needed.contains(packs[number].id);
   }
-  for (std::size_t number = 0; number < leaves.size(); ++number) {
-    if (!leaves[number]) continue;
-    const RecordTable::Pack& pack = table.packs()[number];
-    const auto reader = TRY(repository_.chunks().pack(pack.id));
-    for (std::uint32_t slot = 0; slot < pack.records; ++slot) {
-      const auto kept = table.find(pack.kind, reader->records()[slot].id);
-      if (!kept || !survey.is_kept(*kept) || leaves[table.pack_number(*kept)]) continue;
-      TRY(repacker.prove(*kept));
-    }
-  }
-  return {};
+  Repacker repacker(repository_, survey.table(), cancel_, {});
+  return repacker.prove_survivors(survey, leaves, written_);
 }
 
 // Copies what lives. A pack of which something could not be copied stays.
@@ -153,7 +146,11 @@ Result<void> Pruner::rewrite(Survey& survey, PrunePlan& plan) {
     done += bytes;
     if (progress_) progress_({.phase = "copying", .bytes_done = done, .bytes_total = total});
   });
-  TRY(prove_copies(survey, plan, repacker));
+  std::vector<bool> leaves(survey.table().packs().size());
+  for (const auto* list : {&plan.dropped, &plan.rewritten}) {
+    for (const std::size_t number : *list) leaves[number] = true;
+  }
+  TRY(repacker.prove_survivors(survey, leaves, written_));
   std::set<std::size_t> incomplete;
   bool room = true;
   for (const ChunkKind kind : {ChunkKind::page, ChunkKind::data}) {
@@ -168,6 +165,7 @@ Result<void> Pruner::rewrite(Survey& survey, PrunePlan& plan) {
     }
   }
   TRY(repacker.publish());
+  repacker.add_written(written_);
   std::erase_if(plan.rewritten, [&](std::size_t number) { return incomplete.contains(number); });
   report_.out_of_space = !room;
   report_.packs_rewritten += plan.rewritten.size();
@@ -261,6 +259,7 @@ Result<bool> Pruner::finish(std::unique_ptr<Survey> survey) {
     survey.reset();
     survey = TRY(this->survey(condemned_, {}));
     needed = still_needed(*survey);
+    TRY(prove_survivors(*survey, needed));
   }
   std::vector<PackId> packs;
   for (const PackId& pack : condemned_) {

@@ -32,21 +32,21 @@ Result<void> RecordTable::list(Repository& repository, const PackSet& condemned)
   return {};
 }
 
-Result<void> RecordTable::add(const Pack& pack, const PackReader& reader) {
+Result<void> RecordTable::add(const Pack& pack, const PackReader& reader,
+                              const DamageMarks& marks) {
   const auto& records = reader.records();
   if (records.size() > std::numeric_limits<Ordinal>::max() - levels_.size()) {
     return Error{Code::no_space, 0, "more records than can be numbered"};
   }
   for (const Record& record : records) {
     rows_.push_back({key_of(record.id), size()});
-    const std::uint8_t plain = pack.condemned ? kWorld : 0;
-    levels_.push_back(record.base ? kUnsound : plain);
+    levels_.push_back(record.base ? kUnsound : level_of(pack, record, marks));
   }
   return {};
 }
 
 Result<RecordTable> RecordTable::read(Repository& repository, const PackSet& condemned,
-                                      const Step& step) {
+                                      const DamageMarks& marks, const Step& step) {
   RecordTable table;
   TRY(table.list(repository, condemned));
   std::vector<Pack> readable;
@@ -67,7 +67,7 @@ Result<RecordTable> RecordTable::read(Repository& repository, const PackSet& con
     pack.kind = (*reader)->kind();
     pack.first = table.size();
     pack.records = static_cast<std::uint32_t>((*reader)->records().size());
-    TRY(table.add(pack, **reader));
+    TRY(table.add(pack, **reader, marks));
     readable.push_back(pack);
   }
   table.packs_ = std::move(readable);
@@ -75,38 +75,42 @@ Result<RecordTable> RecordTable::read(Repository& repository, const PackSet& con
   std::sort(table.rows_.begin(), table.rows_.end(), [](const Row& a, const Row& b) {
     return a.key != b.key ? a.key < b.key : a.ordinal < b.ordinal;
   });
-  TRY(table.level_deltas(repository));
+  TRY(table.level_deltas(repository, marks));
   return table;
 }
 
-// The level of a delta in `pack` on `base`, as far as bases have theirs by now.
-std::uint8_t RecordTable::level_on(const Pack& pack, const ChunkId& base) const {
-  const auto found = find(pack.kind, base);
+// The level of a record in `pack`, as far as bases have theirs by now.
+std::uint8_t RecordTable::level_of(const Pack& pack, const Record& record,
+                                   const DamageMarks& marks) const {
+  int world = pack.condemned ? kCondemned : 0;
+  if (marks.is_damaged(record.id, pack.id)) world |= kMarked;
+  if (!record.base) return static_cast<std::uint8_t>(world);
+  const auto found = find(pack.kind, *record.base);
   if (!found) return kUnsound;
-  const std::uint8_t below = levels_[*found];
+  const int below = levels_[*found];
   const int length = below % kWorld + 1;
   if (length > static_cast<int>(kMaxDeltaDepth)) return kUnsound;
-  return static_cast<std::uint8_t>(pack.condemned || below >= kWorld ? kWorld + length : length);
+  return static_cast<std::uint8_t>((world | (below - below % kWorld)) + length);
 }
 
-// Rounds over the packs with deltas until nothing changes. What has a level keeps it, but for one
-// that can do without condemned packs after all, which the order of the two halves excludes.
-Result<void> RecordTable::level_deltas(Repository& repository) {
-  for (const bool with_condemned : {false, true}) {
+// Rounds over the packs with deltas until nothing changes. What has a level keeps it: it cannot
+// have one in a lower world, for these were exhausted before.
+Result<void> RecordTable::level_deltas(Repository& repository, const DamageMarks& marks) {
+  for (int world = 0; world <= kLastWorld; world += kWorld) {
     for (bool changed = true; changed;) {
       changed = false;
       for (const Pack& pack : packs_) {
         const auto begin = levels_.begin() + pack.first;
-        if (pack.condemned && !with_condemned) continue;
+        if (pack.condemned && world < kCondemned) continue;
         if (std::find(begin, begin + pack.records, kUnsound) == begin + pack.records) continue;
         const auto reader = TRY(repository.chunks().pack(pack.id));
         for (std::uint32_t slot = 0; slot < pack.records; ++slot) {
           std::uint8_t& level = levels_[pack.first + slot];
           if (level != kUnsound) continue;
-          const std::uint8_t now = level_on(pack, *reader->records()[slot].base);
-          if (now >= kWorld && !with_condemned) continue;
+          const std::uint8_t now = level_of(pack, reader->records()[slot], marks);
+          if (now == kUnsound || now >= world + kWorld) continue;
           level = now;
-          changed = changed || now != kUnsound;
+          changed = true;
         }
       }
     }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "store/condemned.h"
+#include "store/damage_marks.h"
 #include "store/pack_reader.h"
 #include "store/repository.h"
 
@@ -34,14 +35,15 @@ class RecordTable {
   // Called before each footer; an error ends the reading with it.
   using Step = std::function<Result<void>(std::uint64_t done, std::uint64_t total)>;
 
-  // Reads the footer of every pack. Packs whose footers do not prove themselves have no record
-  // here, and are named in unreadable(). Errors: those of `step`; io; no_space when there are more
-  // than 2^32 records.
+  // Reads the footer of every pack; `marks` says what is damaged in them. Packs whose footers do
+  // not prove themselves have no record here, and are named in unreadable(). Errors: those of
+  // `step`; io; no_space when there are more than 2^32 records.
   static Result<RecordTable> read(Repository& repository, const PackSet& condemned,
-                                  const Step& step);
+                                  const DamageMarks& marks, const Step& step);
 
-  // The record to keep of those that hold `id`: one that stands in a pack which is not condemned,
-  // then the one with the shortest chain of deltas, then the one in the newest pack. Nothing when
+  // The record to keep of those that hold `id`: one that is not marked as damaged, then one that
+  // stands in a pack which is not condemned, then the one with the shortest chain of deltas, then
+  // the one in the newest pack; marks and packs are also those of what it needs. Nothing when
   // no record has it whose chain ends in a plain one. The chain of what this returns, each base
   // found by this function, always ends, for each link is shorter than the one before.
   [[nodiscard]] std::optional<Ordinal> find(ChunkKind kind, const ChunkId& id) const;
@@ -56,9 +58,14 @@ class RecordTable {
   [[nodiscard]] const std::vector<std::string>& unreadable() const { return unreadable_; }
 
  private:
-  // A level is the length of the chain below a record, and kWorld more when it, or a record that
-  // it needs, stands in a condemned pack. Every base has a lower level than its delta.
+  // A level is the length of the chain below a record, and kCondemned more when it, or a record
+  // that it needs, stands in a condemned pack, and kMarked more when one of them is marked as
+  // damaged. Every base has a lower level than its delta. All that is more than the length is the
+  // record's world; worlds are multiples of kWorld.
   static constexpr std::uint8_t kWorld = 16;
+  static constexpr std::uint8_t kCondemned = kWorld;
+  static constexpr std::uint8_t kMarked = 2 * kWorld;
+  static constexpr std::uint8_t kLastWorld = kCondemned | kMarked;
   static constexpr std::uint8_t kUnsound = 255;
   struct Row {
     std::array<std::uint32_t, 4> key;  // as the index: 16 bytes of a keyed hash
@@ -66,9 +73,10 @@ class RecordTable {
   };
   static std::array<std::uint32_t, 4> key_of(const ChunkId& id);
   Result<void> list(Repository& repository, const PackSet& condemned);
-  Result<void> add(const Pack& pack, const PackReader& reader);
-  Result<void> level_deltas(Repository& repository);
-  [[nodiscard]] std::uint8_t level_on(const Pack& pack, const ChunkId& base) const;
+  Result<void> add(const Pack& pack, const PackReader& reader, const DamageMarks& marks);
+  Result<void> level_deltas(Repository& repository, const DamageMarks& marks);
+  [[nodiscard]] std::uint8_t level_of(const Pack& pack, const Record& record,
+                                      const DamageMarks& marks) const;
 
   std::vector<Pack> packs_;
   std::vector<Row> rows_;

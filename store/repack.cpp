@@ -144,6 +144,22 @@ Result<void> Repacker::prove(Ordinal ordinal) {
   return {};
 }
 
+Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<bool>& leaves,
+                                       const PackSet& proven) {
+  for (std::size_t number = 0; number < leaves.size(); ++number) {
+    if (!leaves[number]) continue;
+    const RecordTable::Pack& pack = table_.packs()[number];
+    const auto reader = TRY(repository_.chunks().pack(pack.id));
+    for (std::uint32_t slot = 0; slot < pack.records; ++slot) {
+      const auto kept = table_.find(pack.kind, reader->records()[slot].id);
+      if (!kept || !survey.is_kept(*kept) || leaves[table_.pack_number(*kept)]) continue;
+      if (proven.contains(table_.pack_of(*kept).id)) continue;
+      TRY(prove(*kept));
+    }
+  }
+  return {};
+}
+
 // The proof is of what has gone through this memory and the new pack: one that holds for the copy
 // holds for the record it was made of. When it does not, the record says whose fault that is.
 Result<void> Repacker::copy_one(Ordinal ordinal, PackWriter& writer) {
@@ -197,6 +213,10 @@ Result<void> Repacker::copy_all(const std::vector<Ordinal>& ordinals) {
     open.clear();
   }
   return writer ? finish(*writer, open) : Result<void>();
+}
+
+void Repacker::add_written(PackSet& packs) const {
+  for (const PackContents& pack : made_) packs.insert(pack.pack);
 }
 
 Result<bool> Repacker::copy(const std::vector<Ordinal>& ordinals) {

@@ -38,9 +38,16 @@ class Repacker {
   // Decodes a record, and the bases below it, and compares the hash with its id, once.
   // Errors: corrupt, io.
   Result<void> prove(Ordinal ordinal);
+  // Of every record in the packs that leave, by their number, which is not kept because another one
+  // of its id is: proves that one, unless it stands in a pack that leaves as well (then it is
+  // copied) or in one of `proven`. Errors: as prove(): nothing may be deleted then.
+  Result<void> prove_survivors(const Survey& survey, const std::vector<bool>& leaves,
+                               const PackSet& proven);
 
   [[nodiscard]] bool is_copied(Ordinal ordinal) const { return copied_.contains(ordinal); }
   [[nodiscard]] std::uint64_t packs_written() const { return made_.size(); }
+  // Adds the packs that were written: all of their records are proven.
+  void add_written(PackSet& packs) const;
   [[nodiscard]] std::uint64_t bytes_written() const { return bytes_written_; }
 
  private:

@@ -47,6 +47,7 @@ Result<Survey::Lists> Survey::list(Repository& repository, const std::set<Snapsh
     return refused({Code::corrupt, 0, notes.unreadable().front()});
   }
   Lists lists;
+  lists.marks = DamageMarks(notes);
   auto snapshots = repository.all_snapshots();
   if (!snapshots) return refused(std::move(snapshots).error());
   lists.snapshots = std::move(snapshots).value();
@@ -92,12 +93,14 @@ Result<std::unique_ptr<Survey>> Survey::make(Repository& repository, const PackS
   // Snapshots before packs: what these need is durable by then. What is committed after this
   // listing is for the next look.
   Lists lists = TRY(list(repository, expired));
-  RecordTable table = TRY(RecordTable::read(
-      repository, condemned, [&](std::uint64_t done, std::uint64_t total) -> Result<void> {
-        if (cancel.load()) return Error{Code::cancelled, 0, "reading packs was cancelled"};
-        if (report) report({.phase = "packs", .done = done, .total = total});
-        return {};
-      }));
+  RecordTable table =
+      TRY(RecordTable::read(repository, condemned, lists.marks,
+                            [&](std::uint64_t done, std::uint64_t total) -> Result<void> {
+                              if (cancel.load())
+                                return Error{Code::cancelled, 0, "reading packs was cancelled"};
+                              if (report) report({.phase = "packs", .done = done, .total = total});
+                              return {};
+                            }));
   std::unique_ptr<Survey> survey(
       new Survey(repository, std::move(lists), std::move(table), cancel));
   TRY(survey->mark_all(report, cancel));

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "store/damage_marks.h"
 #include "store/mark.h"
 #include "store/record_table.h"
 
@@ -70,6 +71,7 @@ class Survey {
  private:
   struct Lists {
     std::vector<Snapshot> snapshots, trash, expired;
+    DamageMarks marks;
   };
   Survey(Repository& repository, Lists lists, RecordTable table, const std::atomic<bool>& cancel);
   static Result<Lists> list(Repository& repository, const std::set<SnapshotId>& expired);

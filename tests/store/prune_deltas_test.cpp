@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "store/condemned.h"
+#include "store/damage_marks.h"
 #include "tests/store/prune_fixture.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
@@ -116,6 +117,37 @@ TEST_F(PruneDeltas, BasesLiveAsLongAsADeltaNeedsThem) {
   forget(last);
   value_of(prune());
   EXPECT_TRUE(packs().empty());
+}
+
+// A pack was condemned when nothing needed the chunk that it holds; then a session of before found
+// it there. That another pack holds it, too, is no reason to let go of the copy that reads.
+TEST_F(PruneDeltas, ACondemnedCopyIsNotLeftForADamagedOne) {
+  for (const bool is_marked : {true, false}) {
+    SCOPED_TRACE(is_marked);
+    const Bytes chunk = test::noise(90'000, is_marked ? 30 : 31);
+    const ChunkId id = repository_->keys().chunk_id(ChunkKind::data, chunk);
+    const Bytes other = test::noise(90'000, is_marked ? 32 : 33);
+    const PackId damaged = test::write_pack(*repository_, {{.raw = other}, {.raw = chunk}});
+    const auto record = value_of(repository_->chunks().pack(damaged))->records().at(1);
+    test::flip_bit(pack_path(path_, damaged), static_cast<std::int64_t>(record.offset + 300));
+    const Snapshot keeps_it = snapshot_of(other, is_marked ? "one" : "two");
+    ASSERT_LT(keeps_it.added_bytes, 10'000u);
+    if (is_marked) value_of(mark_damage(*repository_, {{id, damaged}}, {}, 1));
+    const PackId whole = test::write_pack(*repository_, {{.raw = chunk}});
+    const Snapshot late = snapshot_of(chunk, is_marked ? "late" : "later");
+    ASSERT_LT(late.added_bytes, 10'000u);
+    const std::uint64_t next = lists().empty() ? 1 : lists().back() + 1;
+    value_of(write_condemned(system_files(), repository_->keys(), path_, {next, {whole}}));
+    repository_ = test::reopen(path_);
+    if (!is_marked) {
+      EXPECT_CODE(Code::corrupt, prune());
+      ASSERT_TRUE(packs().contains(whole)) << "nobody knows of the damage until it is read";
+      EXPECT_TRUE(
+          value_of(verify(*repository_, {.read_data_percent = 100}, {}, kGoOn)).damage.empty());
+    }
+    EXPECT_EQ(value_of(prune()).taken_back, 1u);
+    expect_whole({{late, {{"f", chunk}}}, {keeps_it, {{"f", other}}}});
+  }
 }
 
 // Of equal records one goes: the other one must be sound, and not only say so in a footer.
