@@ -99,10 +99,16 @@ Exit repair_packs(Context& context, const PackArguments& arguments) {
     print_pack(context.out, pack, arguments.dry_run);
   }
   const bool lost = lost_anything(*report);
+  Json without_base = Json::array();
+  for (const ChunkId& chunk : report->without_base) {
+    without_base.push_back(chunk.hex());
+    context.out.info("lost with its base: chunk " + chunk.hex());
+  }
   if (context.out.json()) {
     context.out.object(Json{{"message_type", "summary"},
                             {"packs", report->packs},
                             {"packs_damaged", report->damaged.size()},
+                            {"lost_with_base", without_base},
                             {"dry_run", arguments.dry_run}});
   }
   std::string text = fmt::format("looked at {}; {} damaged", counted(report->packs, "pack"),

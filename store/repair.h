@@ -37,6 +37,9 @@ struct PackRepair {
 struct RepairReport {
   std::uint64_t packs = 0;  // looked at: all of their records were read
   std::vector<PackRepair> damaged;
+  // Deltas, sound themselves and in these packs, that cannot be read because a base is among what
+  // was lost: they are kept, and read again once the base is back.
+  std::vector<ChunkId> without_base;
 };
 
 // Reads every record of the packs. Of each that is not whole, copies what proves itself by its seal

@@ -43,6 +43,8 @@ class Examination {
   [[nodiscard]] const Salvage& salvage() const { return *salvage_; }
   [[nodiscard]] const std::vector<std::size_t>& good() const { return good_; }
   [[nodiscard]] const std::vector<std::size_t>& bad() const { return bad_; }
+  // Deltas, good ones, whose base cannot be read now.
+  [[nodiscard]] const std::vector<Record>& without_base() const { return without_base_; }
 
  private:
   Examination(Repository& repository, const PackId& id) : repository_(repository), id_(id) {}
@@ -68,7 +70,10 @@ class Examination {
     std::shared_ptr<const Bytes> base;
     if (record.base) {
       base = base_of(record, 0);
-      if (!base) return {};
+      if (!base) {
+        without_base_.push_back(record);
+        return {};
+      }
     }
     TRY(salvage_->decode(record, stored, base ? ByteView(*base) : ByteView()));
     return {};
@@ -97,6 +102,7 @@ class Examination {
   std::map<ChunkId, std::size_t> by_id_;
   std::string fault_;
   std::vector<std::size_t> good_, bad_;
+  std::vector<Record> without_base_;
 };
 
 class PackRepairer {
@@ -130,12 +136,17 @@ class PackRepairer {
       TRY(repair(id));
       ++report_.packs;
     }
+    name_deltas_of_lost_bases();
     return std::move(report_);
   }
 
  private:
   Result<void> repair(const PackId& id) {
     const Examination found = TRY(Examination::of(repository_, id));
+    const auto& deltas = found.without_base();
+    if (found.salvage().kind() == ChunkKind::data) {
+      without_base_.insert(without_base_.end(), deltas.begin(), deltas.end());
+    }
     if (found.is_whole()) return {};
     PackRepair result{.pack = id,
                       .fault = found.fault(),
@@ -149,6 +160,23 @@ class PackRepairer {
     if (!options_.dry_run) TRY(mend(found, result));
     report_.damaged.push_back(std::move(result));
     return {};
+  }
+
+  // A delta of which the base was pruned is needed by nobody, and no damage; that of one which is
+  // lost may be.
+  void name_deltas_of_lost_bases() {
+    std::set<ChunkId> lost;
+    for (const PackRepair& pack : report_.damaged) lost.insert(pack.lost.begin(), pack.lost.end());
+    for (bool found = true; found;) {  // deltas on deltas
+      found = false;
+      for (const Record& delta : without_base_) {
+        if (!lost.contains(*delta.base) || lost.contains(delta.id)) continue;
+        if (repository_.chunks().get(ChunkKind::data, delta.id)) continue;  // another copy reads
+        lost.insert(delta.id);
+        report_.without_base.push_back(delta.id);
+        found = true;
+      }
+    }
   }
 
   Result<void> mend(const Examination& found, PackRepair& result) {
@@ -278,8 +306,9 @@ class PackRepairer {
   Files& files_;
   const RepairOptions& options_;
   std::unordered_set<PackId, IdHash> present_;
-  PackSet condemned_;             // packs that a prune is about to delete
-  bool believes_others_ = false;  // whether it is known which these are
+  std::vector<Record> without_base_;  // data, of all packs looked at
+  PackSet condemned_;                 // packs that a prune is about to delete
+  bool believes_others_ = false;      // whether it is known which these are
   RepairReport report_;
 };
 

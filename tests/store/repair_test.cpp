@@ -255,6 +255,38 @@ TEST_F(Repair, KeepsOneCopyOfChunksThatAreDeltasOnEachOther) {
   }
 }
 
+TEST_F(Repair, SaysWhichDeltasAreLostWithTheirBase) {
+  const Bytes base = test::noise(5000, 11);
+  const auto on = [](Bytes raw, std::size_t at) {
+    raw[at] ^= 1;
+    return raw;
+  };
+  const Bytes middle = on(base, 9);
+  const Bytes top = on(middle, 99);
+  const Bytes copied = on(base, 999);
+  const Bytes nowhere = test::noise(5000, 12);
+  const PackId plain = test::write_pack(*repository_, {{.raw = base, .base = std::nullopt}});
+  test::write_pack(*repository_, {{.raw = top, .base = middle, .depth = 2},
+                                  {.raw = middle, .base = base, .depth = 1},
+                                  {.raw = copied, .base = base, .depth = 1},
+                                  {.raw = on(nowhere, 1), .base = nowhere, .depth = 1}});
+  test::write_pack(*repository_, {{.raw = copied, .base = std::nullopt}});
+  test::flip_bit(pack_path(repository_->path(), plain), 128 + 200);
+  open();
+  const auto report = value_of(repair());
+  const auto id = [&](const Bytes& raw) {
+    return repository_->keys().chunk_id(ChunkKind::data, raw);
+  };
+  ASSERT_EQ(report.damaged.size(), 1u);
+  EXPECT_EQ(report.damaged[0].lost, std::vector<ChunkId>{id(base)});
+  EXPECT_EQ(std::set<ChunkId>(report.without_base.begin(), report.without_base.end()),
+            (std::set<ChunkId>{id(middle), id(top)}));
+  // Kept as they are: the base comes back, and with it both.
+  test::write_pack(*repository_, {{.raw = base, .base = std::nullopt}});
+  open();
+  EXPECT_EQ(*value_of(repository_->chunks().get(ChunkKind::data, id(top))), top);
+}
+
 TEST_F(Repair, NotesAPackOfWhichNothingIsLeftAndMovesItAside) {
   test::write_whole(path_, test::noise(5000, 1));
   open();
