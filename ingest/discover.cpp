@@ -118,7 +118,7 @@ class Discovery {
     layer.name = layer.destination = kLayerName;
     layer.origin = container.upper_dir.empty() ? container.id : container.upper_dir;
     layer.kind = store::VolumeKind::layer;
-    layer.host_path = layer_place(container, survey_);
+    layer.host_path = survey_.host.place(layer_place(container, survey_));
     // What overlayfs notes of folders that were made anew is in attributes `trusted.*`.
     const bool is_here = !survey_.host.blind() && !container.upper_dir.empty() &&
                          may_administer() && kind_of(layer.host_path) == FileKind::folder;

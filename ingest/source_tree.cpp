@@ -152,9 +152,18 @@ Result<std::vector<store::Xattr>> collect_xattrs(const ListCall& list, const Get
 }  // namespace
 
 Result<Fd> open_root(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return os_error(errno, "opening " + printable(path));
-  return Fd(fd);
+  open_how how{};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  for (;;) {
+    const long fd = ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how);
+    if (fd >= 0) return Fd(static_cast<int>(fd));
+    if (errno == EINTR || errno == EAGAIN) continue;
+    if (errno != ELOOP) return os_error(errno, "opening " + printable(path));
+    return Error{Code::denied, ELOOP,
+                 "opening " + printable(path) +
+                     ": a part of it has become a symbolic link, which is not followed"};
+  }
 }
 
 Result<Fd> open_folder(const Fd& folder, const std::string& name) {

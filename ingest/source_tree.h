@@ -63,8 +63,9 @@ struct Listing {
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
-// Opens the root of a volume: a folder, or a regular file for a bind of a file. Symbolic links in
-// `path` itself are followed (it comes from Docker or a person). Errors: not_found, denied, io.
+// Opens the root of a volume: a folder, or a regular file for a bind of a file. `path` is
+// canonical(): a symbolic link that stands in it was put there since, and may lead anywhere.
+// Errors: not_found; denied, also for such a link; io.
 Result<Fd> open_root(const std::string& path);
 
 // Opens `name` in `folder` for listing. Errors: os_error(); EXDEV (Code::io) for a mount point,

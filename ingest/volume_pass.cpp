@@ -42,9 +42,8 @@ bool is_lost_subvolume(const Item& item) {
 
 }  // namespace
 
-Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const std::string& given,
+Result<std::unique_ptr<VolumePass>> VolumePass::open(PassContext& context, const std::string& path,
                                                      PassVolume volume) {
-  const std::string path = canonical(given);
   Fd fd = TRY(open_root(path));
   Listed root = TRY(look_at(fd));
   if (!root.entry.is_directory() && root.entry.type != FileType::regular) {

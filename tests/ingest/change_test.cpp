@@ -13,8 +13,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "ingest/dump_detect.h"
 #include "store/verify.h"
 #include "tests/ingest/backup_fixture.h"
+#include "tests/support/expect.h"
 
 namespace bygone::ingest {
 namespace {
@@ -158,6 +160,29 @@ TEST_F(Change, WhileTheFileIsReadIsRightInTheNextSnapshot) {
   const auto verified = store::verify(*repository_, {.read_data_percent = 100}, {}, cancel_);
   ASSERT_TRUE(verified.ok());
   EXPECT_TRUE(verified->damage.empty()) << verified->damage.front();
+}
+
+// Its path was looked at by the discovery, which may be hours ago.
+TEST_F(Change, OfTheVolumeItselfIntoALinkReadsNothingOfTheHost) {
+  const stdfs::path outside = stdfs::path(folder_.path()) / "outside";
+  stdfs::create_directories(outside / "data");
+  write_file(outside / "data" / "x.db", "secret");
+  stdfs::create_directories(source_dir() / "data");
+  for (const char* place : {"source", "source/data"}) {
+    const stdfs::path path = stdfs::path(folder_.path()) / place;
+    Source source = test::value_of(folder_source("s", source_dir() / "data"));
+    const stdfs::path aside = stdfs::path(folder_.path()) / "aside";
+    stdfs::rename(path, aside);
+    stdfs::create_symlink(path.filename() == "data" ? outside / "data" : outside, path);
+    auto session =
+        test::value_of(store::Session::begin(*repository_, store::Compression::standard));
+    const auto report = backup(*session, source, nullptr, {}, {}, cancel_);
+    ASSERT_FALSE(report.ok()) << place;
+    EXPECT_EQ(report.error().code, Code::denied) << report.error().message;
+    EXPECT_TRUE(look_for_data(source).sqlite.empty());
+    stdfs::remove(path);
+    stdfs::rename(aside, path);
+  }
 }
 
 TEST_F(Change, OfAFolderIntoALinkDuringTheWalkReadsNothingOfTheHost) {
