@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <string_view>
 
 #include <unistd.h>
@@ -14,7 +15,6 @@ namespace {
 
 using Kind = DumpWish::Kind;
 
-constexpr int kDepth = 4;
 constexpr std::size_t kMostNames = 20'000;
 constexpr std::size_t kMostSqlite = 200;
 constexpr std::string_view kSqliteMagic("SQLite format 3\0", 16);
@@ -99,7 +99,7 @@ class DataSearch {
       auto self = look_at(*root);
       if (!self) continue;
       if (self->entry.is_directory()) {
-        search(*root, "", kDepth);
+        search(*root);
       } else if (self->entry.type == store::FileType::regular) {
         add_if_sqlite(*root, "");
       }
@@ -137,21 +137,27 @@ class DataSearch {
                        [&](std::string_view end) { return name.ends_with(end); });
   }
 
-  void search(const Fd& folder, const std::string& path, int depth) {
-    const auto listing = list_folder(folder);
-    if (!listing) return;
-    for (const Listed& listed : listing->entries) {
-      if (++names_ > kMostNames) {
-        found_.whole = false;
-        return;
-      }
-      const std::string& name = listed.entry.name;
-      look_at_name(name);
-      if (listed.entry.is_directory()) {
-        if (depth == 0) continue;
-        if (auto below = open_folder(folder, name)) search(*below, path + name + "/", depth - 1);
-      } else if (listed.entry.type == store::FileType::regular && may_be_sqlite(name)) {
-        if (auto file = open_file(folder, name)) add_if_sqlite(*file, path + name);
+  // Level by level: what lies near the root is found, however much there is below.
+  void search(const Fd& root) {
+    std::deque<std::string> folders{""};
+    for (; !folders.empty(); folders.pop_front()) {
+      const std::string& folder = folders.front();
+      const auto below = folder.empty() ? Result<Fd>(Fd()) : open_folder(root, folder);
+      if (!below) continue;
+      const auto listing = list_folder(folder.empty() ? root : *below);
+      if (!listing) continue;
+      for (const Listed& listed : listing->entries) {
+        if (++names_ > kMostNames) {
+          found_.whole = false;
+          return;
+        }
+        look_at_name(listed.entry.name);
+        const std::string path = join_path(folder, listed.entry.name);
+        if (listed.entry.is_directory()) {
+          folders.push_back(path);
+        } else if (listed.entry.type == store::FileType::regular && may_be_sqlite(path)) {
+          if (auto file = open_file(root, path)) add_if_sqlite(*file, path);
+        }
       }
     }
   }

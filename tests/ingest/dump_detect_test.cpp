@@ -117,11 +117,21 @@ TEST_F(DumpData, FollowsNoLinks) {
 }
 
 TEST_F(DumpData, DoesNotLookForEver) {
-  put("1/2/3/4/5/deep.db", sqlite_);
-  EXPECT_TRUE(look().sqlite.empty());
   for (int i = 0; i < 201; ++i) put("many/" + std::to_string(i) + ".db", sqlite_);
   const DataFound found = look();
   EXPECT_EQ(found.sqlite.size(), 200u);
+  EXPECT_FALSE(found.whole);
+}
+
+// Plex keeps its databases six folders deep.
+TEST_F(DumpData, LooksAtHighFoldersFirstAndThenAtDeepOnes) {
+  put("config/Library/Application Support/Plex/Plug-in Support/Databases/library.db", sqlite_);
+  EXPECT_EQ(look().sqlite.size(), 1u);
+  for (int i = 0; i < 20'000; ++i) put("a/b/" + std::to_string(i));
+  put("z/near.db", sqlite_);
+  const DataFound found = look();
+  ASSERT_EQ(found.sqlite.size(), 1u);
+  EXPECT_EQ(found.sqlite[0].path, "z/near.db");
   EXPECT_FALSE(found.whole);
 }
 
