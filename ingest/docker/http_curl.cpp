@@ -10,6 +10,8 @@
 namespace bygone::docker {
 namespace {
 
+constexpr long kKeepAlive = 15;  // seconds; given up after nine more of the kernel's questions
+
 Error connect_error(const Endpoint& endpoint, int errnum, const char* detail) {
   if (errnum == ENOENT) {
     return {Code::unavailable, errnum,
@@ -89,6 +91,12 @@ CURLcode configure_endpoint(CURL* easy, const Endpoint& endpoint, const std::str
   set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1), failed);
   if (!endpoint.socket_path.empty()) {
     set(easy, CURLOPT_UNIX_SOCKET_PATH, endpoint.socket_path.c_str(), failed);
+  } else {
+    // A stream of events is silent for days. One whose other end has gone without a word, as with a
+    // host that lost its power, is to end as well.
+    set(easy, CURLOPT_TCP_KEEPALIVE, 1L, failed);
+    set(easy, CURLOPT_TCP_KEEPIDLE, kKeepAlive, failed);
+    set(easy, CURLOPT_TCP_KEEPINTVL, kKeepAlive, failed);
   }
   if (endpoint.tls) {
     set(easy, CURLOPT_SSL_VERIFYPEER, 1L, failed);

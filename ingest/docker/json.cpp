@@ -85,9 +85,6 @@ Result<void> each_member(const Json& json, std::string_view key, const Take& tak
   dom::object object;
   if (JsonAccess::element(found).get(object) != simdjson::SUCCESS) return wrong_type(key, "object");
   for (const dom::key_value_pair member : object) {
-    if (member.key.find('\0') != std::string_view::npos) {
-      return wrong_type(key, "object of names without NUL bytes");
-    }
     TRY(take(member.key, member.value));
   }
   return {};
@@ -138,10 +135,14 @@ Result<std::vector<std::string>> Json::texts(std::string_view key) const {
   return texts_of(TRY(items(key)), key);
 }
 
+// Labels are anybody's: one that is no text for us is no reason to see nothing at all.
 Result<std::map<std::string, std::string>> Json::text_map(std::string_view key) const {
   std::map<std::string, std::string> out;
   const auto take = [&](std::string_view name, const dom::element& value) -> Result<void> {
-    out[std::string(name)] = value.is_null() ? std::string() : TRY(text_of(value, name));
+    std::string_view text;
+    if (!value.is_null() && value.get(text) != simdjson::SUCCESS) return wrong_type(name, "string");
+    const bool has_nul = (std::string(name) + std::string(text)).find('\0') != std::string::npos;
+    if (!has_nul) out[std::string(name)] = text;
     return {};
   };
   TRY(each_member(*this, key, take));
@@ -151,6 +152,7 @@ Result<std::map<std::string, std::string>> Json::text_map(std::string_view key) 
 Result<std::vector<std::string>> Json::keys(std::string_view key) const {
   std::vector<std::string> out;
   const auto take = [&](std::string_view name, const dom::element& /*value*/) -> Result<void> {
+    if (name.find('\0') != std::string_view::npos) return wrong_type(key, "text without NUL bytes");
     out.emplace_back(name);
     return {};
   };

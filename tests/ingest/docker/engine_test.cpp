@@ -321,6 +321,17 @@ TEST(Engine, ListsTenThousandContainers) {
   EXPECT_EQ(list.back().mounts.at(0).source, "/s");
 }
 
+// An image may come with any label; one that is no text must not hide all containers.
+TEST(Engine, LeavesOutALabelWithANulByte) {
+  FakeServer server;
+  server.answer("GET /containers/json?all=1", {.body = R"([{"Id":"c1","Names":["/web"],"Labels":
+      {"a":"x\u0000y","b\u0000":"z","c":"good"},"State":"running"},
+      {"Id":"c2","Names":["/db"],"Labels":{},"State":"running"}])"});
+  const auto list = value_of(engine_of(server)->containers());
+  ASSERT_EQ(list.size(), 2U);
+  EXPECT_EQ(list[0].labels, (Labels{{"c", "good"}}));
+}
+
 TEST(Engine, ReadsWhatAContainerIs) {
   const std::string body = R"({"Id":"c1","Name":"/db","Image":"sha256:ab",
     "State":{"Status":"paused","Running":true,"Paused":true,"Restarting":false,"Pid":42,
