@@ -2,12 +2,15 @@
 #include "ingest/freeze.h"
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/core.h>
 
+#include "ingest/host_view.h"
 #include "ingest/put_back.h"
 #include "store/base/log.h"
 
@@ -42,6 +45,42 @@ void for_each_at_once(std::vector<Item>& items, const Work& work) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// The containers that this process holds still. Two sources may share one: the second would take
+// the pause of the first for somebody else's, and be thawed by it.
+class Claims {
+ public:
+  // All of them at once, or none. Errors: busy when others hold one until `deadline`.
+  Result<void> take(const std::set<std::string>& ids, steady_clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    const bool free = given_.wait_until(lock, deadline, [&] {
+      return std::none_of(ids.begin(), ids.end(),
+                          [&](const std::string& id) { return held_.count(id) != 0; });
+    });
+    if (!free) {
+      return Error{Code::cancelled, 0,
+                   "freezing containers: another backup holds one of them, and the time is over"};
+    }
+    held_.insert(ids.begin(), ids.end());
+    return {};
+  }
+
+  void give(const std::set<std::string>& ids) {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& id : ids) held_.erase(id);
+    given_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable given_;
+  std::set<std::string> held_;
+};
+
+Claims& claims() {
+  static Claims one;
+  return one;
+}
+
 std::string quoted(const FreezeRecord::Container& container) {
   return "container '" + printable(container.name) + "'";
 }
@@ -54,6 +93,7 @@ Freezer::Freezer(Engine& engine, std::string state_folder, Clock clock)
 Freezer::~Freezer() {
   const auto resumed = resume_all();
   if (!resumed) log::error(resumed.error().message);
+  claims().give(claimed_);
 }
 
 Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds deadline,
@@ -62,6 +102,18 @@ Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds de
   if (!members_.empty() || journal_.is_open()) {
     return Error{Code::busy, 0, "freezing containers: those of an earlier freeze are not thawed"};
   }
+  std::set<std::string> ids;
+  for (const Writer& writer : writers) ids.insert(writer.id);
+  TRY(claims().take(ids, deadline_));
+  claimed_ = std::move(ids);
+  auto frozen = freeze_claimed(writers, deadline, to_stop);
+  if (members_.empty()) claims().give(std::exchange(claimed_, {}));
+  return frozen;
+}
+
+Result<void> Freezer::freeze_claimed(const std::vector<Writer>& writers, milliseconds deadline,
+                                     const std::set<std::string>& to_stop) {
+  deadline_ = steady_clock::now() + deadline;
   auto prepared = prepare(writers, to_stop);
   if (!prepared) {
     members_.clear();
@@ -123,6 +175,7 @@ void Freezer::look(Member& member) {
     } else if (status == Status::created || status == Status::exited || status == Status::dead ||
                status == Status::restarting) {
       member.hold = Member::Hold::ended;
+      member.crash_loop = status == Status::restarting;
     }
   }
 }
@@ -199,6 +252,13 @@ std::set<std::string> Freezer::held() const {
     if (member.hold == Member::Hold::ours) ids.insert(member.container.id);
   }
   return ids;
+}
+
+bool Freezer::all_stopped() const {
+  return std::all_of(members_.begin(), members_.end(), [](const Member& member) {
+    return !member.container.stopped || member.hold == Member::Hold::ours ||
+           (member.hold == Member::Hold::ended && !member.crash_loop);
+  });
 }
 
 Result<void> Freezer::open_journal() {
@@ -305,6 +365,7 @@ Result<bool> Freezer::thaw() {
   const bool lasted = std::all_of(members_.begin(), members_.end(),
                                   [](const Member& member) { return member.lasted; });
   members_.clear();
+  claims().give(std::exchange(claimed_, {}));
   return lasted;
 }
 
@@ -357,6 +418,13 @@ void put_back(Engine& engine, Found& found) {
   }
 }
 
+// One socket may have several names, /var/run being a link.
+bool is_same_engine(const std::string& a, const std::string& b) {
+  constexpr std::string_view kSocket = "unix://";
+  return a == b || (a.starts_with(kSocket) && b.starts_with(kSocket) &&
+                    canonical(a.substr(kSocket.size())) == canonical(b.substr(kSocket.size())));
+}
+
 Result<FreezeRecord> read_journal(const FreezeJournal& journal, const Engine& engine) {
   auto record = journal.read();
   if (!record) {
@@ -366,7 +434,7 @@ Result<FreezeRecord> read_journal(const FreezeJournal& journal, const Engine& en
     }
     return error;
   }
-  if (record->engine == engine.address()) return record;
+  if (is_same_engine(record->engine, engine.address())) return record;
   const std::string other = printable(record->engine);
   return Error{Code::unavailable, 0,
                fmt::format("it is about the Docker engine {}, and this one is {}; hint: run "
@@ -395,6 +463,11 @@ Result<void> thaw_journal(Engine& engine, const std::string& path, std::vector<T
 }
 
 }  // namespace
+
+bool has_journals(const std::string& state_folder) {
+  const auto journals = intent_journals(freeze_folder(state_folder));
+  return !journals.ok() || !journals->empty();
+}
 
 bool has_dead_journals(const std::string& state_folder) {
   return has_dead_journal(freeze_folder(state_folder));

@@ -53,6 +53,8 @@ class Freezer {
 
   // Ids of those that freeze() has paused or stopped itself, until thaw().
   [[nodiscard]] std::set<std::string> held() const;
+  // Whether nothing of those that were to be stopped runs, for each was stopped or had ended.
+  [[nodiscard]] bool all_stopped() const;
   [[nodiscard]] Nanoseconds frozen_at() const { return frozen_at_; }  // after the last pause
   [[nodiscard]] Nanoseconds window() const { return window_; }        // first pause to last resume
   [[nodiscard]] Nanoseconds skew() const { return skew_; }            // first pause to last pause
@@ -68,6 +70,7 @@ class Freezer {
       ended,    // nothing of it runs
     } hold = Hold::none;
     std::chrono::seconds stop_timeout{0};  // of one that is to be stopped
+    bool crash_loop = false;               // has ended, and will be started again
     bool listed = false;                   // in the journal
     bool lasted = true;                    // stayed as it was until thaw()
     std::optional<Error> failure;
@@ -87,12 +90,16 @@ class Freezer {
   Result<void> resume_all();
   [[nodiscard]] Error undo(Error cause);
   [[nodiscard]] FreezeRecord record(Member::Hold hold) const;
+  Result<void> freeze_claimed(const std::vector<Writer>& writers,
+                              std::chrono::milliseconds deadline,
+                              const std::set<std::string>& to_stop);
 
   docker::Engine& engine_;
   std::string state_folder_;
   Clock clock_;
   FreezeJournal journal_;
   std::vector<Member> members_;
+  std::set<std::string> claimed_;  // ids of containers that no other freeze of this process touches
   Deadline deadline_{};
   Nanoseconds begun_ = 0;
   Nanoseconds first_pause_ = 0;
@@ -107,6 +114,8 @@ struct Thawed {
   bool was_stopped = false;
 };
 
+// Whether anything is frozen or stopped, or about to be, by this process or another. Cheap.
+[[nodiscard]] bool has_journals(const std::string& state_folder);
 // Whether a process that died left a journal behind, be it one that cannot be read. Cheap: needs
 // no engine.
 [[nodiscard]] bool has_dead_journals(const std::string& state_folder);

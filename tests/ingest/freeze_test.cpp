@@ -291,6 +291,30 @@ TEST_F(Freeze, SaysWhenItCouldNotBeUndone) {
   EXPECT_EQ(journals(), Strings{});
 }
 
+// Of two sources that share a container, the second would take the pause for somebody else's.
+TEST_F(Freeze, WaitsForAnotherOfThisProcessThatHoldsTheSame) {
+  auto first = freezer();
+  ASSERT_TRUE(first->freeze({writer("db")}).ok());
+  const auto late = freezer()->freeze({writer("web"), writer("db")}, std::chrono::milliseconds(50));
+  ASSERT_FALSE(late.ok());
+  EXPECT_NE(late.error().message.find("another backup holds"), std::string::npos);
+  EXPECT_FALSE(engine_.is_paused("web"));
+  EXPECT_TRUE(engine_.is_paused("db"));
+  std::thread second([&] {
+    auto other = freezer();
+    EXPECT_TRUE(other->freeze({writer("web"), writer("db")}).ok());
+    EXPECT_EQ(other->held().size(), 2U) << "its own pauses, both of them";
+    const auto lasted = other->thaw();
+    EXPECT_TRUE(lasted.ok() && *lasted);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(engine_.is_paused("web"));
+  const auto lasted = first->thaw();
+  EXPECT_TRUE(lasted.ok() && *lasted);
+  second.join();
+  EXPECT_FALSE(engine_.is_paused("db"));
+}
+
 TEST_F(Freeze, ThawsWhenItGoesOutOfScope) {
   { ASSERT_TRUE(freezer()->freeze({writer("db")}).ok()); }
   EXPECT_FALSE(engine_.is_paused("db"));

@@ -58,6 +58,23 @@ TEST_F(Stop, LeavesTheStoppedAndThePausedOfOthers) {
   EXPECT_TRUE(engine_.calls().empty());
 }
 
+TEST_F(Stop, IsClaimedOnlyOfWhatHasEnded) {
+  const struct {
+    Status db;
+    bool stopped;
+  } cases[] = {{Status::running, true},
+               {Status::exited, true},
+               {Status::paused, false},       // in the middle of what it did
+               {Status::restarting, false}};  // it crashed
+  for (const auto& one : cases) {
+    engine_.set_status("db", one.db);
+    const auto held = freezer();
+    ASSERT_TRUE(stop(*held, {"db"}).ok());
+    EXPECT_EQ(held->all_stopped(), one.stopped) << static_cast<int>(one.db);
+    EXPECT_TRUE(held->thaw().ok());
+  }
+}
+
 TEST_F(Stop, RefusesWhatWouldBeRemoved) {
   engine_.auto_remove = {"db"};
   const auto held = freezer();

@@ -110,6 +110,19 @@ TEST_F(Thaw, KeepsTheJournalWhenTheEngineIsGone) {
   EXPECT_FALSE(engine_.is_paused("db"));
 }
 
+// /var/run is a link to /run, and whoever froze may have taken the other way.
+TEST_F(Thaw, KnowsAnEngineByItsSocketWhateverThePathToIt) {
+  std::filesystem::create_directories(root_ + "/run");
+  std::filesystem::create_directory_symlink("run", root_ + "/link");
+  std::ofstream(root_ + "/run/docker.sock") << "";
+  FakeEngine engine("unix://" + root_ + "/run/docker.sock");
+  engine.add("db", Status::paused);
+  leave_journal({"db"}, "unix://" + root_ + "/link/docker.sock");
+  const auto thawed = thaw_dead_journals(engine, state_);
+  ASSERT_TRUE(thawed.ok()) << thawed.error().message;
+  EXPECT_FALSE(engine.is_paused("db"));
+}
+
 TEST_F(Thaw, LeavesTheJournalOfAnotherEngine) {
   leave_journal({"db"}, "tcp://far.example:2376");
   leave_journal({"web"});
