@@ -112,10 +112,16 @@ void Run::read(Member& member) {
                        member.options->post);
   member.take(member.backup->dump(engine_));
   if (member.failure) return;
-  if (member.backup->must_freeze()) return member.take(member.backup->read(engine_));
+  const bool is_hot_pass = member.backup->must_freeze();
+  if (is_hot_pass) {
+    member.take(member.backup->read(engine_));
+    if (member.failure || !member.backup->is_too_far() || !member.hooks->any()) return;
+  }
   // This pass is the capture: nothing comes after it.
   member.take(member.hooks->before(cancel_));
-  if (!member.failure) member.take(member.backup->read(engine_));
+  if (!member.failure) {
+    member.take(is_hot_pass ? member.backup->read_after_hook() : member.backup->read(engine_));
+  }
   member.hooks->after();
 }
 

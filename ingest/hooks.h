@@ -40,6 +40,7 @@ class HookPair {
         pre_(std::move(pre)),
         post_(std::move(post)) {}
 
+  [[nodiscard]] bool any() const { return pre_ || post_; }
   // Runs the pre hook. Errors: hook when it failed and says so, with the last of its output;
   // cancelled (it is ended then); unavailable when the engine is gone.
   Result<void> before(const std::atomic<bool>& cancel);

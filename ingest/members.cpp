@@ -112,6 +112,7 @@ Stillness capture_frozen(const std::vector<Member*>& native, const std::vector<M
   auto frozen = freezer.freeze(writers, limit, to_stop);
   const auto deadline = freezer.deadline();
   const std::set<std::string> held = freezer.held();
+  stillness.stopped = freezer.all_stopped();
   if (!frozen) {
     hurry.reset();
     stillness.why_not = frozen.error().message;

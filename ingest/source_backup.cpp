@@ -16,6 +16,7 @@ namespace {
 using store::Consistency;
 using store::Entry;
 
+constexpr std::size_t kMostShown = 5;  // names in a message
 // Shared by the backups of a group.
 constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
@@ -166,6 +167,15 @@ void SourceBackup::gather_notes(std::size_t number, const WalkNotes& notes) {
     report_.unreadable.push_back({path(below), reason});
   }
   for (const std::string& skipped : notes.skipped) report_.skipped.push_back(path(skipped));
+  if (!notes.mounted.empty()) {
+    std::string shown;
+    for (std::size_t i = 0; i < notes.mounted.size() && i < kMostShown; ++i) {
+      shown += (i == 0 ? "" : ", ") + printable(path(notes.mounted[i]));
+    }
+    if (notes.mounted.size() > kMostShown) shown += ", ...";
+    warn("other file systems are mounted below it, and are not captured: " + shown +
+         "; hint: bind them by themselves, or exclude them");
+  }
   for (const std::string& deleted : notes.deleted) deleted_ += "/" + printable(deleted) + "\n";
   snapshot_.folders += notes.folders;
 }
@@ -285,8 +295,21 @@ Result<void> SourceBackup::judge_transfer() {
         Code::io, 0,
         why + "; hint: allow more with --max-freeze, or accept it with --consistency live"};
   }
-  warn(why + ": captured live");
+  settle_for_live(why);
   too_far_ = true;
+  return {};
+}
+
+// Nobody stands still; but what the pre hook has prepared is what is to be captured.
+Result<void> SourceBackup::read_after_hook() {
+  const Meter meter(*this);
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
+    auto captured = passes_[i]->capture(roots_[i]);
+    if (auto loss = spill_.loss()) return *loss;
+    if (!captured) return std::move(captured).error().with(called(source_.volumes[i]));
+    roots_[i] = TRY(passes_[i]->store_captured());
+    if (auto loss = spill_.loss()) return *loss;
+  }
   return {};
 }
 

@@ -37,6 +37,7 @@ namespace bygone::ingest {
 // How the writers stood still while a source was captured.
 struct Stillness {
   bool held = false;      // all of them, from before the capture until its end
+  bool stopped = false;   // those that were to be, in good order
   std::string why_not;    // when not, for people
   Nanoseconds since = 0;  // when the last one was paused, or could not be; 0: never
   Nanoseconds window = 0;
@@ -112,6 +113,11 @@ class SourceBackup {
   Result<void> read(docker::Engine* engine);
   // The hot pass of a backup that has left its snapshot.
   Result<void> read_hot();
+  // After read(): whether nobody is to stand still, because the transfer would take too long.
+  [[nodiscard]] bool is_too_far() const { return too_far_; }
+  // Then, once its pre hook has run: captures what differs from what read() has read. Errors: as
+  // read().
+  Result<void> read_after_hook();
   // Before the hooks: copies what has changed since the hot pass, again and again while that makes
   // the next time shorter, so that little is left for capture().
   Result<void> look_ahead();
@@ -177,6 +183,7 @@ class SourceBackup {
   [[nodiscard]] std::set<std::string> writer_ids() const;
   [[nodiscard]] std::optional<std::string> find_newcomer(const RunningNow& now) const;
   Result<void> leave_moment(const std::string& why);
+  void settle_for_live(const std::string& why);
   Result<bool> is_as_read();
   Result<void> confirm_still(const std::vector<store::Entry>& hot);
   [[nodiscard]] static std::string called(const VolumeSource& volume);  // for people

@@ -52,8 +52,13 @@ Result<void> SourceBackup::leave_moment(const std::string& why) {
   if (options_.wish != Wish::automatic) {
     return Error{Code::io, 0, why + "; hint: accept it with --consistency live"};
   }
-  warn(why + ": captured live");
+  settle_for_live(why);
   return {};
+}
+
+void SourceBackup::settle_for_live(const std::string& why) {
+  report_.live_because = why;
+  warn(why + ": captured live");
 }
 
 Result<void> SourceBackup::take_up(const std::optional<RunningNow>& now) {
@@ -134,15 +139,20 @@ Result<void> SourceBackup::judge(const Stillness& stillness) {
   }
   if (aside_) TRY(leave_native(Error(*aside_)));
   if (failed_capture_) {
-    warn(*failed_capture_ + ": captured live");
+    settle_for_live(*failed_capture_);
     return {};
   }
   snapshot_.instant = stillness.since != 0 ? stillness.since : options_.clock();
   if (!held) return leave_moment(why_not);
-  snapshot_.consistency = writers().empty()             ? Consistency::idle
-                          : options_.wish == Wish::stop ? Consistency::stop
-                          : is_by_snapshot()            ? Consistency::snapshot
-                                                        : Consistency::freeze;
+  snapshot_.consistency = writers().empty()                                  ? Consistency::idle
+                          : is_by_snapshot()                                 ? Consistency::snapshot
+                          : options_.wish == Wish::stop && stillness.stopped ? Consistency::stop
+                                                                             : Consistency::freeze;
+  if (options_.wish == Wish::stop && snapshot_.consistency == Consistency::freeze) {
+    warn(
+        "somebody else has paused one of its containers, or it crashes again and again: it was "
+        "not stopped in good order");
+  }
   snapshot_.window = stillness.window;
   snapshot_.skew = stillness.skew;
   return {};

@@ -102,7 +102,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     const std::string path = join_path(frames_.back()->folder->path, item.entry.name);
     if (error.errnum == EXDEV) {
       item.entry.flags = store::kNotCrossed;
-      notes_.skipped.push_back(path + ": another file system is mounted there");
+      notes_.mounted.push_back(path);
     } else {
       item.entry.flags = store::kUnreadable;
       cannot_read(path, error);

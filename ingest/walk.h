@@ -55,6 +55,7 @@ struct WalkOptions {
 struct WalkNotes {
   std::vector<std::pair<std::string, std::string>> unreadable;  // path, reason
   std::vector<std::string> skipped;                             // "path: reason"
+  std::vector<std::string> mounted;  // paths at which another file system begins, left out
   // Of a layer: paths of the image that were deleted; with a slash behind it a folder whose content
   // in the image does not show any more.
   std::vector<std::string> deleted;

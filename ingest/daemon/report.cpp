@@ -74,6 +74,11 @@ Notice notice_of(const std::string& source, const BackupReport& report) {
     notice.cause = reasons_of(report.unreadable);
     notice.message += ", but " + unreadable_text(report.unreadable);
   }
+  if (!report.live_because.empty()) {
+    notice.event = Notice::Event::partial;
+    notice.cause = "captured live; " + notice.cause;
+    notice.message += ", but captured live, of no one moment: " + report.live_because;
+  }
   if (const std::string failure = failure_text(report); !failure.empty()) {
     notice.event = Notice::Event::failure;
     notice.cause = failure + "; " + notice.cause;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/ingest/backup_fixture.h"
+#include "tests/support/fake_exec.h"
 #include "tests/support/pausable_engine.h"
 #include "tests/support/tar_maker.h"
 
@@ -21,7 +22,11 @@ class ArchiveEngine final : public test::PausableEngine {
   std::function<void(std::size_t transfer)> before = [](std::size_t) {};
   std::size_t transfers = 0;
   std::size_t containers_removed = 0;
+  std::function<test::Said(const docker::ExecRequest&)> on_exec;
 
+  Result<std::unique_ptr<docker::Exec>> exec(const docker::ExecRequest& request) override {
+    return std::unique_ptr<docker::Exec>(std::make_unique<test::FakeExec>(on_exec(request)));
+  }
   Result<docker::Volume> volume(const std::string& name) override {
     docker::Volume volume;
     volume.name = name;
@@ -58,6 +63,7 @@ class TarPassTest : public BackupTest {
     volume.kind = store::VolumeKind::named;
     source.volumes.push_back(volume);
     source.writers = writers_;
+    source.container_id = container_;
     options.state_folder = folder_.path() + "/state";
     auto session = TRY(store::Session::begin(*repository_, options.compression));
     elsewhere_.transfers = 0;
@@ -78,6 +84,7 @@ class TarPassTest : public BackupTest {
   }
 
   ArchiveEngine elsewhere_;
+  std::string container_;
 };
 
 TarMaker tree() {
@@ -274,6 +281,36 @@ TEST_F(TarPassTest, FreezesNobodyForATransferThatTakesTooLong) {
   options.wish = Wish::freeze;
   EXPECT_FALSE(back_up(options).ok());
   EXPECT_FALSE(frozen);
+}
+
+// What the pre hook prepares is what is to be captured, whether or not anybody stands still.
+TEST_F(TarPassTest, RunsItsHooksWhereNobodyIsFrozenForATransferThatTakesTooLong) {
+  writers_ = {{"c1", "db", false, ""}};
+  container_ = "c1";
+  const std::string before = tree().end().bytes();
+  TarMaker prepared;
+  prepared.folder("v0").folder("v0/a").file("v0/a/f", "prepared");
+  elsewhere_.archives = {before};
+  elsewhere_.before = [](std::size_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  };
+  std::string ran;
+  elsewhere_.on_exec = [&](const docker::ExecRequest& request) {
+    ran += request.command.front() + "@" + std::to_string(elsewhere_.transfers) + " ";
+    elsewhere_.archives = {before, prepared.bytes()};
+    return test::Said{};
+  };
+  prepared.end();
+  BackupOptions options;
+  options.max_freeze = std::chrono::milliseconds(50);
+  options.pre = Hook{.command = {"pre"}};
+  options.post = Hook{.command = {"post"}};
+  const BackupReport report = must(options);
+  EXPECT_EQ(ran, "pre@1 post@2 ");
+  EXPECT_EQ(report.snapshot.consistency, store::Consistency::live);
+  EXPECT_NE(report.live_because, "");
+  EXPECT_EQ(content(report.snapshot, "a/f"), "prepared");
+  EXPECT_EQ(report.snapshot.files, 1U);
 }
 
 TEST_F(TarPassTest, IsCancelled) {
