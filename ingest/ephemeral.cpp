@@ -15,6 +15,7 @@ using std::chrono::milliseconds;
 // How soon it notices that it is to stop.
 constexpr milliseconds kGlance{250};
 constexpr milliseconds kReconnect{1000};
+constexpr std::chrono::minutes kLookAnyway{5};  // events may be lost
 // A burst of containers is held by several at once: each holder takes the engine some 20 ms.
 constexpr std::size_t kHolders = 4;
 
@@ -69,13 +70,17 @@ Result<void> Ephemeral::listen_once() {
     engine_ = engine;
   }
   look_at_everything(*engine);
-  auto looked = std::chrono::steady_clock::now();
+  auto looked = std::chrono::steady_clock::now(), listed = looked;
   while (!stop_) {
     const std::optional<docker::Event> event = TRY(stream->next(kGlance));
     if (event && event->type.empty()) look_at_everything(*engine);
     if (event && !event->type.empty()) take(*event);
     if (std::chrono::steady_clock::now() - looked < work_.retry_after) continue;
     looked = std::chrono::steady_clock::now();
+    if (looked - listed > kLookAnyway) {
+      listed = looked;
+      look_at_everything(*engine);
+    }
     {
       const std::lock_guard lock(mutex_);
       to_hold_.insert(to_hold_.end(), not_held_.begin(), not_held_.end());
@@ -189,7 +194,8 @@ void Ephemeral::capture_in_turn() {
     if (!list.ok()) continue;
     const std::set<std::string> present(list->present.begin(), list->present.end());
     for (const Held& held : list->held) {
-      if (present.count(held.container.id) == 0 && !stop_) capture(*engine, held);
+      const std::string& id = held.container.id;
+      if (present.count(id) == 0 && kept_.count(id) == 0 && !stop_) capture(*engine, held);
     }
     tidy_up(*engine);
     const std::lock_guard lock(mutex_);
@@ -205,7 +211,7 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
                 "what it holds cannot be told, and is not saved; hint: docker rm -v " +
                     printable(held.holder_id));
   }
-  const Result<void> captured = work_.capture(engine, held.container, stop_);
+  const Result<HeldCapture> captured = work_.capture(engine, held.container, stop_);
   if (!captured.ok()) {
     const Error& error = captured.error();
     if (error.code == Code::cancelled && stop_) return;
@@ -219,6 +225,14 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
     }
     well(id);
     fail(id, name, "it has ended, and its data is gone and not saved: " + error.message);
+  } else if (*captured == HeldCapture::partly) {
+    // What could not be read is nowhere else. To try again without end would make snapshots without
+    // end.
+    kept_.insert(id);
+    return fail(id, name,
+                "it has ended, and not all of it could be read: what it left stays held; hint: "
+                "docker rm -v bygone-holder-" +
+                    id + " once it is not needed");
   }
   well(id);
   const Result<void> released = Holders(engine).release(held);

@@ -27,6 +27,11 @@
 
 namespace bygone::ingest {
 
+enum class HeldCapture {
+  whole,
+  partly,  // not all could be read
+};
+
 struct EphemeralWork {
   std::function<Result<std::unique_ptr<docker::Engine>>()> connect;
   // Whether policy wants a container backed up at all; called for those that would be held.
@@ -34,8 +39,9 @@ struct EphemeralWork {
   // Backs a container up that is gone, as a rule by held_source() and backup(); one at a time, in
   // a thread of its own. An error has it called again later, but for not_found when the engine has
   // none of its volumes any more.
-  std::function<Result<void>(docker::Engine& engine, const docker::Container& container,
-                             const std::atomic<bool>& cancel)>
+  // What is captured partly stays held, and is left to people until the next start.
+  std::function<Result<HeldCapture>(docker::Engine& engine, const docker::Container& container,
+                                    const std::atomic<bool>& cancel)>
       capture;
   // Data that is in no snapshot, and may be lost: for the log, and for whoever is to know. Of a
   // container once until it is well again, and once more when nothing is left to try.
@@ -80,6 +86,7 @@ class Ephemeral {
   std::deque<std::string> to_hold_;  // ids of containers
   std::set<std::string> not_held_;   // that are to be tried again
   std::set<std::string> failed_;     // that were told of
+  std::set<std::string> kept_;       // captured partly; of one thread alone
   std::size_t holding_ = 0;
   bool look_ = false;  // at what is held and gone
   bool capturing_ = false;

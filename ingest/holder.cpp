@@ -199,7 +199,7 @@ Result<Source> held_source(docker::Engine& engine, const docker::Container& cont
   source.image = container.image;
   source.image_id = container.image_id;
   add_mounts(source, container, survey, engine,
-             parent_names(source.kind, source.host_id, source.name), leave_out);
+             parent_names(source.kind, source.host_id, source.name), leave_out, Missing::leave_out);
   WriterIndex writers;
   for (const docker::ContainerSummary& summary : survey.containers) {
     if (summary.status != docker::Status::running && summary.status != docker::Status::paused &&

@@ -139,6 +139,8 @@ Values merge(const Config& config, const std::vector<const Values*>& layers) {
   }
   Values merged;
   const auto lay = [&](const Values& values) {
+    // A command is a dump, too: whoever says which one it is to be says it of the whole.
+    if (values.count("dump") != 0) merged.erase("dump.command");
     for (const auto& [key, written] : values) merged[key] = written;
   };
   // What a tier of the user's own leaves open is as in the standard one.
@@ -223,7 +225,7 @@ void add_own_patterns(const Config& config, VolumeSource& volume) {
   Policy policy;
   ignore(find_setting("exclude")->take(exclude->second.value, config.zone, policy),
          "it was checked when read");
-  volume.exclude = std::move(policy.exclude);
+  volume.exclude.insert(volume.exclude.end(), policy.exclude.begin(), policy.exclude.end());
 }
 
 }  // namespace

@@ -81,6 +81,22 @@ bool is_engine_data(const Survey& survey, const std::string& path) {
   return path == volumes || !is_at_or_below(path, volumes);
 }
 
+// `path` as seen from `folder`; empty when it is not below.
+std::string below(const std::string& path, const std::string& folder) {
+  if (path.empty() || path == folder || !is_at_or_below(path, folder)) return {};
+  return path.substr(folder == "/" ? 1 : folder.size() + 1);
+}
+
+// A pattern as in .gitignore that means just this path.
+std::string escaped_pattern(const std::string& path) {
+  std::string out;
+  for (const char c : path) {
+    if (std::string_view("*?[\\ ").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 bool is_engine_socket(const Survey& survey, const std::string& path) {
   if (!survey.socket.empty() && path == survey.socket) return true;
   const std::string name = path.substr(path.rfind('/') + 1);
@@ -142,7 +158,12 @@ Verdict judge_bind(const Survey& survey, const docker::Mount& mount) {
     case FileKind::file:
       break;
   }
-  return capture(VolumeKind::bind, mount.source, real);
+  Verdict verdict = capture(VolumeKind::bind, mount.source, real);
+  // The data of volumes is captured with their own containers, and layers are not for others.
+  if (const std::string data = below(survey.root_dir, real); !data.empty()) {
+    std::get<VolumeSource>(verdict).exclude.push_back("/" + escaped_pattern(data));
+  }
+  return verdict;
 }
 
 Verdict judge_volume_mount(const Survey& survey, const docker::Mount& mount,
@@ -177,6 +198,14 @@ Verdict judge_mount(const Survey& survey, const docker::Mount& mount,
   }
   return Error{Code::unsupported, 0,
                fmt::format("mounts of type '{}' are not known", printable(mount.type_text))};
+}
+
+// A volume that the engine still knows is there, whatever hides its folder from us.
+bool has_gone(const docker::Mount& mount, const Error& error, docker::Engine& engine) {
+  if (error.code != Code::not_found) return false;
+  if (mount.type != MountType::volume) return true;
+  const Result<docker::Volume> volume = engine.volume(mount.name);
+  return !volume.ok() && volume.error().code == Code::not_found;
 }
 
 // All that a container sees mounted, sorted by destination, HostConfig.Tmpfs included.
@@ -293,13 +322,14 @@ void assign_names(std::vector<VolumeSource>& volumes,
 
 void add_mounts(Source& source, const docker::Container& container, const Survey& survey,
                 docker::Engine& engine, const std::map<std::string, std::string>& parent_names,
-                const VolumeChooser& leave_out) {
+                const VolumeChooser& leave_out, Missing missing) {
   const std::vector<docker::Mount> mounts = sorted_mounts(container);
   const std::map<std::size_t, std::string> unwanted =
       leave_out ? leave_out(with_mounts(source, mounts, survey))
                 : std::map<std::size_t, std::string>();
   std::vector<std::optional<std::size_t>> captured_as(mounts.size());
   std::map<std::string, std::size_t> places;  // of host paths in source.volumes
+  std::optional<Error> gone;
   for (std::size_t i = 0; i < mounts.size(); ++i) {
     const std::string& destination = mounts[i].destination;
     if (const auto reason = unwanted.find(i); reason != unwanted.end()) {
@@ -310,20 +340,27 @@ void add_mounts(Source& source, const docker::Container& container, const Survey
     if (auto* left_out = std::get_if<LeftOut>(&verdict)) {
       source.skipped.push_back(printable(destination) + ": " + left_out->reason);
     } else if (auto* error = std::get_if<Error>(&verdict)) {
-      if (source.error) continue;  // one reason is enough
       const std::string what = mounts[i].name.empty() ? "the mount" : "volume " + mounts[i].name;
-      source.error = std::move(*error).with(
+      const bool is_gone = missing == Missing::leave_out && has_gone(mounts[i], *error, engine);
+      if (is_gone) source.skipped.push_back(printable(destination) + ": " + error->message);
+      std::optional<Error>& reason = is_gone ? gone : source.error;
+      if (reason) continue;  // one is enough
+      reason = std::move(*error).with(
           printable(fmt::format("container {}: {} at {}", source.name, what, destination)));
     } else {
       auto& volume = std::get<VolumeSource>(verdict);
       const auto [place, is_new] = places.emplace(volume.host_path, source.volumes.size());
       captured_as[i] = place->second;
       if (!is_new) continue;
+      if (!volume.exclude.empty()) {
+        source.skipped.push_back(printable(destination) + ": the engine's own data in it");
+      }
       volume.destination = destination;
       volume.labels = labels_of(survey, mounts[i]);
       source.volumes.push_back(std::move(volume));
     }
   }
+  if (source.volumes.empty() && !source.error) source.error = std::move(gone);
   note_nested(mounts, captured_as, source.volumes);
   assign_names(source.volumes, parent_names);
 }

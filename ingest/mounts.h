@@ -28,12 +28,18 @@ using Verdict = std::variant<VolumeSource, LeftOut, Error>;
 [[nodiscard]] Verdict judge_volume(const Survey& survey, const docker::Volume& volume,
                                    const std::vector<std::string>& declared);
 
+// What to do about a bind or volume that is not there any more.
+enum class Missing {
+  fail,       // the source has an error
+  leave_out,  // unless nothing else is left: the container is gone itself
+};
+
 // Fills volumes, skipped and error of a container's source. `parent_names` and `leave_out` (which
 // may be empty) as in discover.h; what is left out is not looked at, so it cannot fail. Asks the
 // engine only for volumes that the survey lacks.
 void add_mounts(Source& source, const docker::Container& container, const Survey& survey,
                 docker::Engine& engine, const std::map<std::string, std::string>& parent_names,
-                const VolumeChooser& leave_out);
+                const VolumeChooser& leave_out, Missing missing = Missing::fail);
 
 // Gives each volume its folder name: the parent's for its destination; else a named volume's own
 // name, or the destination without its first slash and with '/' as '-'; "~2", "~3", ... where that

@@ -78,7 +78,7 @@ class Daemon {
   EphemeralWork ephemeral_work();
   void serve_metrics();
   void tell_failure(const std::string& container, const std::string& why);
-  Result<void> capture_held(docker::Engine& engine, const docker::Container& container);
+  Result<HeldCapture> capture_held(docker::Engine& engine, const docker::Container& container);
   void look_after_repository();
   void add_rules_of_gone(UpkeepWork& work, docker::Engine* engine, const Config& config) const;
   void reread_config();

@@ -49,7 +49,8 @@ void Daemon::tell_failure(const std::string& container, const std::string& why) 
 }
 
 // In the thread of ephemeral_.
-Result<void> Daemon::capture_held(docker::Engine& engine, const docker::Container& container) {
+Result<HeldCapture> Daemon::capture_held(docker::Engine& engine,
+                                         const docker::Container& container) {
   const auto config = this->config();
   Planned held;
   held.source =
@@ -73,7 +74,7 @@ Result<void> Daemon::capture_held(docker::Engine& engine, const docker::Containe
     note_report(state_of(source), begun, report);
     ledger_changed_ = true;
   });
-  return {};
+  return outcome.report->unreadable.empty() ? HeldCapture::whole : HeldCapture::partly;
 }
 
 // Where the configuration says so now.
@@ -165,6 +166,7 @@ void Daemon::tell(Notice::Event event, const SourceState& state, const std::stri
   notice.event = event;
   notice.source = spelled(state);
   notice.message = message;
+  if (event == Notice::Event::overdue) notice.cause = "as before";  // how long it is does not count
   tell(std::move(notice));
 }
 

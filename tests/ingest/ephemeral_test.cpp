@@ -44,6 +44,7 @@ struct World {
   docker::Status status = docker::Status::running;
   std::string hold = "auto";
   std::optional<Error> inspect_fails, hold_fails, capture_fails;
+  HeldCapture captured = HeldCapture::whole;
   std::vector<std::string> failed, warned;
   std::size_t tries = 0;
 
@@ -115,11 +116,11 @@ EphemeralWork work_in(World& world) {
           },
           .wanted = [](const docker::Container&) { return true; },
           .capture = [&](docker::Engine&, const docker::Container&,
-                         const std::atomic<bool>&) -> Result<void> {
+                         const std::atomic<bool>&) -> Result<HeldCapture> {
             const std::lock_guard lock(world.mutex);
             ++world.tries;
             if (world.capture_fails) return *world.capture_fails;
-            return {};
+            return world.captured;
           },
           .failed =
               [&](const std::string& container, const std::string& why) {
@@ -210,6 +211,28 @@ TEST(Ephemeral, TellsOnceOfWhatIsNotCapturedAndKeepsItUntilItIs) {
     EXPECT_TRUE(w.held);
     w.capture_fails.reset();
   });
+  EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
+}
+
+// The only copy of what could not be read is what is held.
+TEST(Ephemeral, KeepsWhatWasCapturedPartly) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  world.captured = HeldCapture::partly;
+  {
+    const Ephemeral ephemeral(work_in(world));
+    ASSERT_TRUE(comes_true(world, [](World& w) { return !w.failed.empty(); }));
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  world.with<void>([](World& w) {
+    ASSERT_EQ(w.failed.size(), 1U);
+    EXPECT_NE(w.failed[0].find("not all of it could be read"), std::string::npos) << w.failed[0];
+    EXPECT_EQ(w.tries, 1U);
+    EXPECT_TRUE(w.held);
+    w.captured = HeldCapture::whole;
+  });
+  const Ephemeral next_start(work_in(world));
   EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
 }
 

@@ -242,6 +242,16 @@ TEST_F(Judge, NoneTakesAwayWhatAFartherPlaceSaid) {
   EXPECT_EQ(policy.group, "");
 }
 
+// A command is a kind of dump, whatever its setting is called.
+TEST_F(Judge, TheNearestPlaceSaysWhichDump) {
+  configure("defaults: {dump.command: dump-all}\n");
+  EXPECT_EQ(judge_labels({}).policy.dump.kind, DumpWish::Kind::command);
+  EXPECT_EQ(judge_labels({{"bygone.dump", "none"}}).policy.dump.kind, DumpWish::Kind::none);
+  EXPECT_EQ(judge_labels({{"bygone.dump", "postgres"}}).policy.dump.kind, DumpWish::Kind::postgres);
+  const docker::Labels both = {{"bygone.dump", "auto"}, {"bygone.dump.command", "mine"}};
+  EXPECT_EQ(judge_labels(both).policy.dump.command, std::vector<std::string>{"mine"});
+}
+
 TEST_F(Judge, AProjectIsAGroup) {
   Source source;
   source.kind = store::SourceKind::container;

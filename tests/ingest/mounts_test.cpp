@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ingest/holder.h"
 #include "store/base/files.h"
 #include "tests/ingest/discover_fixture.h"
 
@@ -188,6 +189,48 @@ TEST_F(Mounts, FailsASourceRatherThanSaveAnEmptyFolder) {
   }
   EXPECT_TRUE(fails(one("volume:nfs"), Code::not_found, "volume nfs: it is a mount of"));
   EXPECT_TRUE(fails(one("volume:plugin"), Code::unsupported, "volume plugin: its driver"));
+}
+
+// The container is gone: what else is gone by now is no reason to keep the rest from being saved.
+TEST_F(Mounts, OfAHeldContainerMayBeGone) {
+  docker::Volume& kept = add_volume(std::string(64, 'a'));
+  docker::Volume& hidden = add_volume(std::string(64, 'b'));
+  docker::Volume removed;
+  removed.name = "removed";
+  docker::Container& job = add("job");
+  job.mounts = {bind_at(root_ + "/removed", "/bind"), volume_at(removed, "/named"),
+                volume_at(kept, "/data")};
+  const auto held = [&] {
+    return test::value_of(held_source(
+        engine_, job,
+        [&](store::SourceKind, const std::string&, const std::string&) { return parent_names_; },
+        {}));
+  };
+  const Source saved = held();
+  EXPECT_FALSE(saved.error) << saved.error->message;
+  EXPECT_EQ(folders_of(saved), Names{"/data=data"});
+  ASSERT_EQ(saved.skipped.size(), 2U);
+  EXPECT_NE(saved.skipped[0].find("/bind: "), std::string::npos) << saved.skipped[0];
+  EXPECT_NE(saved.skipped[1].find("no such volume"), std::string::npos) << saved.skipped[1];
+  EXPECT_TRUE(one("job").error) << "of one that runs they are missing";
+
+  // The engine still has it, so it is not gone but cannot be seen, and must not be let go.
+  std::filesystem::remove_all(hidden.mountpoint);
+  job.mounts.push_back(volume_at(hidden, "/hidden"));
+  EXPECT_TRUE(fails(held(), Code::not_found, "its folder"));
+
+  job.mounts = {bind_at(root_ + "/removed", "/bind")};
+  EXPECT_TRUE(fails(held(), Code::not_found, "is not on this host")) << "nothing is left";
+}
+
+// The layers and volumes of all others are not this container's data.
+TEST_F(Mounts, LeavesTheEnginesDataOutOfABindAboveIt) {
+  add("monitor").mounts = {bind_at(root_, "/rootfs", false)};
+  const Source source = one("monitor");
+  ASSERT_EQ(source.volumes.size(), 1U);
+  EXPECT_EQ(source.volumes[0].exclude, Names{"/docker"});
+  ASSERT_EQ(source.skipped.size(), 1U);
+  EXPECT_EQ(source.skipped[0], "/rootfs: the engine's own data in it");
 }
 
 TEST_F(Mounts, CapturesAMountedVolumeAndAQuota) {
