@@ -76,7 +76,7 @@ Json described(const SourceState& state, const View& view) {
   object["window_ms"] = static_cast<double>(state.window) / 1e6;
   object["partial"] = state.partial;
   object["last_attempt"] = time_or_null(state.last_begun);
-  object["last_error"] = state.last_error;
+  object["last_error"] = printable(state.last_error);
   object["failures"] = state.failures;
   object["running"] = view.running && state.running;
   object["next_run"] = time_or_null(view.running ? state.next_run : 0);
@@ -113,7 +113,7 @@ void say_what_is_wrong(Output& out, const View& view) {
   for (const SourceState& state : view.ledger.sources) {
     if (state.last_error.empty() || state.gone_since != 0) continue;
     out.warning(printable(spelled(state)) + ": the last attempt, " +
-                relative(state.last_begun, view.now) + ", failed: " + state.last_error);
+                relative(state.last_begun, view.now) + ", failed: " + printable(state.last_error));
   }
 }
 

@@ -19,6 +19,9 @@ constexpr std::chrono::milliseconds kLongestSleep{2'000};
 constexpr Nanoseconds kRememberGone = 7 * kDay;
 // and at most so many, for a host may run a thousand containers an hour.
 constexpr std::size_t kMostGone = 1000;
+// Who could not be told that a source is overdue is told with the next try; others hear of it once
+// a day (notify.h).
+constexpr Nanoseconds kTellOverdue = 10 * 60 * kSecond;
 
 std::uint64_t jitter_seed(const RepositoryId& id) {
   std::uint64_t seed = 0;
@@ -99,20 +102,25 @@ std::unique_ptr<Watch> Daemon::start_watch() {
       .connect = [this] { return docker::connect(engine_options(*config())); },
       .connected =
           [this](const auto& engine) {
-            for (const auto& line : thaw_leftovers(*engine, options_.state_folder)) {
-              log::warning(line);
-            }
+            thaw(*engine);
             post([this, engine] { engine_came(engine); });
           },
       .look = [this](docker::Engine& engine) { return look(engine); },
       .tick =
           [this](docker::Engine& engine) {
             // Of a backup that lost the engine while it had frozen something.
-            for (const auto& line : thaw_leftovers(engine, options_.state_folder)) {
-              log::warning(line);
-            }
+            thaw(engine);
           },
       .lost = [this](const Error& error) { post([this, error] { engine_went(error); }); }});
+}
+
+// In the thread of watch_, each second: what cannot be helped is said once.
+void Daemon::thaw(docker::Engine& engine) {
+  const auto lines = thaw_leftovers(engine, options_.state_folder);
+  for (const std::string& line : lines) {
+    if (thaw_said_.count(line) == 0) log::warning(line);
+  }
+  thaw_said_ = {lines.begin(), lines.end()};
 }
 
 Result<void> Daemon::look(docker::Engine& engine) {
@@ -225,12 +233,13 @@ void Daemon::begin_due() {
 }
 
 void Daemon::take_outcomes(const PlannedRun& run, const std::vector<SourceOutcome>& outcomes) {
-  auto gravest = RunOutcome::done;
-  for (const SourceOutcome& outcome : outcomes) {
-    const RunOutcome one = take_outcome(outcome);
-    if (one == RunOutcome::failed || gravest == RunOutcome::done) gravest = one;
-  }
-  planner_.finished(run, gravest, options_.clock());
+  std::set<RunOutcome> all;
+  for (const SourceOutcome& outcome : outcomes) all.insert(take_outcome(outcome));
+  const bool any_done = all.empty() || all.count(RunOutcome::done) != 0;
+  const RunOutcome whole = all.count(RunOutcome::failed) == 0
+                               ? (any_done ? RunOutcome::done : RunOutcome::put_off)
+                               : (any_done ? RunOutcome::partly : RunOutcome::failed);
+  planner_.finished(run, whole, options_.clock());
   ledger_changed_ = true;
 }
 
@@ -256,7 +265,7 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   }
   const Error& error = outcome.report.error();
   if (error.code == Code::cancelled && cancel_) return RunOutcome::put_off;
-  if (error.code == Code::not_found) {
+  if (outcome.is_gone) {
     if (watch_) watch_->look_again();
     return RunOutcome::put_off;
   }
@@ -294,14 +303,16 @@ void Daemon::reread_config() {
 
 void Daemon::look_for_overdue() {
   const Nanoseconds now = options_.clock();
-  std::set<std::string> overdue;
+  std::map<std::string, Nanoseconds> overdue;
   for (const SourceState& state : ledger_.sources) {
     if (!is_overdue(state, now)) continue;
     const std::string key = source_key(state.kind, state.host_id, state.name);
-    overdue.insert(key);
-    if (overdue_said_.count(key) != 0) continue;
-    log::error(spelled(state) + " is overdue: " + overdue_text(state));
-    tell(Notice::Event::overdue, state, overdue_text(state));
+    const auto said = overdue_said_.find(key);
+    const bool is_news = said == overdue_said_.end();
+    if (is_news) log::error(spelled(state) + " is overdue: " + overdue_text(state));
+    const bool tell_now = is_news || now < said->second || now - said->second >= kTellOverdue;
+    if (tell_now) tell(Notice::Event::overdue, state, overdue_text(state));
+    overdue[key] = tell_now ? now : said->second;
   }
   overdue_said_ = std::move(overdue);
 }

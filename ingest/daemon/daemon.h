@@ -67,6 +67,7 @@ class Daemon {
   std::shared_ptr<Limiter> limiter() const;
   std::unique_ptr<Watch> start_watch();
   Result<void> look(docker::Engine& engine);
+  void thaw(docker::Engine& engine);
 
   void engine_came(const std::shared_ptr<docker::Engine>& engine);
   void engine_went(const Error& error);
@@ -113,7 +114,9 @@ class Daemon {
   std::map<std::string, Planned> known_;       // by key
   std::shared_ptr<docker::Engine> engine_;     // nullptr: away
   Notify notify_;
-  std::set<std::string> problems_said_, overdue_said_;
+  std::set<std::string> problems_said_;
+  std::set<std::string> thaw_said_;  // of the thread of watch_ alone
+  std::map<std::string, Nanoseconds> overdue_said_;  // when last
   bool ledger_changed_ = true;
   bool has_looked_ = false;  // at the sources, once
   std::unique_ptr<Watch> watch_;

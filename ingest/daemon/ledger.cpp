@@ -31,7 +31,8 @@ Result<void> make_folders(Files& files, const std::string& path) {
 }
 
 std::string json_string(std::string_view text) {
-  auto json = docker::json_text(printable(text));
+  auto json = docker::json_text(std::string(text));
+  if (!json.ok()) json = docker::json_text(printable(text));
   return json.ok() ? std::move(*json) : "\"\"";  // printable() text is UTF-8
 }
 
@@ -203,6 +204,7 @@ Result<void> write_ledger(const std::string& state_folder, const Ledger& ledger)
   const std::string text = encode_ledger(ledger);
   const std::string temporary = folder + "/tmp";
   TRY(make_folders(files, temporary));
+  TRY(store::clean_temp_folder(files, temporary));  // of a daemon that was killed
   return store::write_synced(files, temporary, folder, "ledger.json", as_bytes(text));
 }
 

@@ -45,6 +45,11 @@ const char* to_text(Notifier::Kind kind) {
                                            : "command";
 }
 
+// A ping counts runs; that a source is overdue is none.
+bool is_for_each_run(const Notifier& notifier, const Notice& notice) {
+  return notifier.kind == Notifier::Kind::ping && notice.event != Notice::Event::overdue;
+}
+
 std::string cause_of(const Notice& notice) {
   return std::string(to_text(notice.event)) + ": " +
          (notice.cause.empty() ? notice.message : notice.cause);
@@ -162,9 +167,8 @@ Notify::~Notify() {
   thread_.join();
 }
 
-// An overdue source is told once by itself.
 bool Notify::is_news(const Notice& notice) const {
-  if (notice.event == Notice::Event::success || notice.event == Notice::Event::overdue) return true;
+  if (notice.event == Notice::Event::success) return true;
   const auto source = told_.find(notice.source);
   if (source == told_.end()) return true;
   const auto last = source->second.find(cause_of(notice));
@@ -174,7 +178,7 @@ bool Notify::is_news(const Notice& notice) const {
 }
 
 void Notify::remember(const Notice& notice) {
-  if (notice.event == Notice::Event::overdue || notice.event == Notice::Event::success) return;
+  if (notice.event == Notice::Event::success) return;
   if (told_.size() >= kMostTold) told_.clear();
   auto& causes = told_[notice.source];
   if (causes.size() >= kMostTold) causes.clear();
@@ -193,14 +197,14 @@ void Notify::tell(const std::vector<Notifier>& notifiers, const Notice& notice) 
   if (notice.event == Notice::Event::success) told_.erase(notice.source);
   for (const Notifier& notifier : notifiers) {
     if (!wants(notifier, notice.event)) continue;
-    if (!news && notifier.kind != Notifier::Kind::ping) continue;
+    if (!news && !is_for_each_run(notifier, notice)) continue;
     if (queue_.size() == kMostWaiting) {
       log::warning("nobody was told of " + queue_.front().second.source + ": too much is waiting");
       forget(queue_.front().second);
       queue_.pop_front();
     }
     queue_.emplace_back(notifier, notice);
-    if (notifier.kind != Notifier::Kind::ping) remember(notice);
+    if (!is_for_each_run(notifier, notice)) remember(notice);
   }
   changed_.notify_all();
 }
@@ -216,7 +220,7 @@ void Notify::tell_in_turn() {
     lock.unlock();
     const bool told = tell_one(notifier, notice);
     lock.lock();
-    if (!told && notifier.kind != Notifier::Kind::ping) forget(notice);
+    if (!told && !is_for_each_run(notifier, notice)) forget(notice);
     telling_ = false;
     changed_.notify_all();
   }

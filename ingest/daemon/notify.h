@@ -27,7 +27,8 @@ namespace bygone::ingest {
 struct Notice {
   enum class Event {
     success,
-    partial,  // there is a snapshot, but it lacks files that could not be read
+    partial,  // there is a snapshot, but it lacks files that could not be read, or is of no one
+              // moment though it was to be
     failure,
     overdue,
   };
@@ -62,7 +63,8 @@ class Notify {
 
   // Returns at once. Of more than a thousand that wait the oldest are dropped, and that is logged.
   // What is not whole or fails in the same way at each run is told to webhooks and commands once a
-  // day; a ping is for each run.
+  // day, and so is an overdue source; a ping is for each run. What nobody could be told is news
+  // when it comes again.
   void tell(const std::vector<Notifier>& notifiers, const Notice& notice);
 
  private:

@@ -11,6 +11,7 @@ namespace {
 constexpr Nanoseconds kSettle = 3 * kSecond;
 constexpr Nanoseconds kFirstRetry = 30 * kSecond;
 constexpr Nanoseconds kLongestRetry = 1800 * kSecond;
+constexpr unsigned kPartlyTries = 3;
 
 Nanoseconds retry_after(unsigned failures) {
   Nanoseconds wait = kFirstRetry;
@@ -122,9 +123,10 @@ void Planner::finished(const PlannedRun& run, RunOutcome outcome, Nanoseconds no
     units_.erase(found);
     return;
   }
-  unit.failures = outcome == RunOutcome::done     ? 0
-                  : outcome == RunOutcome::failed ? unit.failures + 1
-                                                  : std::max(unit.failures, 1U);
+  const bool enough = outcome == RunOutcome::partly && unit.failures >= kPartlyTries;
+  unit.failures = outcome == RunOutcome::done || enough ? 0
+                  : outcome == RunOutcome::put_off      ? std::max(unit.failures, 1U)
+                                                        : unit.failures + 1;
   unit.retry_at = unit.failures == 0 ? 0 : now + retry_after(unit.failures);
   plan(unit, now);
 }

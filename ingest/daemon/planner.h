@@ -37,6 +37,7 @@ struct PlannedRun {
 enum class RunOutcome {
   done,
   failed,   // tried again soon, later each time
+  partly,   // of a group: the same, but a few times only, for the others stand still each time
   put_off,  // somebody else is at it: tried again soon
 };
 

@@ -27,14 +27,12 @@ BackupOptions options_for(const BackupSetup& setup, const Policy& policy, Limite
 
 SourceOutcome outcome_of(const Source& source, Nanoseconds begun, Nanoseconds ended,
                          Result<BackupReport> report) {
-  return {key_of(source), source.kind, source.host_id,   source.name,
-          begun,          ended,       std::move(report)};
+  return {key_of(source), source.kind, source.host_id,    source.name,
+          begun,          ended,       std::move(report), false};
 }
 
 // What may have broken the session, so that the next run shall not go on with it.
-bool spoils_session(const Error& error) {
-  return error.code != Code::busy && error.code != Code::not_found;
-}
+bool spoils_session(const Error& error) { return error.code != Code::busy; }
 
 void note(const BackupSetup& setup, SourceOutcome& outcome, SessionKeeper& keeper) {
   if (!outcome.report.ok()) {
@@ -74,6 +72,15 @@ std::vector<SourceOutcome> back_up_group(const BackupSetup& setup, const Work& w
     note(setup, outcomes.back(), keeper);
   }
   return outcomes;
+}
+
+// Whether it failed because it is not there any more; a part of it that is missing is an error.
+bool went_meanwhile(const BackupSetup& setup, const Work& work, const Planned& known,
+                    const Result<BackupReport>& report) {
+  if (report.ok() || report.error().code != Code::not_found) return false;
+  const auto now =
+      look_again({known}, *work.config, work.engine.get(), setup.history.parent_names());
+  return now.ok() && now->empty();
 }
 
 }  // namespace
@@ -116,13 +123,17 @@ std::vector<SourceOutcome> back_up(const BackupSetup& setup, const Work& work,
     }
   }
   for (const Planned& known : work.sources) {
-    const Source& source = known.source;
-    const std::string key = key_of(source);
-    if (std::any_of(outcomes.begin(), outcomes.end(), [&](const auto& o) { return o.key == key; }))
+    const std::string key = key_of(known.source);
+    const auto done = std::find_if(outcomes.begin(), outcomes.end(),
+                                   [&](const SourceOutcome& one) { return one.key == key; });
+    if (done != outcomes.end()) {
+      done->is_gone = went_meanwhile(setup, work, known, done->report);
       continue;
+    }
     outcomes.push_back(
-        outcome_of(source, begun, setup.clock(),
+        outcome_of(known.source, begun, setup.clock(),
                    now.ok() ? Error{Code::not_found, 0, "it is gone"} : now.error()));
+    outcomes.back().is_gone = now.ok();
   }
   return outcomes;
 }

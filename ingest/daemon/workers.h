@@ -54,7 +54,8 @@ struct SourceOutcome {
   store::SourceKind kind = store::SourceKind::folder;
   std::string host_id, name;
   Nanoseconds begun = 0, ended = 0;
-  Result<BackupReport> report;  // not_found: it is gone, or not wanted any more
+  Result<BackupReport> report;
+  bool is_gone = false;  // or not wanted any more: there is nothing to back up
 };
 
 struct Work {

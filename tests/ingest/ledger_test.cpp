@@ -86,7 +86,7 @@ TEST(Ledger, IsWholeWhateverStandsInItsWay) {
   test::TempFolder folder;
   ASSERT_TRUE(write_ledger(folder.path(), {.repository = "/one"}).ok());
   // What a killed writer left.
-  std::ofstream(folder / "daemon/tmp/ledger.json.left") << "half";
+  std::ofstream(folder / "daemon/tmp/ledger.json") << "half";
   ASSERT_TRUE(write_ledger(folder.path(), {.repository = "/two"}).ok());
   EXPECT_EQ(read_ledger(folder.path())->repository, "/two");
 }

@@ -140,6 +140,42 @@ TEST_F(RepeatedNotices, AreTheSameByEventAndCause) {
   EXPECT_EQ(told_, "hp");
 }
 
+// The daemon says it again and again; it is heard once a day, by pings as well, for it is no run.
+TEST(Notify, TellsThatASourceIsOverdueOnceADayOnceItWasHeard) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string told;
+  bool is_down = true;
+  Notify notify([&](const Visit& visit) -> Result<void> {
+    const std::lock_guard lock(mutex);
+    const bool is_hook = visit.url == "hook";
+    told += is_hook ? 'h' : 'p';
+    changed.notify_all();
+    if (is_hook && is_down) return Error{Code::unavailable, 0, "down"};
+    return {};
+  });
+  Notice one = notice(Notice::Event::overdue);
+  const auto tell = [&](const Notice& what, const std::string& then) {
+    notify.tell({{.kind = Notifier::Kind::webhook, .url = "hook", .command = {}}, ping("ping")},
+                what);
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60),
+                                 [&] { return told.size() >= then.size(); }));
+    EXPECT_EQ(told, then);
+  };
+  tell(one, "hp");
+  {
+    const std::lock_guard lock(mutex);
+    is_down = false;
+  }
+  tell(one, "hphp");
+  tell(one, "hphp");
+  one.time += 86'400 * kSecond;
+  tell(one, "hphphp");
+  Notice other = notice(Notice::Event::success);
+  tell(other, "hphphphp");  // and nothing of the first came in between
+}
+
 TEST_F(RepeatedNotices, ComeAgainAfterASuccess) {
   tell(0);
   one_.event = Notice::Event::success;

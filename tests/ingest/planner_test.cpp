@@ -134,6 +134,24 @@ TEST(Planner, TriesAgainAfterAFailureLaterEachTime) {
   EXPECT_EQ(planner.next("a"), kMidnight + 48 * kHour);
 }
 
+// Each try freezes those of the group that are well.
+TEST(Planner, TriesAGroupThatLacksAMemberAFewTimesOnly) {
+  Planner planner(1);
+  planner.set_sources(
+      {source("app", "@daily", kMidnight, "shop"), source("db", "@daily", kMidnight, "shop")},
+      kMidnight);
+  Nanoseconds now = kMidnight + 24 * kHour;
+  std::vector<Nanoseconds> waits;
+  for (int i = 0; i < 5; ++i) {
+    const auto runs = planner.take(now);
+    ASSERT_EQ(runs.size(), 1U) << i;
+    planner.finished(runs[0], RunOutcome::partly, now);
+    waits.push_back((*planner.next("db") - now) / kSecond);
+    now = *planner.next("db");
+  }
+  EXPECT_EQ(waits, (std::vector<Nanoseconds>{30, 60, 120, 86'400 - 210, 30}));
+}
+
 TEST(Planner, WaitsWithAFirstBackupThatFailed) {
   Planner planner(1);
   planner.set_sources({source("a", "@daily", 0)}, kMidnight);
