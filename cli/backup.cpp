@@ -10,6 +10,7 @@
 #include "cli/duration.h"
 #include "cli/options.h"
 #include "cli/text.h"
+#include "cli/thaw.h"
 #include "ingest/duration.h"
 #include "ingest/exclude.h"
 #include "store/zone.h"
@@ -124,6 +125,7 @@ Exit backup(Context& context, const BackupArguments& arguments) {
         "backup of what? hint: name containers, @PROJECT or volume:NAME, or give --all or "
         "--path NAME=DIR; bygone backup --help explains");
   }
+  thaw_first(context);
   auto options = options_of(arguments);
   if (!options.ok()) {
     return options.error().code == Code::invalid ? context.usage(options.error().message)

@@ -92,10 +92,13 @@ void BackupRun::find_folders() {
 
 Result<std::vector<ingest::Planned>> BackupRun::discover(const std::vector<std::string>& names) {
   engine_ = TRY(docker::connect(TRY(context_.engine_options())));
-  warn(ingest::thaw_leftovers(*engine_, options_.state_folder));
   const ingest::LastNames last = ingest::last_names(repository_);
   warn(last.warnings);
-  return ingest::plan(*engine_, {.all = request_.all, .names = names}, last.names, config_);
+  const auto last_names = [&](store::SourceKind kind, const std::string& host,
+                              const std::string& name) {
+    return last.names(kind, request_.host.empty() ? host : request_.host, name);
+  };
+  return ingest::plan(*engine_, {.all = request_.all, .names = names}, last_names, config_);
 }
 
 void BackupRun::find_docker() {
@@ -103,13 +106,7 @@ void BackupRun::find_docker() {
   for (const std::string& name : request_.sources) {
     if (config_.folders.count(name) == 0) names.push_back(name);
   }
-  if (!request_.all && names.empty()) {
-    warn(ingest::delete_leftovers(options_.state_folder));
-    if (ingest::has_dead_journals(options_.state_folder)) {
-      context_.out.warning("a backup that died left containers frozen; hint: bygone thaw");
-    }
-    return;
-  }
+  if (!request_.all && names.empty()) return;
   auto found = discover(names);
   if (!found.ok()) {
     exits_.push_back(context_.fail(found.error(), Stage::docker));

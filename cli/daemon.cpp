@@ -10,7 +10,9 @@
 
 #include "cli/options.h"
 #include "cli/text.h"
+#include "cli/thaw.h"
 #include "ingest/config.h"
+#include "ingest/freeze.h"
 #include "store/base/log.h"
 
 namespace bygone::cli {
@@ -18,6 +20,9 @@ namespace {
 
 // What a service manager allows before it kills: TimeoutStopSec of scripts/bygone.service is more.
 constexpr std::chrono::seconds kPatience{9};
+// While a container stands still, or is being stopped: nobody else would start it again. Less than
+// TimeoutStopSec.
+constexpr std::chrono::seconds kPatienceWithHeld{100};
 
 // Takes SIGTERM, SIGINT and SIGHUP for a daemon, in a thread of its own. Made before all other
 // threads, which do not see these signals then.
@@ -29,8 +34,7 @@ class DaemonSignals {
     pthread_sigmask(SIG_BLOCK, &signals_, &old_);
   }
   ~DaemonSignals() {
-    ended_ = true;
-    if (thread_.joinable()) thread_.join();
+    end();
     pthread_sigmask(SIG_SETMASK, &old_, nullptr);
   }
   DaemonSignals(const DaemonSignals&) = delete;
@@ -38,6 +42,11 @@ class DaemonSignals {
 
   void watch(ingest::Daemon& daemon) {
     thread_ = std::thread([this, &daemon] { take_in_turn(daemon); });
+  }
+  // Before the daemon is destroyed.
+  void end() {
+    ended_ = true;
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
@@ -53,7 +62,9 @@ class DaemonSignals {
         asked = std::chrono::steady_clock::now();
         daemon.stop();
       }
-      if (stopping && std::chrono::steady_clock::now() - asked > kPatience) {
+      const auto waited = std::chrono::steady_clock::now() - asked;
+      if (stopping && waited > kPatience &&
+          (waited > kPatienceWithHeld || !ingest::has_journals(ingest::default_state_folder()))) {
         log::error("a backup does not end; what it may have left frozen is resumed by bygone thaw");
         _exit(static_cast<int>(Exit::failed));
       }
@@ -68,6 +79,7 @@ class DaemonSignals {
 Exit daemon(Context& context) {
   if (!context.out.quiet())
     log::set_level(context.out.verbose() > 1 ? log::Level::debug : log::Level::info);
+  thaw_first(context);
   const auto read = context.configuration();
   if (!read.ok()) {
     return read.error().code == Code::invalid ? context.usage(read.error().message)
@@ -89,6 +101,7 @@ Exit daemon(Context& context) {
                                       .index_dir = Context::index_dir()});
   signals.watch(daemon);
   const auto ended = daemon.run();
+  signals.end();
   return ended.ok() ? Exit::done : context.fail(ended.error());
 }
 

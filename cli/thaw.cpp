@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/thaw.h"
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -7,18 +9,22 @@
 #include "ingest/backup.h"
 #include "ingest/docker/engine.h"
 #include "ingest/freeze.h"
+#include "ingest/prepare.h"
 #include "ingest/snapshot_journal.h"
 
 namespace bygone::cli {
 namespace {
 
+Result<std::unique_ptr<docker::Engine>> connect(Context& context) {
+  const auto options = context.engine_options();
+  // A mistake in the file keeps no container frozen.
+  return docker::connect(options.ok() ? *options : docker::options_from_environment());
+}
+
 // Resumes and starts what a backup that died held still.
 Result<std::vector<ingest::Thawed>> thaw_containers(Context& context, const std::string& state) {
   if (!ingest::has_dead_journals(state)) return std::vector<ingest::Thawed>();
-  const auto options = context.engine_options();
-  // A mistake in the file keeps no container frozen.
-  const auto engine =
-      TRY(docker::connect(options.ok() ? *options : docker::options_from_environment()));
+  const auto engine = TRY(connect(context));
   return ingest::thaw_dead_journals(*engine, state);
 }
 
@@ -68,6 +74,21 @@ Exit thaw(Context& context) {
 }
 
 }  // namespace
+
+void thaw_first(Context& context) {
+  const std::string state = ingest::default_state_folder();
+  std::vector<std::string> lines;
+  if (!ingest::has_dead_journals(state)) {
+    lines = ingest::delete_leftovers(state);
+  } else if (const auto engine = connect(context); engine.ok()) {
+    lines = ingest::thaw_leftovers(**engine, state);
+  } else {
+    lines = ingest::delete_leftovers(state);
+    lines.push_back("a backup that died left containers frozen, and Docker cannot be reached: " +
+                    engine.error().message + "; hint: bygone thaw");
+  }
+  for (const std::string& line : lines) context.out.warning(line);
+}
 
 Action add_thaw(CLI::App& app) {
   app.footer(
