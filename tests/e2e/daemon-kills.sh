@@ -49,7 +49,11 @@ for ((kill = 1; kill <= kills; kill++)); do
   kill -9 "$daemon"
   wait "$daemon" 2>/dev/null || true
   all_run || found=$((found + 1))
-  if [ $((kill % 2)) = 0 ]; then
+  if [ $((kill % 4)) = 2 ]; then
+    # One that cannot begin, for its disk is not there, thaws all the same.
+    expect 10 env BYGONE_REPOSITORY="$WORK/nowhere" "$BYGONE" daemon
+    all_run || fail "somebody stands still after a start without repository: $(docker ps -a)"
+  elif [ $((kill % 4)) = 0 ]; then
     expect 0 "$BYGONE" thaw
     all_run || fail "somebody stands still after bygone thaw: $(docker ps -a)"
   else
@@ -68,6 +72,8 @@ done
 ok "after each everybody ran who had run, and nobody else"
 [ "$found" -gt 0 ] || fail "nobody stood still at any of the kills: this proves nothing"
 ok "at $found of them somebody stood still"
+if grep "what is known is not kept" "$LOG"; then fail "the ledger is not written any more"; fi
+ok "and each start kept the ledger"
 echo "torture: kills of the daemon $kills"
 
 step "what was committed"

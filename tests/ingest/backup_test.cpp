@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -373,6 +374,25 @@ TEST_F(BackupTest, LeavesOutOfAVolumeWhatItsOwnPatternsSay) {
   }
   EXPECT_TRUE(has(0, "cache"));
   EXPECT_FALSE(has(1, "cache"));
+}
+
+// A container sees it, for its binds are recursive.
+TEST_F(BackupTest, SaysWhenAnotherFileSystemIsMountedBelow) {
+  const stdfs::path disk = source_dir() / "disk";
+  stdfs::create_directory(disk);
+  write_file(source_dir() / "file", "content");
+  if (::mount("none", disk.c_str(), "tmpfs", 0, "size=64k") != 0) {
+    GTEST_SKIP() << "needs root to mount something";
+  }
+  write_file(disk / "inside", "content");
+  const auto report = run();
+  EXPECT_EQ(::umount(disk.c_str()), 0);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  ASSERT_EQ(report->warnings.size(), 1U);
+  EXPECT_NE(report->warnings[0].find("are not captured: disk; hint"), std::string::npos)
+      << report->warnings[0];
+  EXPECT_FALSE(report->snapshot.partial);
+  EXPECT_TRUE(must_run().warnings.empty()) << "it is an empty folder now";
 }
 
 TEST_F(BackupTest, ReadsABindOfOneFile) {
