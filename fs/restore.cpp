@@ -239,9 +239,10 @@ Result<void> Restorer::enter(const Entry& entry) {
 }
 
 void Restorer::leave() {
-  FolderPtr folder = levels_.back().folder;
+  const FolderPtr folder = levels_.back().folder;
   levels_.pop_back();
-  finish_folder(job_, std::move(folder));
+  finish_folder(job_, folder);
+  folder->leave();
 }
 
 // One entry of the deepest folder.

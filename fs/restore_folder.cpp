@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 namespace bygone::fs {
 namespace {
@@ -36,6 +37,10 @@ Folder::Folder(FolderPtr parent, const store::Entry& entry, std::string name, Fd
       origin_(origin),
       handle_(std::make_shared<const Fd>(std::move(handle))) {
   parent_->expect();
+  struct stat status {};
+  if (!handle_->is_open() || fstat(handle_->get(), &status) != 0) return;  // a dry run
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
 }
 
 // Level by level: a chain of a hundred thousand folders must not recurse.
@@ -64,22 +69,34 @@ Result<FdPtr> Folder::open() {
     at = std::make_shared<const Fd>(TRY(open_folder_at(at->get(), (*folder)->name_)));
     const std::lock_guard lock((*folder)->mutex_);
     const bool keep = *folder == this || (*folder)->depth_ % kStep == 0;
-    if (keep && !(*folder)->closed_) (*folder)->handle_ = at;
+    if (keep && !(*folder)->left_) (*folder)->handle_ = at;
   }
   return at;
 }
 
-void Folder::rest() {
-  if (depth_ < kAlwaysOpen || depth_ % kStep == 0) return;
-  const std::lock_guard lock(mutex_);
-  if (handle_ && handle_->is_open()) handle_.reset();  // a dry run has nothing to open again
+Result<FdPtr> Folder::open_above(const Fd& below) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (handle_ != nullptr) return handle_;
+  }
+  Fd fd(openat(below.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat status {};
+  // Somebody may have moved what is below elsewhere.
+  const bool is_this = fd.is_open() && fstat(fd.get(), &status) == 0 && status.st_dev == device_ &&
+                       status.st_ino == inode_;
+  if (!is_this) return open();
+  return std::make_shared<const Fd>(std::move(fd));
 }
 
-void Folder::close() {
+void Folder::rest() {
+  if (depth_ >= kAlwaysOpen && depth_ % kStep != 0) leave();
+}
+
+void Folder::leave() {
   if (depth_ == 0) return;  // everything else opens from there
   const std::lock_guard lock(mutex_);
-  handle_.reset();
-  closed_ = true;
+  left_ = true;
+  if (handle_ && handle_->is_open()) handle_.reset();  // a dry run has nothing to open again
 }
 
 std::string Folder::path(std::string_view name) const {
@@ -95,6 +112,15 @@ std::string Folder::path(std::string_view name) const {
     joined += *part;
   }
   return joined;
+}
+
+Result<FdPtr> LastFolder::open(const FolderPtr& folder) {
+  if (folder != folder_) {
+    const bool is_above = folder_ != nullptr && folder_->parent() == folder;
+    fd_ = TRY(is_above ? folder->open_above(*fd_) : folder->open());
+    folder_ = folder;
+  }
+  return fd_;
 }
 
 }  // namespace bygone::fs

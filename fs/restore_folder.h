@@ -39,16 +39,19 @@ class Folder {
 
   // Its descriptor, opened again when it was let go. Errors: of open(2) on the way.
   [[nodiscard]] Result<FdPtr> open();
-  // Lets the descriptor go; folders near the top and every 32nd level keep theirs, so that opening
-  // again costs a few steps and a deep tree a few descriptors.
+  // The same by one step from `below`, which was opened as a folder in it.
+  [[nodiscard]] Result<FdPtr> open_above(const Fd& below);
+  // Lets the descriptor go and keeps none again; folders near the top and every 32nd level keep
+  // theirs, so that opening again costs a few steps and a deep tree a few descriptors.
   void rest();
+  // The same for each, when the walk is done with it: many small folders may wait for their files
+  // at once. Whoever still has something to do in one opens it for that long.
+  void leave();
 
   // One more, or one less, thing in it is unfinished. done() is true for the last one: then the
   // caller sets its metadata and calls done() of the parent. A new folder has one: its own listing.
   void expect() { pending_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] bool done() { return pending_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
-  // After the metadata is set.
-  void close();
 
   [[nodiscard]] const FolderPtr& parent() const { return parent_; }
   [[nodiscard]] const store::Entry& entry() const { return entry_; }
@@ -67,10 +70,22 @@ class Folder {
   const std::size_t depth_;
   const Origin origin_;
   bool has_entry_ = true;
+  std::uint64_t device_ = 0, inode_ = 0;  // as it stands in the target
   std::atomic<std::uint64_t> pending_{1};
   std::mutex mutex_;
-  FdPtr handle_;         // guarded by mutex_
-  bool closed_ = false;  // guarded by mutex_: finished, do not keep a descriptor again
+  FdPtr handle_;       // guarded by mutex_
+  bool left_ = false;  // guarded by mutex_: do not keep a descriptor again
+};
+
+// The folder that was opened last: neighbours mostly share theirs. One thread.
+class LastFolder {
+ public:
+  // Errors: those of Folder::open().
+  [[nodiscard]] Result<FdPtr> open(const FolderPtr& folder);
+
+ private:
+  FolderPtr folder_;
+  FdPtr fd_;
 };
 
 // open(2) of the folder `name` in `parent`, refusing links.

@@ -32,15 +32,16 @@ class Verifier {
           auto content = std::make_shared<Content>(job_.trees, job_.chunks, job_.cancel,
                                                    job_.progress.bytes_done);
           return [this, content](std::vector<Item>& run) {
-            for (const Item& item : run) check(*content, item);
+            LastFolder folders;
+            for (const Item& item : run) check(*content, folders, item);
           };
         }) {}
 
   Result<void> verify(const std::vector<RestoreRoot>& roots, FolderPtr target);
 
  private:
-  void check(Content& content, const Item& item);
-  Result<void> compare(Content& content, const Item& item);
+  void check(Content& content, LastFolder& folders, const Item& item);
+  Result<void> compare(Content& content, LastFolder& folders, const Item& item);
   void step();
   void enter(const Entry& entry);
   void file(Entry entry);
@@ -57,8 +58,8 @@ class Verifier {
   std::uint64_t number_ = 0;
 };
 
-Result<void> Verifier::compare(Content& content, const Item& item) {
-  const FdPtr folder = TRY(item.folder->open());
+Result<void> Verifier::compare(Content& content, LastFolder& folders, const Item& item) {
+  const FdPtr folder = TRY(folders.open(item.folder));
   const Fd fd(openat(folder->get(), item.entry.name.c_str(),
                      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!fd.is_open()) return os_error(errno, "reading back");
@@ -67,9 +68,9 @@ Result<void> Verifier::compare(Content& content, const Item& item) {
   return content.compare(fd.get(), item.entry);
 }
 
-void Verifier::check(Content& content, const Item& item) {
+void Verifier::check(Content& content, LastFolder& folders, const Item& item) {
   if (job_.cancel) return;
-  const Result<void> equal = compare(content, item);
+  const Result<void> equal = compare(content, folders, item);
   const std::uint64_t counted = content.take_count();
   if (item.entry.size > counted) job_.progress.bytes_done += item.entry.size - counted;
   if (equal.ok()) return job_.verified_one();
@@ -112,6 +113,7 @@ void Verifier::step() {
   Result<std::optional<Entry>> next = levels_.back().cursor.next();
   // A listing that cannot be read was reported when it was restored.
   if (!next.ok() || !*next) {
+    levels_.back().folder->leave();
     levels_.pop_back();
     return;
   }

@@ -40,24 +40,27 @@ Result<std::vector<store::Xattr>> xattrs_of(Job& job, const Entry& entry) {
   return job.trees.xattrs(entry);
 }
 
-Result<void> set_folder_metadata(Job& job, Folder& folder) {
+// `at`: an open folder in it, if there is one; then itself.
+Result<void> set_folder_metadata(Job& job, Folder& folder, FdPtr& at) {
   const bool existed = folder.origin() == Folder::Origin::existing;
   if (job.options.dry_run || !folder.has_entry()) return {};
   if (existed && job.options.overwrite == Overwrite::never) return {};
-  const FdPtr fd = TRY(folder.open());
+  at = TRY(at ? folder.open_above(*at) : folder.open());
   const std::vector<store::Xattr> xattrs = TRY(xattrs_of(job, folder.entry()));
-  return apply_metadata({-1, {}, fd->get()}, folder.entry(), xattrs,
+  return apply_metadata({-1, {}, at->get()}, folder.entry(), xattrs,
                         existed ? Existing::yes : Existing::no, job.limits);
 }
 
 }  // namespace
 
+// A step up from each to the one above: in a deep tree the way down to it may be long.
 void finish_folder(Job& job, FolderPtr folder) {
+  FdPtr at;
   while (folder && folder->done()) {
-    if (const auto set = set_folder_metadata(job, *folder); !set.ok()) {
+    if (const auto set = set_folder_metadata(job, *folder, at); !set.ok()) {
       job.failed(folder->path(), set.error());
     }
-    folder->close();
+    folder->leave();
     FolderPtr parent = folder->parent();
     folder = std::move(parent);
   }
@@ -65,15 +68,6 @@ void finish_folder(Job& job, FolderPtr folder) {
 
 Writer::Writer(Job& job)
     : job_(job), content_(job.trees, job.chunks, job.cancel, job.progress.bytes_done) {}
-
-// Neighbours mostly share their folder.
-Result<FdPtr> Writer::open_folder(const FolderPtr& folder) {
-  if (folder != last_folder_) {
-    last_fd_ = TRY(folder->open());
-    last_folder_ = folder;
-  }
-  return last_fd_;
-}
 
 Result<Decision> Writer::settle(const Item& item, int folder) const {
   if (item.entry.flags & store::kUnreadable) {
@@ -127,7 +121,7 @@ Result<void> Writer::write_new(const Item& item, int folder, Decision decision) 
 }
 
 Result<Outcome> Writer::try_restore(const Item& item) {
-  const FdPtr folder = TRY(open_folder(item.folder));
+  const FdPtr folder = TRY(folders_.open(item.folder));
   const Decision decision = TRY(settle(item, folder->get()));
   if (decision == Decision::keep) job_.skip_verify(item.number);
   if (!job_.options.dry_run) {
@@ -148,7 +142,7 @@ Outcome Writer::restore(const Item& item) {
 
 Result<bool> Writer::try_link(const Item& item, const FolderPtr& first_folder,
                               const std::string& first) {
-  const FdPtr folder = TRY(open_folder(item.folder));
+  const FdPtr folder = TRY(folders_.open(item.folder));
   const FdPtr from = TRY(first_folder->open());
   Decision decision = TRY(settle(item, folder->get()));
   const auto standing = TRY(look(folder->get(), item.entry.name));
@@ -182,7 +176,7 @@ bool Writer::link(const Item& item, const FolderPtr& first_folder, const std::st
 }
 
 Result<std::shared_ptr<BigFile>> Writer::try_begin(const Item& item) {
-  const FdPtr folder = TRY(open_folder(item.folder));
+  const FdPtr folder = TRY(folders_.open(item.folder));
   const Decision decision = TRY(settle(item, folder->get()));
   if (job_.options.dry_run || decision == Decision::keep || decision == Decision::refresh) {
     return std::shared_ptr<BigFile>();

@@ -48,7 +48,6 @@ class Writer {
   void fill(BigFile& file, std::uint64_t begin, std::uint64_t end);
 
  private:
-  Result<FdPtr> open_folder(const FolderPtr& folder);
   Result<Decision> settle(const Item& item, int folder) const;
   Result<void> make_room(const Item& item, int folder);
   Result<void> keep_content(const Item& item, int folder);
@@ -62,8 +61,7 @@ class Writer {
 
   Job& job_;
   Content content_;
-  FolderPtr last_folder_;
-  FdPtr last_fd_;
+  LastFolder folders_;
 };
 
 // Sets the metadata of `folder` when its last content is done, and of the folders above that it

@@ -102,3 +102,16 @@ check "cat gives the bytes" cmp "$source/content/large" <("$BYGONE" cat "tree:/c
 check "ls of odd names" "$BYGONE" ls "tree:/names"
 if grep -q $'\x1b' "$OUT"; then fail "ls lets control bytes through"; fi
 check "verify --read-data" "$BYGONE" verify --read-data
+
+# A shell of Debian and a service of systemd may have 1024; here the hard limit is half of that.
+step "many and deep folders with few descriptors"
+few() { (ulimit -n 512 && "$@"); }
+many=$WORK/many
+deep=$many/$(printf 'c/%.0s' $(seq 600))
+mkdir -p "$many"
+(cd "$many" && seq -f d%g 5000 | xargs mkdir && for i in $(seq 5000); do echo "$i" >"d$i/file"; done)
+mkdir -p "$deep"
+echo bottom >"$deep/bottom"
+check "backup" few "$BYGONE" backup --path "many=$many"
+check "restore" few "$BYGONE" restore many "$WORK/many-restored" --verify
+check_silent "all of it comes back" tree_difference "$many/" "$WORK/many-restored/"

@@ -17,6 +17,7 @@
 #include "fs/restore_node.h"
 #include "store/keys.h"
 #include "store/tree_writer.h"
+#include "tests/support/descriptor_limit.h"
 
 namespace bygone::fs {
 namespace {
@@ -329,6 +330,30 @@ TEST_F(Restore, GoesDeeperThanPathsMayBeLong) {
   }
   EXPECT_EQ(faccessat(at.get(), "bottom", F_OK, 0), 0);
   EXPECT_EQ(run_well(root({file("zlast", "x")}), {.delete_extra = true}).removed, 1u);
+}
+
+// Files that share chunks go to the threads in long runs: their folders wait for them.
+TEST_F(Restore, BringsBackManyAndDeepFoldersWithFewDescriptors) {
+  const std::string shared = pattern(4096, 7);
+  const ChunkId id = chunk(shared);
+  std::uint32_t next = 0;
+  const auto small = [&](const std::string& name) {
+    next = (next + 1) % 4000;
+    return extents_file(name, {{Extent::Kind::data, 70, next, id}});
+  };
+  std::vector<Entry> entries;
+  for (int i = 0; i < 5000; ++i) {
+    entries.push_back(folder("d" + std::to_string(i), {small("file")}));
+  }
+  Entry deep = folder("c", {small("before")});
+  for (int i = 0; i < 600; ++i) deep = folder("c", {small("before"), deep, small("later")});
+  entries.push_back(deep);
+  const Entry tree = root(entries);
+  const test::DescriptorLimit limit(256);
+  EXPECT_EQ(run_well(tree, {.verify = true}).failed, 0u);
+  EXPECT_EQ(read("d4999/file").size(), 70u);
+  EXPECT_EQ(status("d0").st_mtim.tv_nsec, 123'456'789);
+  EXPECT_EQ(status("c/c/c/c/c").st_mtim.tv_nsec, 123'456'789);
 }
 
 TEST_F(Restore, BringsBackModesAttributesAndSpecialFiles) {
