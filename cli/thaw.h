@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Putting back what a backup that died held still, for commands that would freeze themselves.
 #pragma once
 
 #include "cli/options.h"

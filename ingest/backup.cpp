@@ -125,7 +125,6 @@ void Run::read(Member& member) {
   member.hooks->after();
 }
 
-// Those that are to be held so.
 std::vector<Member*> Run::with(bool (SourceBackup::*phase)() const) {
   std::vector<Member*> found;
   for (Member& member : members_) {
@@ -428,8 +427,7 @@ Result<BackupReport> backup(store::Session& session, const Source& source, docke
   members[0].source = &source;
   members[0].options = &options;
   members[0].progress = progress;
-  auto outcomes = Run(session, std::move(members), "", engine, cancel).run();
-  return std::move(outcomes.front());
+  return std::move(Run(session, std::move(members), "", engine, cancel).run().front());
 }
 
 std::vector<Result<BackupReport>> backup_group(store::Session& session,

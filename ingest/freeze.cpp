@@ -2,15 +2,13 @@
 #include "ingest/freeze.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/core.h>
 
-#include "ingest/host_view.h"
+#include "ingest/container_claims.h"
 #include "ingest/put_back.h"
 #include "store/base/log.h"
 
@@ -45,42 +43,6 @@ void for_each_at_once(std::vector<Item>& items, const Work& work) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// The containers that this process holds still. Two sources may share one: the second would take
-// the pause of the first for somebody else's, and be thawed by it.
-class Claims {
- public:
-  // All of them at once, or none. Errors: busy when others hold one until `deadline`.
-  Result<void> take(const std::set<std::string>& ids, steady_clock::time_point deadline) {
-    std::unique_lock lock(mutex_);
-    const bool free = given_.wait_until(lock, deadline, [&] {
-      return std::none_of(ids.begin(), ids.end(),
-                          [&](const std::string& id) { return held_.count(id) != 0; });
-    });
-    if (!free) {
-      return Error{Code::cancelled, 0,
-                   "freezing containers: another backup holds one of them, and the time is over"};
-    }
-    held_.insert(ids.begin(), ids.end());
-    return {};
-  }
-
-  void give(const std::set<std::string>& ids) {
-    const std::lock_guard lock(mutex_);
-    for (const std::string& id : ids) held_.erase(id);
-    given_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable given_;
-  std::set<std::string> held_;
-};
-
-Claims& claims() {
-  static Claims one;
-  return one;
-}
-
 std::string quoted(const FreezeRecord::Container& container) {
   return "container '" + printable(container.name) + "'";
 }
@@ -93,7 +55,7 @@ Freezer::Freezer(Engine& engine, std::string state_folder, Clock clock)
 Freezer::~Freezer() {
   const auto resumed = resume_all();
   if (!resumed) log::error(resumed.error().message);
-  claims().give(claimed_);
+  container_claims().give(claimed_);
 }
 
 Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds deadline,
@@ -104,10 +66,10 @@ Result<void> Freezer::freeze(const std::vector<Writer>& writers, milliseconds de
   }
   std::set<std::string> ids;
   for (const Writer& writer : writers) ids.insert(writer.id);
-  TRY(claims().take(ids, deadline_));
+  TRY(container_claims().take(ids, deadline_));
   claimed_ = std::move(ids);
   auto frozen = freeze_claimed(writers, deadline, to_stop);
-  if (members_.empty()) claims().give(std::exchange(claimed_, {}));
+  if (members_.empty()) container_claims().give(std::exchange(claimed_, {}));
   return frozen;
 }
 
@@ -365,7 +327,7 @@ Result<bool> Freezer::thaw() {
   const bool lasted = std::all_of(members_.begin(), members_.end(),
                                   [](const Member& member) { return member.lasted; });
   members_.clear();
-  claims().give(std::exchange(claimed_, {}));
+  container_claims().give(std::exchange(claimed_, {}));
   return lasted;
 }
 
@@ -416,13 +378,6 @@ void put_back(Engine& engine, Found& found) {
     }
     if (state->status != Status::running) return;
   }
-}
-
-// One socket may have several names, /var/run being a link.
-bool is_same_engine(const std::string& a, const std::string& b) {
-  constexpr std::string_view kSocket = "unix://";
-  return a == b || (a.starts_with(kSocket) && b.starts_with(kSocket) &&
-                    canonical(a.substr(kSocket.size())) == canonical(b.substr(kSocket.size())));
 }
 
 Result<FreezeRecord> read_journal(const FreezeJournal& journal, const Engine& engine) {

@@ -7,6 +7,7 @@
 
 #include <fmt/core.h>
 
+#include "ingest/host_view.h"
 #include "store/base/bytes.h"
 
 namespace bygone::ingest {
@@ -77,6 +78,12 @@ Result<FreezeRecord> decode_freeze_record(std::string_view text) {
   auto record = body_of(text);
   if (!record) return Error{Code::corrupt, 0, "the journal is damaged"};
   return std::move(*record);
+}
+
+bool is_same_engine(const std::string& a, const std::string& b) {
+  constexpr std::string_view kSocket = "unix://";
+  return a == b || (a.starts_with(kSocket) && b.starts_with(kSocket) &&
+                    canonical(a.substr(kSocket.size())) == canonical(b.substr(kSocket.size())));
 }
 
 Result<FreezeJournal> FreezeJournal::create(const std::string& state_folder,

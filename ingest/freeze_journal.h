@@ -40,6 +40,9 @@ struct FreezeRecord {
 // Errors: unsupported for another version; corrupt for anything else that encode() does not make.
 Result<FreezeRecord> decode_freeze_record(std::string_view text);
 
+// Whether two addresses are of one engine: a socket may have several names, /var/run being a link.
+[[nodiscard]] bool is_same_engine(const std::string& a, const std::string& b);
+
 // Where the journals are.
 [[nodiscard]] std::string freeze_folder(const std::string& state_folder);
 

@@ -115,7 +115,7 @@ class Daemon {
   std::shared_ptr<docker::Engine> engine_;     // nullptr: away
   Notify notify_;
   std::set<std::string> problems_said_;
-  std::set<std::string> thaw_said_;  // of the thread of watch_ alone
+  std::set<std::string> thaw_said_;                  // of the thread of watch_ alone
   std::map<std::string, Nanoseconds> overdue_said_;  // when last
   bool ledger_changed_ = true;
   bool has_looked_ = false;  // at the sources, once
