@@ -21,6 +21,8 @@ all_run() {
   local name
   for name in one two stopped; do [ "$(inspect '{{.State.Status}}' "$name")" = running ] || return 1; done
 }
+# What a signal does from then on is the daemon's own.
+is_up() { tail -n "+$((lines + 1))" "$LOG" | grep -q "connected to"; }
 holds() { compgen -G "$WORK/state/freeze/*" >/dev/null; }
 
 start_engine
@@ -57,11 +59,13 @@ for ((kill = 1; kill <= kills; kill++)); do
     expect 0 "$BYGONE" thaw
     all_run || fail "somebody stands still after bygone thaw: $(docker ps -a)"
   else
+    lines=$(wc -l <"$LOG")
     "$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
     daemon=$!
     PIDS+=("$daemon")
     # Between two of its own freezes.
     wait_for 10 all_run || fail "somebody stands still after the daemon's start: $(docker ps -a)"
+    wait_for 10 is_up || fail "the daemon does not begin: $(tail "$LOG")"
     kill "$daemon"
     wait "$daemon" || fail "the daemon ends with $?"
     all_run || fail "somebody stands still after the daemon's end: $(docker ps -a)"
