@@ -35,8 +35,8 @@ Error no_name(const std::string& text) {
 Result<NamedSnapshots> NamedSnapshots::read(store::Repository& repository, Shelf shelf) {
   std::vector<std::string> damaged;
   std::vector<fs::SnapshotPtr> records;
-  auto list = TRY(shelf == Shelf::trash ? repository.trashed_snapshots(&damaged)
-                                        : repository.snapshots(&damaged));
+  auto list = TRY(shelf == Shelf::trash ? repository.trashed_snapshots(&damaged, &damaged)
+                                        : repository.snapshots(&damaged, &damaged));
   records.reserve(list.size());
   for (store::Snapshot& snapshot : list) {
     records.push_back(std::make_shared<const store::Snapshot>(std::move(snapshot)));

@@ -118,13 +118,14 @@ Exit snapshots(Context& context, const SnapshotsArguments& arguments) {
   Exit exit = Exit::done;
   const auto repository = context.open(exit);
   if (repository == nullptr) return exit;
-  std::vector<std::string> damaged;
-  auto list =
-      arguments.trash ? repository->trashed_snapshots(&damaged) : repository->snapshots(&damaged);
+  std::vector<std::string> damaged, locked;
+  auto list = arguments.trash ? repository->trashed_snapshots(&damaged, &locked)
+                              : repository->snapshots(&damaged, &locked);
   if (!list.ok()) return context.fail(list.error());
   const auto notes = store::read_notes(*repository);
   if (!notes.ok()) return context.fail(notes.error());
-  damaged.insert(damaged.end(), notes->unreadable().begin(), notes->unreadable().end());
+  auto& unread = notes->locked() ? locked : damaged;
+  unread.insert(unread.end(), notes->unreadable().begin(), notes->unreadable().end());
   if (!arguments.source.empty()) {
     const auto named =
         NamedSnapshots::read(*repository, arguments.trash ? Shelf::trash : Shelf::snapshots);
@@ -134,8 +135,11 @@ Exit snapshots(Context& context, const SnapshotsArguments& arguments) {
   }
   if (!arguments.tags.empty()) keep_tagged(*notes, arguments.tags, *list);
   print(context.out, *list, *notes, arguments);
-  for (const std::string& text : damaged) context.out.error(text);
-  return damaged.empty() ? Exit::done : Exit::damage;
+  for (const auto* list_of : {&locked, &damaged}) {
+    for (const std::string& text : *list_of) context.out.error(text);
+  }
+  if (!damaged.empty()) return Exit::damage;
+  return locked.empty() ? Exit::done : Exit::failed;
 }
 
 }  // namespace

@@ -42,6 +42,8 @@ Result<Records> read_records(Repository& repository) {
     auto snapshot = repository.snapshot(id);
     if (snapshot) {
       records.live.push_back(std::move(snapshot).value());
+    } else if (needs_newer_key(snapshot.error())) {
+      return std::move(snapshot).error();
     } else {
       records.unreadable.push_back(id);
       records.damaged.push_back(snapshot.error().message);
@@ -124,6 +126,7 @@ Result<ForgetPlan> plan_forgetting(Repository& repository, const RetentionRules&
     return Error{Code::invalid, 0, "there is no rule that keeps anything; hint: --keep-daily 7"};
   }
   Records records = TRY(read_records(repository));
+  if (records.notes.locked()) return *records.notes.locked();
   if (!records.notes.unreadable().empty()) {
     return Error{Code::corrupt, 0,
                  records.notes.unreadable().front() +

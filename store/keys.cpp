@@ -283,15 +283,32 @@ NoteId KeyRing::note_id(ByteView encoded) const {
 Result<SecretBytes> KeyRing::pack_key(ChunkKind kind, std::uint32_t epoch,
                                       const PackId& pack) const {
   const auto found = epochs_.find(epoch);
-  if (found == epochs_.end()) {
-    return Error{Code::denied, 0,
-                 "pack " + pack.hex() + " needs key epoch " + std::to_string(epoch) +
-                     ", which this key slot does not hold"};
-  }
+  if (found == epochs_.end()) return unknown_epoch("pack " + pack.hex(), epoch);
   SecretBytes key(kKeyBytes);
   keyed_hash(kind == ChunkKind::data ? found->second.data : found->second.page, "bygone.pack",
              {pack.view()}, key.mutable_view());
   return key;
+}
+
+// Slots are made before anything is sealed under their epoch. So an epoch that none of them names
+// is a bit that flipped, or a forgery.
+Error KeyRing::unknown_epoch(const std::string& what, std::uint32_t epoch) const {
+  const bool may_be = epoch > newest_epoch() && epoch <= kMaxEpochs;
+  if (may_be && (!newest_in_slots_ || epoch <= newest_in_slots_())) {
+    return Error{
+        Code::denied, 0,
+        fmt::format("{} is sealed with a newer key (epoch {}) than this program was opened "
+                    "with; hint: start it again, with a secret that the last bygone key "
+                    "rotate kept",
+                    what, epoch)};
+  }
+  return Error{Code::corrupt, 0,
+               what + " names a key epoch that never was: it was damaged or replaced"};
+}
+
+bool needs_newer_key(const Error& error) {
+  // With an errno it was the file system that refused.
+  return error.code == Code::denied && error.errnum == 0;
 }
 
 const SecretBytes* KeyRing::object_key(ObjectKind kind, std::uint32_t epoch) const {
@@ -334,11 +351,7 @@ Result<Bytes> KeyRing::unseal_object(ObjectKind kind, std::string_view file_name
   const ByteView nonce_bytes = TRY(r.bytes(kNonceBytes));
   const ByteView body = TRY(r.bytes(r.remaining()));
   const SecretBytes* key = object_key(kind, epoch);
-  if (key == nullptr) {
-    return Error{Code::corrupt, 0,
-                 label + " names a key epoch that is not known here; hint: when the keys were " +
-                     "rotated meanwhile, start this program again"};
-  }
+  if (key == nullptr) return unknown_epoch(label, epoch);
   if (body.size() < kTagBytes + 4) return Error{Code::corrupt, 0, label + " is cut off"};
   Nonce nonce{};
   std::copy(nonce_bytes.begin(), nonce_bytes.end(), nonce.begin());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -71,13 +72,22 @@ class KeyRing {
   [[nodiscard]] SnapshotId snapshot_id(ByteView encoded) const;
   [[nodiscard]] NoteId note_id(ByteView encoded) const;
 
-  // The sealing key of one pack. Errors: denied when this ring lacks the epoch.
+  // Whoever opens a repository says here how to learn the newest epoch that a key slot names now:
+  // keys may be rotated while this ring is in use. Before other threads see it.
+  void ask_slots(std::function<std::uint32_t()> newest_epoch) {
+    newest_in_slots_ = std::move(newest_epoch);
+  }
+
+  // The sealing key of one pack. Errors: as those of unseal_object() for an epoch that this ring
+  // lacks.
   Result<SecretBytes> pack_key(ChunkKind kind, std::uint32_t epoch, const PackId& pack) const;
 
   // Epoch, random nonce, sealed and padded content. `file_name` is bound to it.
   [[nodiscard]] Bytes seal_object(ObjectKind kind, std::string_view file_name,
                                   ByteView content) const;
-  // Errors: corrupt when it does not prove itself under that kind and name.
+  // Errors: denied when it is sealed under an epoch that began after these keys were read, as far
+  // as a key slot names one (all that are possible, when nobody said how to ask): it is not
+  // damaged; corrupt when it does not prove itself under that kind and name.
   Result<Bytes> unseal_object(ObjectKind kind, std::string_view file_name, ByteView sealed) const;
 
  private:
@@ -89,6 +99,7 @@ class KeyRing {
           std::map<std::uint32_t, SecretBytes> masters);
   [[nodiscard]] SecretBytes encode() const;
   [[nodiscard]] const SecretBytes* object_key(ObjectKind kind, std::uint32_t epoch) const;
+  [[nodiscard]] Error unknown_epoch(const std::string& what, std::uint32_t epoch) const;
 
   RepositoryId repository_;
   SecretBytes root_;
@@ -97,6 +108,11 @@ class KeyRing {
   SecretBytes chunk_key_, name_key_, inode_key_, tag_key_, config_key_, snapshot_id_key_,
       label_key_;
   std::unique_ptr<std::array<std::uint64_t, 256>> gear_;
+  std::function<std::uint32_t()> newest_in_slots_;
 };
+
+// Whether an error of the store says that something is whole, but sealed with a newer key than this
+// program was opened with. Nobody may take that for damage, or for nothing there.
+[[nodiscard]] bool needs_newer_key(const Error& error);
 
 }  // namespace bygone::store

@@ -111,6 +111,8 @@ class Accounts {
   Result<bool> has(const SnapshotId& id) {
     if (TRY(repository_.has_record(id))) return true;
     if (!notes_) notes_ = TRY(read_notes(repository_));
+    // What says that it is gone may be sealed with a newer key.
+    if (notes_->locked()) return *notes_->locked();
     return gone(*notes_, id).has_value();
   }
 

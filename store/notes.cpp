@@ -182,6 +182,10 @@ Result<Notes> read_notes(Repository& repository) {
         break;
       } else {
         notes.unreadable_.push_back("note " + name + ": " + note.error().message);
+        if (needs_newer_key(note.error()) && !notes.locked_) {
+          notes.locked_ = std::move(note).error();
+          continue;
+        }
         if (note.error().code == Code::corrupt) notes.damaged_names_.push_back(name);
       }
     }
@@ -194,6 +198,7 @@ Result<void> write_notes(Repository& repository, Notes& notes, const std::vector
                          Nanoseconds now) {
   Files& files = repository.files();
   if (list.empty()) return {};
+  if (notes.locked()) return *notes.locked();
   for (const NewNote& wanted : list) {
     Note note;
     note.subject = wanted.subject;

@@ -76,6 +76,9 @@ class Notes {
   // Files that could not be read, a line each: damaged, or of a later version. Any of them may
   // have been a pin: who deletes by rule stops while there is one.
   [[nodiscard]] const std::vector<std::string>& unreadable() const { return unreadable_; }
+  // The first of them that needs a newer key (keys.h): this program knows too little to write
+  // notes, or to act on what these say.
+  [[nodiscard]] const std::optional<Error>& locked() const { return locked_; }
   // The names of these files in `notes/`, for whoever moves them aside. Those of a later version
   // are not among them: they are whole.
   [[nodiscard]] const std::vector<std::string>& damaged_names() const { return damaged_names_; }
@@ -93,6 +96,7 @@ class Notes {
   std::map<Place, Note> winners_;
   std::vector<NoteId> superseded_;
   std::vector<std::string> unreadable_, damaged_names_;
+  std::optional<Error> locked_;
 };
 
 // Reads all notes. One that cannot be read is a line in unreadable() and not an error. Whoever
@@ -110,7 +114,8 @@ struct NewNote {
 
 // Writes one note for each, durable once this returns, and adds them to `notes`, which was read
 // before and gives the counters. All of them cost one sync of the folder together; after an error
-// some may be there. Errors: invalid for a key or value beyond the limits; no_space; io.
+// some may be there. Errors: invalid for a key or value beyond the limits; denied when a note needs
+// a newer key, for the counter might be too low to win; no_space; io.
 Result<void> write_notes(Repository& repository, Notes& notes, const std::vector<NewNote>& list,
                          Nanoseconds now);
 

@@ -15,6 +15,7 @@
 #include "store/config.h"
 #include "store/format.h"
 #include "store/index.h"
+#include "store/slots.h"
 #include "store/temp_file.h"
 
 namespace bygone::store {
@@ -184,6 +185,11 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
   if (!keys) return in_context(std::move(keys).error());
   repository->keys_ = std::move(keys->ring);
   repository->slot_ = std::move(keys->slot);
+  repository->keys_->ask_slots([&files, path] {
+    const auto newest = newest_slot(files, path);
+    // Who cannot tell does not call it damage.
+    return newest ? newest->epoch : static_cast<std::uint32_t>(kMaxEpochs);
+  });
   auto proven = prove_config(*raw, *repository->keys_);
   if (!proven) return in_context(std::move(proven).error());
 
@@ -217,7 +223,7 @@ enum class Vanished { leave_out, fail };
 Result<std::vector<Snapshot>> read_all(
     const std::vector<SnapshotId>& ids,
     const std::function<Result<Snapshot>(const SnapshotId&)>& read, Vanished vanished,
-    std::vector<std::string>* damaged) {
+    std::vector<std::string>* damaged, std::vector<std::string>* locked) {
   std::vector<Snapshot> all;
   for (const SnapshotId& id : ids) {
     auto snapshot = read(id);
@@ -225,6 +231,9 @@ Result<std::vector<Snapshot>> read_all(
       all.push_back(std::move(snapshot).value());
     } else if (snapshot.error().code == Code::not_found && vanished == Vanished::leave_out) {
       continue;
+    } else if (needs_newer_key(snapshot.error())) {
+      if (locked == nullptr) return std::move(snapshot).error();
+      locked->push_back(snapshot.error().message);
     } else if (damaged != nullptr) {
       damaged->push_back(snapshot.error().message);
     } else {
@@ -264,16 +273,17 @@ Result<Snapshot> Repository::snapshot(const SnapshotId& id) {
   return snapshot;
 }
 
-Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* damaged) {
+Result<std::vector<Snapshot>> Repository::snapshots(std::vector<std::string>* damaged,
+                                                    std::vector<std::string>* locked) {
   return read_all(
       TRY(snapshot_ids()), [this](const SnapshotId& id) { return snapshot(id); },
-      Vanished::leave_out, damaged);
+      Vanished::leave_out, damaged, locked);
 }
 
 Result<std::vector<Snapshot>> Repository::all_snapshots() {
   return read_all(
       TRY(snapshot_ids()), [this](const SnapshotId& id) { return snapshot(id); }, Vanished::fail,
-      nullptr);
+      nullptr, nullptr);
 }
 
 Result<std::vector<SnapshotId>> Repository::trashed_ids() {
@@ -295,10 +305,11 @@ Result<Snapshot> Repository::trashed_snapshot(const SnapshotId& id) {
   return snapshot;
 }
 
-Result<std::vector<Snapshot>> Repository::trashed_snapshots(std::vector<std::string>* damaged) {
+Result<std::vector<Snapshot>> Repository::trashed_snapshots(std::vector<std::string>* damaged,
+                                                            std::vector<std::string>* locked) {
   return read_all(
       TRY(trashed_ids()), [this](const SnapshotId& id) { return trashed_snapshot(id); },
-      Vanished::leave_out, damaged);
+      Vanished::leave_out, damaged, locked);
 }
 
 Result<bool> Repository::has_record(const SnapshotId& id) const {

@@ -61,8 +61,11 @@ class Repository {
   // itself.
   Result<Snapshot> snapshot(const SnapshotId& id);
   // Every committed snapshot by (display name, instant, sequence). A record that is damaged is
-  // left out and named in `damaged` when given, else an error.
-  Result<std::vector<Snapshot>> snapshots(std::vector<std::string>* damaged = nullptr);
+  // left out and named in `damaged` when given, else an error. One that needs a newer key
+  // (keys.h) is left out and named in `locked` when given, else an error: who only reads may go on
+  // without it, nobody else.
+  Result<std::vector<Snapshot>> snapshots(std::vector<std::string>* damaged = nullptr,
+                                          std::vector<std::string>* locked = nullptr);
   // The same for who holds the lock on names, so that none may vanish: one that is listed and
   // cannot be read, be it damaged or not there (a listing that is stale, on NFS), is an error.
   Result<std::vector<Snapshot>> all_snapshots();
@@ -70,7 +73,8 @@ class Repository {
   // in both folders counts as not forgotten.
   Result<std::vector<SnapshotId>> trashed_ids();
   Result<Snapshot> trashed_snapshot(const SnapshotId& id);
-  Result<std::vector<Snapshot>> trashed_snapshots(std::vector<std::string>* damaged = nullptr);
+  Result<std::vector<Snapshot>> trashed_snapshots(std::vector<std::string>* damaged = nullptr,
+                                                  std::vector<std::string>* locked = nullptr);
 
   // Whether the record of `id` stands in `snapshots/` or in `trash/`, although it may be moved
   // meanwhile. Errors: those of the file system.

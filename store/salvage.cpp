@@ -106,9 +106,9 @@ Result<std::unique_ptr<Salvage>> Salvage::open(Files& files, const KeyRing& keys
   if (!header && header.error().code == Code::unsupported) {
     return Error(header.error()).with("pack " + path);
   }
-  if (header && header->pack == pack && header->repository == keys.repository() &&
-      header->epoch > keys.newest_epoch()) {
-    return Error{Code::denied, 0, "pack " + path + ": its key is not in the slot that was opened"};
+  if (header && header->pack == pack && header->repository == keys.repository()) {
+    const auto key = keys.pack_key(header->kind, header->epoch, pack);
+    if (!key && needs_newer_key(key.error())) return key.error();
   }
   salvage->fault_ = "nothing in it can be read";
   return salvage;

@@ -105,6 +105,7 @@ Result<void> Session::look_for_damage(const std::vector<PackId>& known,
                                      [&](const PackId& pack) { return names.contains(pack); });
   if (!knows_all) losses_.reset();
   const Notes notes = TRY(read_notes(repository_));
+  if (notes.locked()) return *notes.locked();
   DamageMarks marks(notes);
   may_lack_chunks_ = may_lack_chunks_ || !gone.empty() || !notes.unreadable().empty() ||
                      !marks.packs().empty() || !adopted || !knows_all;

@@ -217,6 +217,12 @@ Result<std::vector<Slot>> list_slots(Repository& repository) {
   return slots;
 }
 
+bool keys_were_rotated(const Repository& repository, const Error& error) {
+  if (!needs_newer_key(error)) return false;
+  const auto newest = newest_slot(repository.files(), repository.path());
+  return newest.ok() && newest->epoch > repository.keys().newest_epoch();
+}
+
 Result<std::string> add_slot(Repository& repository, const Secret& secret,
                              const std::string& label) {
   const Fd lock = TRY(lock_prune(repository.files(), repository.path()));

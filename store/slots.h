@@ -35,6 +35,10 @@ struct NewestSlot {
 };
 Result<NewestSlot> newest_slot(Files& files, const std::string& repository);
 
+// Whether `error` says that something needs a newer key (keys.h), and a slot has one: who opened
+// the repository long ago opens it anew.
+[[nodiscard]] bool keys_were_rotated(const Repository& repository, const Error& error);
+
 // Wraps the keys under one more secret; returns the slot's name. Errors: invalid for a bad label;
 // denied when a slot has a newer epoch; busy; those of the file system.
 Result<std::string> add_slot(Repository& repository, const Secret& secret,

@@ -37,12 +37,13 @@ Survey::Survey(Repository& repository, Lists lists, RecordTable table,
 // Both folders under the lock: a record that moves between them is in one of the listings.
 Result<Survey::Lists> Survey::list(Repository& repository, const std::set<SnapshotId>& expired) {
   const auto refused = [](Error error) {
-    error.message += kHint;
+    if (!needs_newer_key(error)) error.message += kHint;  // else it has a better one
     return error;
   };
   const Fd names = TRY(lock_names(repository.files(), repository.path(), Lock::shared));
   // Any of them may be a pin, or say what a record of the trash is waiting for.
   const Notes notes = TRY(read_notes(repository));
+  if (notes.locked()) return *notes.locked();
   if (!notes.unreadable().empty()) {
     return refused({Code::corrupt, 0, notes.unreadable().front()});
   }
@@ -55,7 +56,7 @@ Result<Survey::Lists> Survey::list(Repository& repository, const std::set<Snapsh
     auto snapshot = repository.trashed_snapshot(id);
     if (snapshot) {
       (expired.contains(id) ? lists.expired : lists.trash).push_back(std::move(snapshot).value());
-    } else if (!expired.contains(id)) {
+    } else if (!expired.contains(id) || needs_newer_key(snapshot.error())) {
       return refused(std::move(snapshot).error());
     } else {
       log::warning(snapshot.error().message);

@@ -183,6 +183,7 @@ Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotI
   for (const SnapshotId& id : ids) {
     auto snapshot = repository.trashed_snapshot(id);
     if (!snapshot && snapshot.error().code == Code::not_found) continue;
+    if (!snapshot && needs_newer_key(snapshot.error())) return std::move(snapshot).error();
     // Of a damaged record the note knows the id alone; that is what its successor names.
     list.push_back(snapshot ? std::move(snapshot).value() : Snapshot());
     list.back().id = id;
@@ -198,6 +199,7 @@ Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& 
   const auto ids = TRY(repository.trashed_ids());
   if (ids.empty()) return expired;
   Notes notes = TRY(read_notes(repository));
+  if (notes.locked()) return *notes.locked();
   if (!notes.unreadable().empty()) return expired;
   std::vector<Nanoseconds> instants;
   std::vector<std::string> damaged;

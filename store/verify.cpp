@@ -149,6 +149,7 @@ Result<void> Verifier::read_footers() {
     TRY(step("packs", done++, packs_.size()));
     auto reader = PackReader::open(repository_.files(), repository_.keys(), repository_.path(), id);
     if (!reader && reader.error().code == Code::not_found) continue;  // pruned since the listing
+    if (!reader && needs_newer_key(reader.error())) return std::move(reader).error();
     ++report_.packs;
     if (!reader) {
       damaged(reader.error().message +

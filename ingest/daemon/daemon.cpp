@@ -9,6 +9,7 @@
 #include "ingest/prepare.h"
 #include "store/base/log.h"
 #include "store/memory.h"
+#include "store/slots.h"
 
 namespace bygone::ingest {
 namespace {
@@ -62,6 +63,15 @@ void Daemon::stop() {
   const std::lock_guard lock(mutex_);
   stop_ = true;
   changed_.notify_all();
+}
+
+// With the keys of before a rotation nothing goes well again. A service manager starts the program
+// anew, which has the secret; this one no longer does.
+void Daemon::end_if_rotated(const Error& error) {
+  if (end_ || !store::keys_were_rotated(repository_, error)) return;
+  log::error("the keys of the repository were rotated: this daemon ends, to be started again");
+  end_ = error;
+  stop();
 }
 
 void Daemon::reload() {
@@ -278,6 +288,7 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   state.last_error = error.message;
   ++state.failures;
   tell(Notice::Event::failure, state, error.message);
+  end_if_rotated(error);
   return RunOutcome::failed;
 }
 
@@ -396,7 +407,7 @@ Result<void> Daemon::run() {
   if (upkeep_.joinable()) upkeep_.join();
   wait_for_messages();
   keep_ledger();
-  return {};
+  return end_ ? Result<void>(*end_) : Result<void>();
 }
 
 }  // namespace bygone::ingest

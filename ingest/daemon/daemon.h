@@ -54,7 +54,8 @@ class Daemon {
 
   // Until stop(): then abandons what runs, thaws, and returns. An engine that is away is waited
   // for. Errors: busy when another daemon runs with this state folder; io when that cannot be
-  // written.
+  // written; denied when the keys were rotated since the repository was opened, and something that
+  // a backup or the upkeep needs is sealed with newer ones: whoever started it starts it again.
   Result<void> run();
   // From any thread; return at once.
   void stop();
@@ -79,6 +80,7 @@ class Daemon {
   EphemeralWork ephemeral_work();
   void serve_metrics();
   void tell_failure(const std::string& container, const std::string& why);
+  void end_if_rotated(const Error& error);
   Result<HeldCapture> capture_held(docker::Engine& engine, const docker::Container& container);
   void look_after_repository();
   void add_rules_of_gone(UpkeepWork& work, docker::Engine* engine, const Config& config) const;
@@ -118,7 +120,8 @@ class Daemon {
   std::set<std::string> thaw_said_;                  // of the thread of watch_ alone
   std::map<std::string, Nanoseconds> overdue_said_;  // when last
   bool ledger_changed_ = true;
-  bool has_looked_ = false;  // at the sources, once
+  bool has_looked_ = false;   // at the sources, once
+  std::optional<Error> end_;  // why it ends, when nobody asked it to
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Workers> workers_;
   std::unique_ptr<Ephemeral> ephemeral_;

@@ -65,7 +65,10 @@ Result<HeldCapture> Daemon::capture_held(docker::Engine& engine,
   SessionKeeper keeper(setup_);
   const SourceOutcome outcome =
       back_up_one(setup_, held, &engine, limiter().get(), config->zone, keeper);
-  if (!outcome.report.ok()) return outcome.report.error();
+  if (!outcome.report.ok()) {
+    post([this, error = outcome.report.error()] { end_if_rotated(error); });
+    return outcome.report.error();
+  }
   log_report(held.source.name + ", which has ended,", *outcome.report,
              outcome.ended - outcome.begun);
   tell(notice_of(held.source.name, *outcome.report));
@@ -150,8 +153,9 @@ void Daemon::look_after_repository() {
         failure = text;
       }
     }
-    post([this, failure = std::move(failure)] {
+    post([this, done, failure = std::move(failure)] {
       upkeep_runs_ = false;
+      if (!done.ok()) end_if_rotated(done.error());
       if (failure.empty()) return;
       Notice notice;
       notice.event = Notice::Event::failure;

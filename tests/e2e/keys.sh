@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Key rotations that do not go as planned: one is killed half-way and repeated while somebody stores
-# under the new keys.
+# under the new keys; one ends while a daemon runs with the old ones.
 . "$(dirname "$0")/lib.sh"
 
 new_repository
@@ -53,3 +53,34 @@ for key in "$own" "$other"; do
   check_equal "reads" "$(env BYGONE_KEY_FILE="$key" "$BYGONE" cat data@latest:/file)" two
 done
 check_equal "two slots" "$(slots | wc -l)" 2
+
+# Without an engine: of folders alone.
+step "a daemon whose keys are rotated"
+export DOCKER_HOST=unix://$WORK/no-engine.sock
+cat >"$BYGONE_CONFIG" <<END
+folders:
+  data: {path: $WORK/data, schedule: every 1s}
+END
+start_daemon() {
+  "$BYGONE" daemon >>"$WORK/daemon.log" 2>&1 </dev/null &
+  DAEMON=$!
+  PIDS+=("$DAEMON")
+}
+count() { "$BYGONE" snapshots --json data | wc -l; }
+has_snapshots() { [ "$(count)" -ge "$1" ]; }
+start_daemon
+wait_for 20 has_snapshots 4 || { cat "$WORK/daemon.log"; fail "the daemon makes no backups"; }
+quietly "$BYGONE" key rotate --keep-key-file "$other"
+quietly "$BYGONE" backup --path "more=$WORK/data"
+ended=0
+wait "$DAEMON" || ended=$?
+check_equal "the daemon with the old keys ends as failed" "$ended" 1
+grep -q 'the keys of the repository were rotated: this daemon ends' "$WORK/daemon.log" ||
+  { cat "$WORK/daemon.log"; fail "it does not say why"; }
+before=$(count)
+start_daemon
+wait_for 20 has_snapshots $((before + 2)) || { cat "$WORK/daemon.log"; fail "started again, it makes no backups"; }
+ok "started again, it goes on"
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"
+quietly "$BYGONE" verify --read-data

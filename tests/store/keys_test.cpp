@@ -99,9 +99,13 @@ TEST_F(Keys, OfTheNextEpochOpenWhatBothEpochsSealedAndNameChunksAsBefore) {
   const Bytes after = next->seal_object(ObjectKind::note, "n", data);
   EXPECT_EQ(value_of(next->unseal_object(ObjectKind::note, "n", before)), data);
   EXPECT_EQ(value_of(next->unseal_object(ObjectKind::note, "n", after)), data);
-  EXPECT_CODE(Code::corrupt, ring_->unseal_object(ObjectKind::note, "n", after));
   const PackId pack = random_id<PackId>();
+  EXPECT_CODE(Code::denied, ring_->unseal_object(ObjectKind::note, "n", after));
   EXPECT_CODE(Code::denied, ring_->pack_key(ChunkKind::data, 2, pack));
+  // An epoch of which no slot knows is damage.
+  ring_->ask_slots([] { return 1u; });
+  EXPECT_CODE(Code::corrupt, ring_->unseal_object(ObjectKind::note, "n", after));
+  EXPECT_CODE(Code::corrupt, ring_->pack_key(ChunkKind::data, 2, pack));
   EXPECT_NE(to_hex(value_of(next->pack_key(ChunkKind::data, 1, pack)).view()),
             to_hex(value_of(next->pack_key(ChunkKind::data, 2, pack)).view()));
 }
