@@ -54,6 +54,11 @@ class Pruner {
   Result<void> close_lists();
   Result<std::uint64_t> size_of(const PackSet& packs);
   Result<void> wait_for_sessions();
+  // Once, in whatever round it turns up.
+  void warn(const std::string& line) {
+    auto& all = report_.warnings;
+    if (std::find(all.begin(), all.end(), line) == all.end()) all.push_back(line);
+  }
   void step(const char* phase, std::uint64_t done, std::uint64_t total) {
     if (progress_) progress_({.phase = phase, .done = done, .total = total});
   }
@@ -94,9 +99,7 @@ Result<std::unique_ptr<Survey>> Pruner::survey(const PackSet& condemned,
       repository_, condemned, expired,
       [this](const SurveyProgress& p) { step(p.phase.c_str(), p.done, p.total); }, cancel_));
   for (const std::string& line : survey->table().unreadable()) {
-    const std::string warning = line + ": left alone; hint: bygone verify tells what it costs";
-    auto& all = report_.warnings;
-    if (std::find(all.begin(), all.end(), warning) == all.end()) all.push_back(warning);
+    warn(line + ": left alone; hint: bygone verify tells what it costs");
   }
   return survey;
 }
@@ -382,7 +385,11 @@ Result<bool> Pruner::round() {
   const std::set<SnapshotId> leaving = TRY(expired());
   auto survey = TRY(this->survey(condemned_, leaving));
   std::vector<PackUse> uses = TRY(survey->measure());
-  PrunePlan plan = plan_prune(survey->table(), uses, options_, options_.clock());
+  const PruneTime time = prune_time(*survey, options_.clock);
+  PrunePlan plan = plan_prune(survey->table(), uses, options_, time);
+  if (!time.clock_doubt.empty() && !plan.spared.empty()) {
+    warn("what unfinished backups left is spared, however old it is: " + time.clock_doubt);
+  }
   report_.trash_bytes = 0;
   for (const PackUse& use : uses) report_.trash_bytes += use.bytes.trash;
   report_.trash_kept = survey->trash_count();

@@ -26,8 +26,8 @@ struct PruneOptions {
   double max_dead_percent = 30;  // of a pack's records; above it, what lives is copied out
   // All of the trash leaves now, not only what expired (trash.h).
   bool empty_trash = false;
-  // Packs that nothing has ever reached are spared while they are younger: an interrupted first
-  // backup goes on with them. Economy, not safety.
+  // Packs that nothing has ever reached are spared while they are younger, or the clock is doubted
+  // (retention.h): an interrupted first backup goes on with them. Economy, not safety. 0: none are.
   std::chrono::seconds spare_orphans = kSpareOrphans;
   Clock clock = system_now;
 };
@@ -51,10 +51,10 @@ struct PruneReport {
   // Of packs that are condemned, and wait for sessions that began before they were.
   std::uint64_t waiting_packs = 0, waiting_bytes = 0;
   std::vector<int> waiting_for;                      // process ids, as far as the kernel tells
-  std::uint64_t spared_packs = 0, spared_bytes = 0;  // younger than spare_orphans
+  std::uint64_t spared_packs = 0, spared_bytes = 0;  // by spare_orphans
   std::uint64_t taken_back = 0;       // condemned packs that a snapshot reached meanwhile
   bool out_of_space = false;          // not all could be copied
-  std::vector<std::string> warnings;  // packs that cannot be read: left alone
+  std::vector<std::string> warnings;  // packs that cannot be read: left alone; a doubted clock
 };
 
 // Errors: busy when another prune or a change of keys runs; corrupt when anything that a snapshot

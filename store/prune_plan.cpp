@@ -2,17 +2,28 @@
 #include "store/prune_plan.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "store/format.h"
+#include "store/retention.h"
 
 namespace bygone::store {
 namespace {
 
 constexpr std::uint64_t kSmallPack = kPackTarget / 4;
 
-bool is_young(const RecordTable::Pack& pack, const PruneOptions& options, Nanoseconds now) {
-  const std::int64_t age = now / kSecond - pack.mtime_seconds;
-  return age < options.spare_orphans.count();
+// Whose file system says so; beyond what nanoseconds can tell is as good as that.
+Nanoseconds written_at(const RecordTable::Pack& pack) {
+  constexpr std::int64_t kFarthest = std::numeric_limits<Nanoseconds>::max() / kSecond;
+  return std::clamp(pack.mtime_seconds, -kFarthest, kFarthest) * kSecond;
+}
+
+// By a clock that leapt all are old at once.
+bool is_young(const RecordTable::Pack& pack, const PruneOptions& options, const PruneTime& time) {
+  if (options.spare_orphans.count() == 0) return false;
+  const std::int64_t age = time.now / kSecond - pack.mtime_seconds;
+  return age < options.spare_orphans.count() || !time.clock_doubt.empty();
 }
 
 bool is_mostly_dead(const PackUse& use, double max_dead_percent) {
@@ -23,8 +34,18 @@ bool is_mostly_dead(const PackUse& use, double max_dead_percent) {
 
 }  // namespace
 
+PruneTime prune_time(const Survey& survey, const Clock& clock) {
+  std::vector<Nanoseconds> instants;
+  for (const Snapshot& snapshot : survey.snapshots()) instants.push_back(snapshot.instant);
+  for (const RecordTable::Pack& pack : survey.table().packs()) {
+    instants.push_back(written_at(pack));
+  }
+  const Nanoseconds now = clock();
+  return {.now = now, .clock_doubt = doubt_about_clock(std::move(instants), now)};
+}
+
 PrunePlan plan_prune(const RecordTable& table, const std::vector<PackUse>& uses,
-                     const PruneOptions& options, Nanoseconds now) {
+                     const PruneOptions& options, const PruneTime& time) {
   PrunePlan plan;
   for (const ChunkKind kind : {ChunkKind::data, ChunkKind::page}) {
     std::vector<std::size_t> small;
@@ -34,7 +55,7 @@ PrunePlan plan_prune(const RecordTable& table, const std::vector<PackUse>& uses,
       if (pack.kind != kind || pack.condemned) continue;
       if (uses[i].kept == 0) {
         const bool orphan = uses[i].bytes.expired == 0;
-        (orphan && is_young(pack, options, now) ? plan.spared : plan.dropped).push_back(i);
+        (orphan && is_young(pack, options, time) ? plan.spared : plan.dropped).push_back(i);
       } else if (is_mostly_dead(uses[i], options.max_dead_percent)) {
         plan.rewritten.push_back(i);
         ++rewritten;

@@ -126,6 +126,22 @@ TEST_F(PruneTest, SparesYoungPacksThatNothingEverReached) {
   EXPECT_TRUE(packs().empty());
 }
 
+// An interrupted first backup would begin again from nothing.
+TEST_F(PruneTest, SparesWhatNothingEverReachedFromAClockThatLeapt) {
+  test::write_pack(*repository_, {{.raw = test::noise(100'000, 1)}});
+  const Nanoseconds ten_years_on = system_now() + Nanoseconds{3650} * 86'400 * kSecond;
+  const auto leapt = [&] { return ten_years_on; };
+  const PruneReport spared = value_of(prune({.clock = leapt}));
+  EXPECT_EQ(spared.packs_deleted, 0u);
+  EXPECT_EQ(spared.spared_packs, 1u);
+  ASSERT_EQ(spared.warnings.size(), 1u);
+  EXPECT_NE(spared.warnings.front().find("the clock leapt"), std::string::npos);
+  // Whoever says that they go means it.
+  EXPECT_EQ(
+      value_of(prune({.spare_orphans = std::chrono::seconds(0), .clock = leapt})).packs_deleted,
+      1u);
+}
+
 TEST_F(PruneTest, KeepsWhatTheTrashReachesUntilItIsEmptied) {
   const Snapshot one = back_up(one_);
   trash(one);
