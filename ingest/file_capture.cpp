@@ -86,9 +86,13 @@ void FileReader::capture_gap(Captured& captured, const Known& known, const Segme
   const std::uint64_t end =
       gap.end == captured.size ? blocks(gap.end) : gap.end / kFingerprintBlock;
   const std::uint64_t compared =
-      known.base ? std::min<std::uint64_t>(end, known.base->blocks.size()) : 0;
+      known.base ? std::min<std::uint64_t>(end, known.base->blocks()) : 0;
   std::uint64_t block = blocks(gap.begin);
   for (; block < compared; ++block) {
+    if (const std::uint64_t same = known.base->zeros_until(block); same > block) {
+      block = std::min(same, compared) - 1;
+      continue;
+    }
     const std::uint64_t length =
         std::min<std::uint64_t>(kFingerprintBlock, captured.size - block * kFingerprintBlock);
     const Fingerprint zeros = length == kFingerprintBlock

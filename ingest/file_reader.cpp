@@ -43,9 +43,7 @@ FileReader::FileReader(store::Session& session, store::TreeReader& trees, ChunkJ
       trees_(trees),
       jobs_(jobs),
       options_(std::move(options)),
-      zeros_(options_.fingerprints == nullptr
-                 ? Fingerprint()
-                 : fingerprint(Bytes(kFingerprintBlock), options_.fingerprints->seed())) {}
+      zeros_(options_.fingerprints == nullptr ? Fingerprint() : options_.fingerprints->zeros()) {}
 
 void FileReader::fail(FileWork& work, Error error) {
   work.outcome = is_gone(error) ? FileWork::Outcome::gone : FileWork::Outcome::unreadable;
@@ -127,7 +125,7 @@ Result<FileFingerprints> FileReader::read_small(FileWork& work, const Fd& fd) {
   bytes_read_ += done;
   FileFingerprints prints;
   if (options_.fingerprints != nullptr) {
-    Fingerprinter printer(options_.fingerprints->seed());
+    Fingerprinter printer(*options_.fingerprints);
     printer.data(content);
     prints = printer.finish();
   }
@@ -175,7 +173,7 @@ Result<FileFingerprints> FileReader::read_large(FileWork& work, const Fd& fd) {
   ContentCutter cutter(session_.repository().keys(), jobs_, options_.volume_tag, work.entry.size);
   cutter.follow(ParentExtents::of(trees_, work.parent), trials_);
   std::optional<Fingerprinter> prints;
-  if (options_.fingerprints != nullptr) prints.emplace(options_.fingerprints->seed());
+  if (options_.fingerprints != nullptr) prints.emplace(*options_.fingerprints);
   PacedFile file = paced(work, fd);
   std::uint64_t done = 0;
   const auto read_data = [&](std::uint64_t begin, std::uint64_t end) -> Result<bool> {

@@ -6,11 +6,13 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "store/base/bytes.h"
@@ -30,41 +32,93 @@ struct Fingerprint {
 // inside a container can make two blocks that look alike.
 [[nodiscard]] Fingerprint fingerprint(ByteView block, std::uint64_t seed);
 
-// Blocks in file order; the last may be short. Holes count as zeros.
-struct FileFingerprints {
-  std::uint64_t size = 0;
-  bool is_complete = true;  // else there are none: it has too many blocks
-  std::vector<Fingerprint> blocks;
+class Fingerprints;
 
-  [[nodiscard]] bool has(std::uint64_t block, const Fingerprint& print) const {
-    return block < blocks.size() && blocks[block] == print;
-  }
+// Memory that is taken of what all fingerprints of a backup may have, until it ends.
+class FingerprintRoom {
+ public:
+  FingerprintRoom() = default;
+  explicit FingerprintRoom(Fingerprints& owner) : owner_(&owner) {}
+  FingerprintRoom(FingerprintRoom&& other) noexcept
+      : owner_(other.owner_), bytes_(std::exchange(other.bytes_, 0)) {}
+  FingerprintRoom& operator=(FingerprintRoom&& other) noexcept;
+  FingerprintRoom(const FingerprintRoom&) = delete;
+  FingerprintRoom& operator=(const FingerprintRoom&) = delete;
+  ~FingerprintRoom() { give_back(); }
+  // Takes `bytes` more; false when there are not as many.
+  [[nodiscard]] bool take(std::uint64_t bytes);
+  void give_back();
+
+ private:
+  Fingerprints* owner_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+// Blocks in file order; the last may be short. Holes count as zeros, and long runs of them take no
+// room: a file of a terabyte costs nothing to whoever makes one. Ends before the Fingerprints.
+class FileFingerprints {
+ public:
+  FileFingerprints() = default;
+  explicit FileFingerprints(Fingerprints& owner) : room_(owner) {}
+
+  [[nodiscard]] std::uint64_t size() const { return size_; }  // of the file, in bytes
+  // Else there are none: there was no room for them.
+  [[nodiscard]] bool is_complete() const { return is_complete_; }
+  [[nodiscard]] std::uint64_t blocks() const { return prints_.size() + zeros_; }
+  [[nodiscard]] bool has(std::uint64_t block, const Fingerprint& print) const;
+  // Where a run of whole blocks of zeros ends that `block` is in; `block` when it is in none that
+  // is known.
+  [[nodiscard]] std::uint64_t zeros_until(std::uint64_t block) const;
+
+ private:
+  friend class Fingerprinter;
+  struct Run {
+    std::uint64_t begin = 0, end = 0;
+    std::uint64_t zeros = 0;  // blocks of this and all runs before
+  };
+  [[nodiscard]] const Run* run_before(std::uint64_t block) const;
+  void add(const Fingerprint& print);
+  void add_zeros(std::uint64_t count, const Fingerprint& print);
+  void drop();
+
+  std::uint64_t size_ = 0;
+  bool is_complete_ = true;
+  std::vector<Fingerprint> prints_;  // of the blocks that are in no run
+  std::vector<Run> runs_;
+  std::uint64_t zeros_ = 0;  // blocks in runs
+  Fingerprint zero_;         // of each of them
+  FingerprintRoom room_;
 };
 
 // Gathers the fingerprints of one file while it is read from its beginning.
 class Fingerprinter {
  public:
-  // A terabyte. They would take more memory than a backup may.
-  static constexpr std::uint64_t kMostBlocks = 1ULL << 26U;
-
-  explicit Fingerprinter(std::uint64_t seed) : seed_(seed) {}
+  explicit Fingerprinter(Fingerprints& owner);
   void data(ByteView bytes);
   void zeros(std::uint64_t length);
   [[nodiscard]] FileFingerprints finish();
 
  private:
   void end_block();
-  bool give_up(std::uint64_t length);
   std::uint64_t seed_;
+  Fingerprint zero_;
   Bytes block_;
   FileFingerprints result_;
 };
 
 class Fingerprints {
  public:
-  Fingerprints();
+  // Of 128 GiB that are no holes.
+  static constexpr std::uint64_t kMostMemory = 128u << 20;
+
+  explicit Fingerprints(std::uint64_t most_memory = kMostMemory);
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
-  // Those of one reading of the file that `entry` is of.
+  // That of a whole block of zeros.
+  [[nodiscard]] const Fingerprint& zeros() const { return zeros_; }
+  // Bytes that the fingerprints of files take, those still being gathered included.
+  [[nodiscard]] std::uint64_t memory() const { return memory_; }
+  // Those of one reading of the file that `entry` is of. Where there is no room for them, there are
+  // none: all of the file counts as changed.
   void put(std::size_t volume, const store::Entry& entry, FileFingerprints prints);
   // Those of the reading that gave `hot` its content, where the file that is `now` in its place is
   // the same one. Nothing (nullptr) where that is not sure: a file that was renamed or linked
@@ -93,8 +147,17 @@ class Fingerprints {
   struct PrintHash {
     std::size_t operator()(const Fingerprint& print) const { return print.low; }
   };
+  friend class FingerprintRoom;
   std::uint64_t seed_;
-  mutable std::mutex mutex_;  // guards all below
+  Fingerprint zeros_;
+  const std::uint64_t most_memory_;
+  std::atomic<std::uint64_t> memory_{0};
+  mutable std::mutex mutex_;      // guards all below
+  FingerprintRoom names_{*this};  // what files_ takes beside the fingerprints
+  // Of small files, and of all: one was left out, so that nobody knows of a later one whether it
+  // is read for the first time.
+  bool small_are_closed_ = false;
+  bool is_closed_ = false;
   // nullptr: it was read more than once.
   std::unordered_map<Key, std::shared_ptr<const FileFingerprints>, KeyHash> files_;
   std::unordered_map<Fingerprint, std::uint64_t, PrintHash> kept_;

@@ -117,7 +117,7 @@ Result<void> TarPass::take_small(FileReader& reader, FileWork& work, TreeStream&
       }));
   if (content.size() != work.entry.size) return cut_short(work);
   if (context_.fingerprints != nullptr) {
-    Fingerprinter prints(context_.fingerprints->seed());
+    Fingerprinter prints(*context_.fingerprints);
     prints.data(content);
     context_.fingerprints->put(volume_.number, work.entry, prints.finish());
   }
@@ -130,7 +130,7 @@ Result<void> TarPass::take_large(FileWork& work, TreeStream& stream) {
                        work.entry.size);
   cutter.follow(ParentExtents::of(context_.trees, work.parent), trials_);
   std::optional<Fingerprinter> prints;
-  if (context_.fingerprints != nullptr) prints.emplace(context_.fingerprints->seed());
+  if (context_.fingerprints != nullptr) prints.emplace(*context_.fingerprints);
   TRY(for_each_block(
       work, stream,
       [&](ByteView data) -> Result<void> {

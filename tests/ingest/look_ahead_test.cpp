@@ -26,7 +26,7 @@ class LookAhead : public BackupTest {
     trees_ = std::make_unique<store::TreeReader>(*session_, std::size_t{1} << 20);
     writer_ = std::make_unique<store::TreeWriter>(repository_->keys(), *session_);
     jobs_ = std::make_unique<ChunkJobs>(*session_, store::Compression::fastest, 2);
-    prints_ = std::make_unique<Fingerprints>();
+    prints_ = std::make_unique<Fingerprints>(room_);
     spill_ = std::make_unique<SealedSpill>(repository_dir() + "/tmp", 4 * kBlock);
     context_.reset(new PassContext{.session = *session_,
                                    .writer = *writer_,
@@ -111,12 +111,46 @@ class LookAhead : public BackupTest {
   std::unique_ptr<store::TreeReader> trees_;
   std::unique_ptr<store::TreeWriter> writer_;
   std::unique_ptr<ChunkJobs> jobs_;
+  std::uint64_t room_ = Fingerprints::kMostMemory;
   std::unique_ptr<Fingerprints> prints_;
   std::unique_ptr<SealedSpill> spill_;
   std::unique_ptr<PassContext> context_;
   std::unique_ptr<VolumePass> pass_;
   Entry hot_, root_;
 };
+
+TEST_F(LookAhead, CapturesAllOfAFileThatHasNoRoomForFingerprints) {
+  const stdfs::path file = source_dir() / "db";
+  room_ = 800;
+  write_file(file, random_text(64 * kBlock + 100, 1));
+  begin();
+  EXPECT_LE(prints_->memory(), room_);
+  overwrite(file, 3 * kBlock, "changed");
+  stdfs::resize_file(file, 80 * kBlock);
+  EXPECT_EQ(capture(), 65U);
+  expect_as_it_stands();
+}
+
+TEST_F(LookAhead, CapturesAChangeInAVastHoleAndNothingElse) {
+  constexpr std::uint64_t kVast = 1ULL << 36U;
+  const stdfs::path file = source_dir() / "vast";
+  write_file(file, random_text(kBlock, 1));
+  stdfs::resize_file(file, kVast);
+  begin();
+  EXPECT_LT(prints_->memory(), 4096U);
+  overwrite(file, kVast / 2, random_text(kBlock, 2));
+  EXPECT_EQ(capture(), 1U);
+  const auto entry = value_of(trees_->lookup(root_, "vast"));
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->size, kVast);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> data;
+  EXPECT_OK(trees_->extents(*entry, 0, kVast, [&](std::uint64_t at, const Extent& extent) {
+    if (extent.kind == Extent::Kind::data) data.emplace_back(at, extent.length);
+    return true;
+  }));
+  EXPECT_EQ(data, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{0, kBlock},
+                                                                        {kVast / 2, kBlock}}));
+}
 
 TEST_F(LookAhead, LeavesToTheFreezeWhatChangesAfterIt) {
   const stdfs::path file = source_dir() / "db";
@@ -163,7 +197,7 @@ TEST_F(LookAhead, BelievesNoFingerprintsOfTwoReadings) {
   begin();
   const std::string later = random_text(16 * kBlock, 2);
   const Entry renamed = *value_of(trees_->lookup(hot_, "db"));
-  Fingerprinter prints(prints_->seed());
+  Fingerprinter prints(*prints_);
   prints.data(as_bytes(later));
   prints_->put(0, renamed, prints.finish());
   write_file(file, later);
