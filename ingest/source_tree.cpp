@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <functional>
+#include <thread>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -29,21 +31,42 @@ constexpr Nanoseconds kRacyWindow = 60 * kSecond;
 constexpr std::size_t kListBuffer = 64u << 10;
 constexpr std::size_t kMaxXattrValue = 64u << 10;
 
-Result<Fd> open_beneath(const Fd& folder, const std::string& name, std::uint64_t flags) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC | O_NOFOLLOW | O_NOATIME;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  for (;;) {
-    const long fd = ::syscall(SYS_openat2, folder.get(), name.c_str(), &how, sizeof how);
+// The kernel says EAGAIN when something was renamed while it looked, and for a lease (fcntl(2))
+// that somebody has. Both mostly pass in a moment; nobody is to be waited for longer, least of all
+// under a freeze: a holder that does not answer is given 45 s by the kernel.
+constexpr int kTriesAtOnce = 8;
+constexpr int kTries = kTriesAtOnce + 5;
+constexpr std::chrono::milliseconds kFirstPause{5};
+
+// `open`: with or without O_NOATIME, as open(2).
+Result<Fd> open_with(const std::function<long(std::uint64_t no_atime)>& open) {
+  std::uint64_t no_atime = O_NOATIME;
+  std::chrono::milliseconds pause = kFirstPause;
+  for (int tries = 1;;) {
+    const long fd = open(no_atime);
     if (fd >= 0) return Fd(static_cast<int>(fd));
-    if (errno == EINTR || errno == EAGAIN) continue;
-    // Only the owner may ask for O_NOATIME.
-    if (errno == EPERM && (how.flags & O_NOATIME) != 0) {
-      how.flags &= ~std::uint64_t{O_NOATIME};
+    if (errno == EINTR) continue;
+    if (errno == EPERM && no_atime != 0) {  // only the owner may ask for it
+      no_atime = 0;
       continue;
     }
-    return os_error(errno, "opening");
+    if (errno != EAGAIN) return os_error(errno, "opening");
+    if (++tries > kTries) {
+      return Error{Code::busy, 0, "in use: another program has a lease on it, or renames it"};
+    }
+    if (tries <= kTriesAtOnce) continue;
+    std::this_thread::sleep_for(pause);
+    pause *= 2;
   }
+}
+
+Result<Fd> open_beneath(const Fd& folder, const std::string& name, std::uint64_t flags) {
+  open_how how{};
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  return open_with([&](std::uint64_t no_atime) {
+    how.flags = flags | O_CLOEXEC | O_NOFOLLOW | ((flags & O_PATH) == 0 ? no_atime : 0);
+    return ::syscall(SYS_openat2, folder.get(), name.c_str(), &how, sizeof how);
+  });
 }
 
 std::optional<FileType> type_of(mode_t mode) {

@@ -69,7 +69,8 @@ struct Listing {
 Result<Fd> open_root(const std::string& path);
 
 // Opens `name` in `folder` for listing. Errors: os_error(); EXDEV (Code::io) for a mount point,
-// ENOTDIR or ELOOP when it is no folder any more.
+// ENOTDIR or ELOOP when it is no folder any more; busy after a fraction of a second, without an
+// errno, when another program has a lease on it.
 Result<Fd> open_folder(const Fd& folder, const std::string& name);
 // Opens a regular file for reading, never blocking on what it may have become. Errors: as above.
 Result<Fd> open_file(const Fd& folder, const std::string& name);
