@@ -69,6 +69,13 @@ Result<Fd> open_beneath(const Fd& folder, const std::string& name, std::uint64_t
   });
 }
 
+// /proc/self/fd, looked up once: for each file it would take as long as the file's own lookup. Of
+// the process that asks first; nothing here forks to go on with walks.
+int own_descriptors() {
+  static const Fd folder(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return folder.get();
+}
+
 std::optional<FileType> type_of(mode_t mode) {
   switch (mode & S_IFMT) {
     case S_IFREG:
@@ -194,7 +201,18 @@ Result<Fd> open_folder(const Fd& folder, const std::string& name) {
 }
 
 Result<Fd> open_file(const Fd& folder, const std::string& name) {
-  return open_beneath(folder, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  // To open a device can do something: a watchdog reboots the machine, a tape rewinds. So the file
+  // is found first, which does nothing, and opened when it is known to be one. What was found
+  // cannot be swapped.
+  const Fd found = TRY(open_beneath(folder, name, O_PATH));
+  struct stat st {};
+  if (::fstat(found.get(), &st) != 0) return os_error(errno, "looking at a file");
+  if (!S_ISREG(st.st_mode)) return os_error(S_ISLNK(st.st_mode) ? ELOOP : ENOENT, "opening");
+  const std::string link = std::to_string(found.get());
+  return open_with([&](std::uint64_t no_atime) {
+    const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | static_cast<int>(no_atime);
+    return static_cast<long>(::openat(own_descriptors(), link.c_str(), flags));
+  });
 }
 
 Result<Listed> look_at(const Fd& fd) {

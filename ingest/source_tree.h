@@ -72,7 +72,8 @@ Result<Fd> open_root(const std::string& path);
 // ENOTDIR or ELOOP when it is no folder any more; busy after a fraction of a second, without an
 // errno, when another program has a lease on it.
 Result<Fd> open_folder(const Fd& folder, const std::string& name);
-// Opens a regular file for reading, never blocking on what it may have become. Errors: as above.
+// Opens a regular file for reading. What it may have become, a device or a fifo, is not opened.
+// Errors: as above; ENOENT when it is no regular file any more.
 Result<Fd> open_file(const Fd& folder, const std::string& name);
 
 // Metadata of an open file or folder, as of now; the name is empty.

@@ -11,6 +11,9 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "tests/ingest/backup_fixture.h"
@@ -29,6 +32,56 @@ class SourceTreeTest : public testing::Test {
   test::TempFolder folder_;
   Fd root_ = value_of(open_root(folder_.path()));
 };
+
+// What was opened since the watch began, as the kernel tells it.
+class OpenWatch {
+ public:
+  explicit OpenWatch(const std::string& path) {
+    EXPECT_GE(::inotify_add_watch(fd_.get(), path.c_str(), IN_OPEN), 0);
+  }
+  [[nodiscard]] bool was_opened() const {
+    alignas(inotify_event) std::array<char, 4096> buffer{};
+    return ::read(fd_.get(), buffer.data(), buffer.size()) > 0;
+  }
+
+ private:
+  Fd fd_{::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
+};
+
+TEST_F(SourceTreeTest, OpensARegularFile) {
+  put("file");
+  const OpenWatch watch(at("file"));
+  const Fd fd = value_of(open_file(root_, "file"));
+  std::array<char, 16> read{};
+  EXPECT_EQ(::read(fd.get(), read.data(), read.size()), 7);
+  EXPECT_EQ(value_of(look_at(fd)).entry.type, store::FileType::regular);
+  EXPECT_TRUE(watch.was_opened());  // or the next test says nothing
+}
+
+// A name that was listed as a file can be anything by the time that it is opened.
+TEST_F(SourceTreeTest, NeverOpensADeviceOrAFifo) {
+  std::vector<std::string> others{"fifo"};
+  ASSERT_EQ(::mkfifo(at("fifo").c_str(), 0600), 0);
+  // /dev/null; its kind and not its place is what counts.
+  if (::mknod(at("device").c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0) others.push_back("device");
+  ASSERT_TRUE(::geteuid() != 0 || others.size() == 2);
+  for (const std::string& name : others) {
+    const OpenWatch watch(at(name));
+    const auto opened = open_file(root_, name);
+    ASSERT_FALSE(opened.ok()) << name;
+    EXPECT_EQ(opened.error().errnum, ENOENT) << name;
+    EXPECT_FALSE(watch.was_opened()) << name;
+  }
+}
+
+TEST_F(SourceTreeTest, OpensNeitherALinkNorAFolderAsAFile) {
+  put("file");
+  stdfs::create_symlink("file", at("link"));
+  stdfs::create_directory(at("folder"));
+  EXPECT_EQ(open_file(root_, "link").error().errnum, ELOOP);
+  EXPECT_EQ(open_file(root_, "folder").error().errnum, ENOENT);
+  EXPECT_EQ(open_file(root_, "nothing").error().errnum, ENOENT);
+}
 
 // A lease of another program: an open that does not wait is refused until it is given back. This
 // process would be asked for it by SIGIO.
