@@ -50,6 +50,12 @@ std::uint64_t inode_number(const store::KeyRing& keys, const TreeIdentity& tree,
   if (form != Form::file) out.bytes(tree.snapshot.view());
   out.string(tree.volume);
   out.u64(entry.inode);
+  if (form == Form::linked) {
+    // Two files may have had one number, the first until it was deleted while it was walked.
+    out.u64(static_cast<std::uint64_t>(entry.ctime.seconds));
+    out.u32(entry.ctime.nanoseconds);
+    out.u64(entry.size);
+  }
   if (form == Form::file) {
     out.u8(static_cast<std::uint8_t>(entry.type));
     put_content(out, entry);

@@ -39,7 +39,8 @@ struct TreeIdentity {
 // The st_ino of a captured entry: 62 bits (overlayfs needs two for itself), never 0. Hashed are
 //   file with one link:  source, volume, source inode, type, size, content (chunk ids, or the
 //                        page and node of its extents): the same while it is unchanged
-//   several links:       source, snapshot, volume, source inode: the same for all its names
+//   several links:       source, snapshot, volume, source inode, ctime and size: the same for all
+//                        its names, and another one for a file that got the number later
 //   directory:           source, snapshot, volume, source inode
 // and, where the source had no inode number, the `parent`'s st_ino and the name.
 [[nodiscard]] std::uint64_t inode_number(const store::KeyRing& keys, const TreeIdentity& tree,

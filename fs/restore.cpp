@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <tuple>
 
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -44,6 +45,11 @@ struct Level {
   std::vector<std::string> standing;  // names to compare with, for delete_extra
   std::size_t next_standing = 0;
 };
+
+// What names of one hard link have in common: the volume, the inode, and, should the number have
+// gone to another file during the walk, ctime and size.
+using LinkKey =
+    std::tuple<std::uint64_t, std::uint64_t, std::int64_t, std::uint32_t, std::uint64_t>;
 
 // The file that the other names of a hard link are made to.
 struct FirstLink {
@@ -94,7 +100,7 @@ class Restorer {
   std::uint64_t number_ = 0;
   std::uint64_t volume_ = 0;  // inode numbers are unique in one
   bool roots_are_volumes_ = false;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, FirstLink> links_;
+  std::map<LinkKey, FirstLink> links_;
 };
 
 void Restorer::run(Writer& writer, Task& task) {
@@ -127,7 +133,8 @@ void Restorer::big_file(const Item& item) {
 
 // The first name is restored here and now, so that the others find a whole file to link to.
 void Restorer::hard_link(const Item& item) {
-  const std::pair key{volume_, item.entry.inode};
+  const Entry& entry = item.entry;
+  const LinkKey key{volume_, entry.inode, entry.ctime.seconds, entry.ctime.nanoseconds, entry.size};
   const auto found = links_.find(key);
   if (found == links_.end() || !writer_.link(item, found->second.folder, found->second.name)) {
     if (writer_.restore(item) == Outcome::restored) {

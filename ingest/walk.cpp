@@ -208,10 +208,12 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
     ++frame.taken;
     return put(std::move(item));
   }
-  std::shared_ptr<FileWork>* link = nullptr;
+  Linked* link = nullptr;
   if (entry.links > 1) {
     link = &linked_[entry.inode];
-    item.work = *link;
+    // The number may be another file's by now: the first one went while the walk did. Names of one
+    // file that was written meanwhile are read each for itself, which gives no wrong content.
+    if (link->ctime == entry.ctime && link->size == entry.size) item.work = link->work;
   }
   if (!item.work) {
     item.work = std::make_shared<FileWork>();
@@ -224,7 +226,9 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
     // Of a small file that equals the parent's the old extents would be kept. A large one is stored
     // chunk by chunk: cut as it was, it brings back the very chunks that are lost.
     if (stored == Stored::yes || item.work->large) item.work->parent = item.parent;
-    if (link != nullptr) *link = item.work;
+    if (link != nullptr) {
+      *link = {.work = item.work, .ctime = item.entry.ctime, .size = item.entry.size};
+    }
     if (options_.on_file) options_.on_file(item.work);
   }
   if (before == nullptr) ++notes_.new_files;

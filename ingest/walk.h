@@ -106,7 +106,13 @@ class Walk {
   std::vector<Item> gathered_;
   const std::function<bool(Item&&)>* emit_ = nullptr;
   bool stopped_ = false;
-  std::unordered_map<std::uint64_t, std::shared_ptr<FileWork>> linked_;  // by inode
+  // A name of a file with several: what is to be read, and how it was listed.
+  struct Linked {
+    std::shared_ptr<FileWork> work;
+    store::Timestamp ctime;
+    std::uint64_t size = 0;
+  };
+  std::unordered_map<std::uint64_t, Linked> linked_;  // by inode
 };
 
 }  // namespace bygone::ingest

@@ -356,6 +356,24 @@ TEST_F(Restore, BringsBackManyAndDeepFoldersWithFewDescriptors) {
   EXPECT_EQ(status("c/c/c/c/c").st_mtim.tv_nsec, 123'456'789);
 }
 
+// The number of a file that was deleted while it was walked may be another's in the same snapshot.
+TEST_F(Restore, LinksOnlyNamesOfOneFile) {
+  const auto linked = [&](const std::string& name, const std::string& bytes, std::int64_t ctime) {
+    Entry entry = file(name, bytes);
+    entry.inode = 77;
+    entry.links = 2;
+    entry.ctime.seconds = ctime;
+    return entry;
+  };
+  run_well(root({linked("a", "one", 1), linked("b", "one", 1), linked("c", "two", 2),
+                 linked("d", "two", 2)}));
+  EXPECT_EQ(read("b"), "one");
+  EXPECT_EQ(read("c"), "two");
+  EXPECT_EQ(status("a").st_ino, status("b").st_ino);
+  EXPECT_EQ(status("c").st_ino, status("d").st_ino);
+  EXPECT_NE(status("a").st_ino, status("c").st_ino);
+}
+
 TEST_F(Restore, BringsBackModesAttributesAndSpecialFiles) {
   Entry set_id = file("setid", "x");
   set_id.mode = 06755;
