@@ -106,6 +106,7 @@ void arrange(ForgetPlan::Source& source) {
 }  // namespace
 
 Result<Fd> lock_forget(Files& files, const std::string& repository) {
+  TRY(expect_lock_folders(files, repository));
   return lock_exclusively(files, repository + "/locks/forget", "forget",
                           "another forget is running", "--retry-lock 5m waits for it");
 }

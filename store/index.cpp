@@ -117,7 +117,7 @@ void on_crash(int signal, siginfo_t* info, void*) {
   // A watchdog's SIGABRT says nothing of the index.
   const bool is_sent = info->si_code <= 0 && info->si_pid != ::getpid();
   if (g_index_open.load() && !is_sent) {
-    const int fd = ::open(g_suspect_path.data(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    const int fd = ::open(g_suspect_path.data(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0) ::close(fd);
     static constexpr char kText[] =
         "bygone: stopped by a fault, perhaps in a damaged index; it is rebuilt at the next "
@@ -214,7 +214,7 @@ Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& fold
 }
 
 void Index::mark_suspect() {
-  ignore(files_->open(folder_ + kSuspect, O_WRONLY | O_CREAT, 0600),
+  ignore(open_plain(*files_, folder_ + kSuspect, O_WRONLY | O_CREAT, 0600),
          "the index is a cache: a bad one costs time only");
 }
 

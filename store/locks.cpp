@@ -51,10 +51,20 @@ std::string generation_lock_path(const std::string& repository, std::uint64_t ge
   return repository + "/locks/gen/" + std::to_string(generation);
 }
 
+Result<void> expect_lock_folders(Files& files, const std::string& repository) {
+  for (const char* folder : {"/locks", "/locks/gen", "/locks/source"}) {
+    auto real = expect_folder(files, repository + folder);
+    if (!real && real.error().code != Code::not_found) return real;
+  }
+  return {};
+}
+
 Result<Fd> lock_generation(Files& files, const std::string& repository) {
   std::uint64_t generation = TRY(newest_generation(files, repository));
+  TRY(expect_lock_folders(files, repository));
   for (;;) {
-    Fd lock = TRY(files.open(generation_lock_path(repository, generation), O_RDWR | O_CREAT, 0600));
+    Fd lock = TRY(
+        open_plain(files, generation_lock_path(repository, generation), O_RDWR | O_CREAT, 0600));
     const bool locked = TRY(files.try_lock(lock, Lock::shared));
     // A list that appeared before the lock was held binds this session too. Whoever holds a lock
     // exclusively has written such a list before.
@@ -70,13 +80,14 @@ Result<Fd> lock_generation(Files& files, const std::string& repository) {
 }
 
 Result<Fd> lock_prune(Files& files, const std::string& repository) {
+  TRY(expect_lock_folders(files, repository));
   return lock_exclusively(files, repository + "/locks/prune", "prune, repair or change of keys",
                           "another prune, repair or change of keys is running", "try again later");
 }
 
 Result<Fd> lock_exclusively(Files& files, const std::string& path, std::string_view purpose,
                             const std::string& what, const std::string& hint) {
-  Fd lock = TRY(files.open(path, O_RDWR | O_CREAT, 0600));
+  Fd lock = TRY(open_plain(files, path, O_RDWR | O_CREAT, 0600));
   if (!TRY(files.try_lock(lock, Lock::exclusive))) {
     const std::string who = holder(files, lock);
     return Error{Code::busy, 0, what + (who.empty() ? "" : ": " + who) + "; hint: " + hint};
@@ -91,11 +102,12 @@ Result<Fd> lock_exclusively(Files& files, const std::string& path, std::string_v
 Result<std::optional<std::vector<Fd>>> lock_older_generations(Files& files,
                                                               const std::string& repository,
                                                               std::uint64_t newest) {
+  TRY(expect_lock_folders(files, repository));
   std::vector<Fd> locks;
   for (const std::string& name : TRY(files.list(repository + "/locks/gen"))) {
     const auto number = generation_number(name);
     if (!number || *number >= newest) continue;
-    auto lock = files.open(repository + "/locks/gen/" + name, O_RDWR, 0);
+    auto lock = open_plain(files, repository + "/locks/gen/" + name, O_RDWR, 0);
     if (!lock && lock.error().code == Code::not_found) continue;
     if (!lock) return std::move(lock).error();
     if (!TRY(files.try_lock(*lock, Lock::exclusive))) return std::optional<std::vector<Fd>>();
@@ -106,7 +118,8 @@ Result<std::optional<std::vector<Fd>>> lock_older_generations(Files& files,
 
 Result<Fd> lock_names(Files& files, const std::string& repository, Lock lock) {
   const std::string path = repository + "/locks/names";
-  Fd fd = TRY(files.open(path, O_RDWR | O_CREAT, 0600));
+  TRY(expect_lock_folders(files, repository));
+  Fd fd = TRY(open_plain(files, path, O_RDWR | O_CREAT, 0600));
   const auto until = std::chrono::steady_clock::now() + kNamesPatience;
   while (!TRY(files.try_lock(fd, lock))) {
     if (std::chrono::steady_clock::now() > until) {

@@ -14,6 +14,12 @@
 
 namespace bygone::store {
 
+// That the folders of the locks are no links: lock files are made and written to, and who has the
+// storage must not choose where. Each of the calls below looks, but for lock_exclusively(), and
+// none opens a link. One that is missing is for them to find. Errors: invalid when one is a link;
+// those of the file system.
+[[nodiscard]] Result<void> expect_lock_folders(Files& files, const std::string& repository);
+
 // Takes the shared lock on the newest generation: until the returned file is closed, no prune
 // deletes a pack that was there when it was taken. `repository` is the repository's folder.
 // Errors: busy while a prune finishes that very generation; those of the file system.

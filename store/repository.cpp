@@ -40,8 +40,8 @@ constexpr const char* kFolders[] = {"keys",      "packs",   "snapshots", "notes"
 Result<void> make_layout(Files& files, const std::string& path) {
   const auto make = [&](const std::string& folder) -> Result<void> {
     auto made = files.make_directory(path + "/" + folder);
-    if (!made && made.error().code == Code::exists) return {};  // of an init that was interrupted
-    return made;
+    if (made || made.error().code != Code::exists) return made;
+    return expect_folder(files, path + "/" + folder);  // of an init that was interrupted
   };
   for (const char* folder : kFolders) TRY(make(folder));
   for (unsigned bucket = 0; bucket < 256; ++bucket) {
@@ -50,9 +50,20 @@ Result<void> make_layout(Files& files, const std::string& path) {
   }
   TRY(files.sync_directory(path + "/packs"));
   TRY(files.sync_directory(path + "/locks"));
-  const Fd reserve = TRY(files.open(path + "/reserve", O_RDWR | O_CREAT, 0600));
+  const Fd reserve = TRY(open_plain(files, path + "/reserve", O_RDWR | O_CREAT, 0600));
   TRY(files.allocate(reserve, kReserveBytes));
   return files.sync_data(reserve);
+}
+
+// Links in place of our folders would have files elsewhere taken for ours, and removed. The index
+// is a cache, and LMDB's.
+Result<void> expect_layout(Files& files, const std::string& path) {
+  for (const char* folder : kFolders) {
+    if (std::string_view(folder) == "index") continue;
+    auto real = expect_folder(files, path + "/" + folder);
+    if (!real && real.error().code != Code::not_found) return real;
+  }
+  return {};
 }
 
 // Removes what an init that was interrupted left: a layout without config that holds no pack and
@@ -68,10 +79,11 @@ Result<bool> clear_unfinished(Files& files, const std::string& path) {
     }
   }
   for (const char* folder : {"/keys", "/tmp"}) {
-    const auto names = files.list(path + folder);
-    if (!names && names.error().code == Code::not_found) continue;
-    if (!names) return names.error();
-    for (const std::string& name : *names) TRY(files.remove(path + folder + "/" + name));
+    auto real = expect_folder(files, path + folder);  // behind a link would be files of others
+    if (!real && real.error().code == Code::not_found) continue;
+    if (!real) return std::move(real).error();
+    const auto names = TRY(files.list(path + folder));
+    for (const std::string& name : names) TRY(files.remove(path + folder + "/" + name));
   }
   return true;
 }
@@ -180,6 +192,7 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
   if (!raw) return in_context(std::move(raw).error());
   auto config = decode_config(*raw);
   if (!config) return in_context(std::move(config).error());
+  if (auto real = expect_layout(files, path); !real) return in_context(std::move(real).error());
   repository->id_ = config->repository;
   auto keys = open_keys(files, path, config->repository, secret);
   if (!keys) return in_context(std::move(keys).error());

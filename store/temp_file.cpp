@@ -36,9 +36,10 @@ Result<TempFile> TempFile::create(Files& files, const std::string& folder,
 }
 
 Result<void> clean_temp_folder(Files& files, const std::string& folder) {
+  TRY(expect_folder(files, folder));  // behind a link all that stands there would go
   for (const std::string& name : TRY(files.list(folder))) {
     const std::string path = folder + "/" + name;
-    auto fd = files.open(path, O_RDWR | O_NOFOLLOW, 0);
+    auto fd = open_plain(files, path, O_RDWR, 0);
     if (!fd && fd.error().code == Code::not_found) continue;
     if (!fd) return std::move(fd).error();
     if (!TRY(files.try_lock(*fd, Lock::exclusive))) continue;

@@ -32,7 +32,8 @@ FileInfo info_of(const struct stat& st) {
   return {.size = static_cast<std::uint64_t>(st.st_size),
           .links = static_cast<std::uint64_t>(st.st_nlink),
           .mtime_seconds = st.st_mtim.tv_sec,
-          .is_directory = S_ISDIR(st.st_mode)};
+          .is_directory = S_ISDIR(st.st_mode),
+          .is_regular = S_ISREG(st.st_mode)};
 }
 
 class SystemFiles final : public Files {
@@ -157,6 +158,24 @@ class SystemFiles final : public Files {
 Files& system_files() {
   static SystemFiles files;
   return files;
+}
+
+Result<Fd> open_plain(Files& files, const std::string& path, int flags, unsigned mode) {
+  const Error foreign{Code::invalid, 0, "opening " + path + ": it is a link, or no plain file"};
+  // Without waiting: a pipe would have it wait for its other end.
+  auto fd = files.open(path, flags | O_NOFOLLOW | O_NONBLOCK, mode);
+  if (!fd) {
+    const int errnum = fd.error().errnum;
+    const bool is_foreign = errnum == ELOOP || errnum == EISDIR || errnum == ENXIO;
+    return is_foreign ? foreign : std::move(fd).error();
+  }
+  if (!TRY(files.info(*fd)).is_regular) return foreign;
+  return fd;
+}
+
+Result<void> expect_folder(Files& files, const std::string& path) {
+  if (TRY(files.info(path)).is_directory) return {};
+  return Error{Code::invalid, 0, "looking at " + path + ": it is a link, or no folder"};
 }
 
 Result<Bytes> read_file(Files& files, const std::string& path, std::uint64_t limit) {

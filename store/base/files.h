@@ -44,6 +44,7 @@ struct FileInfo {
   std::uint64_t links = 0;
   std::int64_t mtime_seconds = 0;
   bool is_directory = false;
+  bool is_regular = false;
 };
 
 // Errors of every call: os_error() of the failed system call, naming the path.
@@ -79,6 +80,14 @@ class Files {
 
 // The real file system. One object, alive as long as the program.
 [[nodiscard]] Files& system_files();
+
+// Opens a plain file as Files::open() does, but never what a link leads to, nor a folder, pipe or
+// device: for files that are written under a name which somebody else may have taken, that of the
+// storage for one. Errors: invalid when it is no plain file; those of open().
+[[nodiscard]] Result<Fd> open_plain(Files& files, const std::string& path, int flags,
+                                    unsigned mode);
+// That `path` is a folder, and no link to one. Errors: invalid when it is anything else; not_found.
+[[nodiscard]] Result<void> expect_folder(Files& files, const std::string& path);
 
 // All bytes of a file of at most `limit` bytes. Errors: corrupt when it is larger; io.
 [[nodiscard]] Result<Bytes> read_file(Files& files, const std::string& path, std::uint64_t limit);

@@ -49,6 +49,15 @@ TEST(TempFile, WritesDurablyOrNotAtAll) {
   EXPECT_TRUE(std::filesystem::is_empty(folder / "tmp"));
 }
 
+TEST(TempFile, IsNotLookedForBehindALink) {
+  const test::TempFolder folder;
+  std::filesystem::create_directory(folder / "host");
+  test::write_whole(folder / "host/thesis", as_bytes("years of work"));
+  std::filesystem::create_symlink(folder / "host", folder / "tmp");
+  EXPECT_CODE(Code::invalid, clean_temp_folder(system_files(), folder / "tmp"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "host/thesis"));
+}
+
 // A cleaner may lock a new file between the writer's open and its flock, and unlink it.
 TEST(TempFile, IsMadeBesideACleanerThatNeverRests) {
   const test::TempFolder folder;
