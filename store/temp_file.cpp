@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/temp_file.h"
 
+#include <cerrno>
 #include <chrono>
 #include <thread>
 
 #include <fcntl.h>
+
+#include "store/base/log.h"
 
 namespace bygone::store {
 namespace {
 
 constexpr int kAttempts = 200;
 constexpr std::chrono::milliseconds kPause{5};
+
+// A folder (a NAS puts its own everywhere), a link, or a file of another user.
+bool is_not_ours(const Error& error) {
+  return error.code == Code::invalid || error.errnum == EACCES || error.errnum == EPERM;
+}
 
 }  // namespace
 
@@ -41,6 +49,10 @@ Result<void> clean_temp_folder(Files& files, const std::string& folder) {
     const std::string path = folder + "/" + name;
     auto fd = open_plain(files, path, O_RDWR, 0);
     if (!fd && fd.error().code == Code::not_found) continue;
+    if (!fd && is_not_ours(fd.error())) {
+      log::info(fd.error().message + ": left alone");
+      continue;
+    }
     if (!fd) return std::move(fd).error();
     if (!TRY(files.try_lock(*fd, Lock::exclusive))) continue;
     auto removed = files.remove(path);

@@ -25,7 +25,8 @@ class TempFile {
   Fd fd_;
 };
 
-// Removes what dead writers left in `folder`. Errors: invalid when `folder` is a link; those of the file system.
+// Removes what dead writers left in `folder`. What is no plain file, or may not be opened, is none
+// of theirs and stays. Errors: invalid when `folder` is a link; those of the file system.
 Result<void> clean_temp_folder(Files& files, const std::string& folder);
 
 // Writes `data` as `folder`/`name` so that it is there whole and durable or not at all: a file in

@@ -2,14 +2,17 @@
 #include "store/temp_file.h"
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <thread>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -47,6 +50,34 @@ TEST(TempFile, WritesDurablyOrNotAtAll) {
   EXPECT_EQ(as_text(test::read_whole(folder / "to/name")), "new");
   EXPECT_FALSE(write_durably(system_files(), folder / "tmp", folder / "nowhere", "n", data).ok());
   EXPECT_TRUE(std::filesystem::is_empty(folder / "tmp"));
+}
+
+// Files of another user.
+class ForbiddenFiles final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+
+ protected:
+  Result<void> before(test::Call call, const std::string& path) override {
+    const bool is_theirs = call == test::Call::open && path.ends_with("/theirs");
+    return is_theirs ? os_error(EACCES, path) : Result<void>();
+  }
+};
+
+TEST(TempFile, OfOthersStaysAndIsInNobodysWay) {
+  const test::TempFolder folder;
+  std::filesystem::create_directories(folder / "tmp/@eaDir");
+  test::write_whole(folder / "kept", as_bytes("kept"));
+  std::filesystem::create_symlink(folder / "kept", folder / "tmp/link");
+  std::filesystem::create_symlink(folder / "nowhere", folder / "tmp/dangling");
+  ASSERT_EQ(::mkfifo((folder / "tmp/pipe").c_str(), 0600), 0);
+  test::write_whole(folder / "tmp/theirs", as_bytes("x"));
+  test::write_whole(folder / "tmp/x-of-a-dead-writer", as_bytes("x"));
+  ForbiddenFiles files(system_files());
+  EXPECT_OK(clean_temp_folder(files, folder / "tmp"));
+  EXPECT_EQ(value_of(system_files().list(folder / "tmp")),
+            (std::vector<std::string>{"@eaDir", "dangling", "link", "pipe", "theirs"}));
+  EXPECT_EQ(as_text(test::read_whole(folder / "kept")), "kept");
 }
 
 TEST(TempFile, IsNotLookedForBehindALink) {
