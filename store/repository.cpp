@@ -99,47 +99,65 @@ struct OpenedKeys {
   std::string slot;
 };
 
+constexpr int kSlotListings = 5;
+
+struct Candidate {
+  std::uint32_t epoch;
+  std::string name;
+  Bytes slot;
+};
+struct Candidates {
+  std::vector<Candidate> slots;
+  std::string damaged;
+  bool vanished = false;
+};
+
+Result<Candidates> read_slots(Files& files, const std::string& path) {
+  Candidates found;
+  for (const std::string& name : TRY(files.list(path + "/keys"))) {
+    auto slot = read_file(files, path + "/keys/" + name, kMaxSlotBytes);
+    if (!slot && slot.error().code == Code::not_found) found.vanished = true;
+    auto head = slot ? KeyRing::read_head(name, *slot) : slot.error();
+    if (head) {
+      found.slots.push_back({head->newest_epoch, name, std::move(*slot)});
+    } else {
+      found.damaged += "; " + head.error().message;
+    }
+  }
+  return found;
+}
+
 // The newest epoch first: a rotation that was interrupted leaves older slots of the same secret.
 Result<OpenedKeys> open_keys(Files& files, const std::string& path, const RepositoryId& id,
                              const Secret& secret) {
-  struct Candidate {
-    std::uint32_t epoch;
-    std::string name;
-    Bytes slot;
-  };
-  std::vector<Candidate> candidates;
-  std::string damaged;
-  for (const std::string& name : TRY(files.list(path + "/keys"))) {
-    auto slot = read_file(files, path + "/keys/" + name, kMaxSlotBytes);
-    auto head = slot ? KeyRing::read_head(name, *slot) : slot.error();
-    if (head) {
-      candidates.push_back({head->newest_epoch, name, std::move(*slot)});
-    } else {
-      damaged += "; " + head.error().message;
-    }
+  Candidates found = TRY(read_slots(files, path));
+  // A rotation writes all slots anew, and then removes the old ones: what came in their place is in
+  // the next listing.
+  for (int listings = 1; found.vanished && listings < kSlotListings; ++listings) {
+    found = TRY(read_slots(files, path));
   }
-  std::stable_sort(candidates.begin(), candidates.end(),
+  std::stable_sort(found.slots.begin(), found.slots.end(),
                    [](const Candidate& a, const Candidate& b) { return a.epoch > b.epoch; });
   std::size_t whole = 0;
-  for (const Candidate& candidate : candidates) {
+  for (const Candidate& candidate : found.slots) {
     auto ring = KeyRing::unwrap(id, secret, candidate.name, candidate.slot);
     if (ring) return OpenedKeys{std::move(ring).value(), candidate.name};
     if (ring.error().code == Code::denied) {
       ++whole;
     } else {
-      damaged += "; " + ring.error().message;
+      found.damaged += "; " + ring.error().message;
     }
   }
   const char* what = secret.kind == Secret::Kind::passphrase ? "passphrase" : "key file";
-  if (whole == 0 && !damaged.empty()) {
-    return Error{Code::corrupt, 0, "no key slot is readable" + damaged};
+  if (whole == 0 && !found.damaged.empty()) {
+    return Error{Code::corrupt, 0, "no key slot is readable" + found.damaged};
   }
-  if (candidates.empty()) {
+  if (found.slots.empty()) {
     return Error{Code::corrupt, 0,
                  "there is no key slot in " + printable(path) +
                      "/keys; hint: bygone key import brings back one that was exported"};
   }
-  return Error{Code::denied, 0, std::string("no key slot matches this ") + what + damaged};
+  return Error{Code::denied, 0, std::string("no key slot matches this ") + what + found.damaged};
 }
 
 }  // namespace

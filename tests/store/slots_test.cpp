@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -24,6 +25,22 @@ namespace filesystem = std::filesystem;
 using test::value_of;
 
 constexpr const char* kOwn = "the key file of the tests";  // of test::key_file()
+
+// Something else happens right after the first listing of the slots.
+class InterruptedListing final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  std::function<void()> meanwhile;
+
+  Result<std::vector<std::string>> list(const std::string& path) override {
+    auto names = inner_.list(path);
+    if (path.ends_with("/keys") && meanwhile) std::exchange(meanwhile, nullptr)();
+    return names;
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+};
 
 class Slots : public testing::Test {
  protected:
@@ -144,6 +161,16 @@ TEST_F(Slots, ARotationKeepsNamedSecretsDropsTheOthersAndReadsWhatWasThere) {
   std::multiset<std::string> labels;
   for (const Slot& slot : value_of(list_slots(*repository))) labels.insert(slot.label->text);
   EXPECT_EQ(labels, (std::multiset<std::string>{"made by init", "kept"}));
+}
+
+TEST_F(Slots, OpenARepositoryWhileARotationPutsOthersInTheirPlace) {
+  const auto repository = open(test::key_file());
+  InterruptedListing files(system_files());
+  files.meanwhile = [&] { value_of(rotate_keys(*repository, secrets_of({kOwn}), Others::drop)); };
+  const auto opened =
+      Repository::open(path_, test::key_file(), {.index_dir = index_dir("other"), .files = &files});
+  ASSERT_OK(opened);
+  EXPECT_EQ((*opened)->keys().newest_epoch(), 2u);
 }
 
 TEST_F(Slots, ARotationWithASecretThatOpensNothingChangesNothing) {
