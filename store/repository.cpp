@@ -15,6 +15,7 @@
 #include "store/config.h"
 #include "store/format.h"
 #include "store/index.h"
+#include "store/locks.h"
 #include "store/slots.h"
 #include "store/temp_file.h"
 
@@ -66,9 +67,9 @@ Result<void> expect_layout(Files& files, const std::string& path) {
   return {};
 }
 
-// Removes what an init that was interrupted left: a layout without config that holds no pack and
-// no snapshot, so that its keys open nothing. False: it is something else, and was not touched.
-Result<bool> clear_unfinished(Files& files, const std::string& path) {
+// Whether it is what an init that was interrupted left: a layout without config that holds no pack
+// and no snapshot, so that its keys open nothing.
+Result<bool> is_unfinished(Files& files, const std::string& path) {
   static const std::set<std::string> kOurs{std::begin(kFolders), std::end(kFolders)};
   for (const std::string& name : TRY(files.list(path))) {
     if (name != "reserve" && !kOurs.contains(name)) return false;
@@ -78,14 +79,29 @@ Result<bool> clear_unfinished(Files& files, const std::string& path) {
       if (!TRY(files.list(path + "/packs/" + bucket)).empty()) return false;
     }
   }
-  for (const char* folder : {"/keys", "/tmp"}) {
-    auto real = expect_folder(files, path + folder);  // behind a link would be files of others
-    if (!real && real.error().code == Code::not_found) continue;
-    if (!real) return std::move(real).error();
-    const auto names = TRY(files.list(path + folder));
-    for (const std::string& name : names) TRY(files.remove(path + folder + "/" + name));
-  }
   return true;
+}
+
+Result<void> clear_unfinished(Files& files, const std::string& path) {
+  for (const char* folder : {"/keys", "/tmp"}) {
+    for (const std::string& name : TRY(files.list(path + folder))) {
+      TRY(files.remove(path + folder + "/" + name));
+    }
+  }
+  return {};
+}
+
+// Nothing, or what an init that was interrupted left.
+Result<void> expect_room(Files& files, const std::string& path) {
+  auto names = files.list(path);
+  if (!names) return std::move(names).error().with("creating repository");
+  if (std::find(names->begin(), names->end(), "config") != names->end()) {
+    return Error{Code::exists, 0, "there is a repository at " + printable(path) + " already"};
+  }
+  if (TRY(is_unfinished(files, path))) return {};
+  return Error{Code::exists, 0,
+               "creating repository " + printable(path) +
+                   ": the folder is not empty; hint: name a new or an empty folder"};
 }
 
 Error no_repository(const std::string& path) {
@@ -168,19 +184,14 @@ Result<void> Repository::create(const std::string& path, const Secret& secret, F
   if (!made && made.error().code != Code::exists) {
     return std::move(made).error().with("creating repository");
   }
-  if (!made) {
-    auto names = files.list(path);
-    if (!names) return std::move(names).error().with("creating repository");
-    if (std::find(names->begin(), names->end(), "config") != names->end()) {
-      return Error{Code::exists, 0, "there is a repository at " + printable(path) + " already"};
-    }
-    if (!TRY(clear_unfinished(files, path))) {
-      return Error{Code::exists, 0,
-                   "creating repository " + printable(path) +
-                       ": the folder is not empty; hint: name a new or an empty folder"};
-    }
-  }
+  if (!made) TRY(expect_room(files, path));
   TRY(make_layout(files, path));
+  // Two at once would each remove the other one's keys, and the later config replace the first.
+  const Fd lock = TRY(lock_exclusively(files, path + "/locks/prune", "init",
+                                       "another init makes a repository at " + printable(path),
+                                       "wait until it is done"));
+  TRY(expect_room(files, path));
+  TRY(clear_unfinished(files, path));
   const Config config{.repository = random_id<RepositoryId>(), .created = system_now()};
   const auto keys = KeyRing::generate(config.repository);
   const std::string slot = random_id<PackId>().hex();

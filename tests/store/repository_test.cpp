@@ -2,6 +2,7 @@
 #include "store/repository.h"
 
 #include <filesystem>
+#include <functional>
 
 #include <gtest/gtest.h>
 
@@ -12,6 +13,7 @@
 #include "store/session.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -55,6 +57,42 @@ TEST_F(RepositoryTest, GoesOnWhereAnInterruptedInitStopped) {
   value_of(Repository::create(path(), key_file("second")));
   EXPECT_OK(Repository::open(path(), key_file("second")));
   EXPECT_CODE(Code::denied, Repository::open(path(), key_file("first")));
+}
+
+// Something else happens right before the n-th file is renamed, or folder listed.
+class Meanwhile final : public test::WatchedFiles {
+ public:
+  Meanwhile(test::Call call, int n, std::function<void()> what)
+      : WatchedFiles(system_files()), call_(call), left_(n), what_(std::move(what)) {}
+
+ protected:
+  Result<void> before(test::Call call, const std::string& /*path*/) override {
+    if (call == call_ && --left_ == 0) what_();
+    return {};
+  }
+
+ private:
+  test::Call call_;
+  int left_;
+  std::function<void()> what_;
+};
+
+TEST_F(RepositoryTest, IsMadeByOneOfTwoInitsAtOnce) {
+  const auto other = [&] { return Repository::create(path(), key_file("other")).ok(); };
+  // The other one comes when this one has made its folder, writes its key, or writes its config.
+  for (const auto& [call, n] :
+       {std::pair(test::Call::make_directory, 3), std::pair(test::Call::rename, 1),
+        std::pair(test::Call::rename, 2)}) {
+    SCOPED_TRACE(n);
+    filesystem::remove_all(path());
+    bool others = false;
+    Meanwhile files(call, n, [&] { others = other(); });
+    const bool ours = Repository::create(path(), key_file("ours"), files).ok();
+    EXPECT_NE(ours, others);
+    const char* const winner = ours ? "ours" : "other";
+    EXPECT_OK(Repository::open(path(), key_file(winner)));
+    EXPECT_FALSE(Repository::open(path(), key_file(ours ? "other" : "ours")).ok());
+  }
 }
 
 // A lost config must not make init throw the keys of real data away.
