@@ -119,7 +119,9 @@ Result<std::set<SnapshotId>> Pruner::expired() {
 Result<void> Pruner::empty_trash(const std::set<SnapshotId>& ids) {
   if (ids.empty()) return {};
   std::vector<SnapshotId> lacking_note;
-  const auto moved = TRY(remove_from_trash(repository_, ids, options_.clock(), &lacking_note));
+  const auto moved = TRY(remove_from_trash(
+      repository_, ids, options_.clock(), &lacking_note,
+      options_.empty_trash ? std::nullopt : std::optional<Nanoseconds>(kKeepTrash)));
   report_.trash_removed += moved.done.size();
   for (const SnapshotId& id : lacking_note) {
     report_.warnings.push_back("snapshot " + id.hex() +

@@ -99,8 +99,16 @@ Result<void> remove_without_room(Repository& repository, Notes& notes, From from
   return {};
 }
 
+// Whether a record has been in the trash for `keep`, and nobody wants it for ever.
+bool is_over(const Notes& notes, const SnapshotId& id, Nanoseconds now, Nanoseconds keep) {
+  const auto since = trashed_at(notes, id);
+  return since && *since <= now && now - *since >= keep && !is_pinned(notes, id);
+}
+
+// `keep`: for records of the trash that are to go because they have been there for so long.
 Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snapshots, From from,
-                          Nanoseconds now, Moved& moved, std::vector<SnapshotId>* lacking_note) {
+                          std::optional<Nanoseconds> keep, Nanoseconds now, Moved& moved,
+                          std::vector<SnapshotId>* lacking_note) {
   Files& files = repository.files();
   const Fd lock = TRY(lock_names(files, repository.path(), Lock::exclusive));
   Notes notes = TRY(read_notes(repository));
@@ -115,6 +123,8 @@ Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snap
         TRY(exists(files, live_folder(repository) + "/" + snapshot.id.hex()))) {
       continue;
     }
+    // Somebody may have brought it back and forgotten it again since it was chosen.
+    if (keep && !(notes.unreadable().empty() && is_over(notes, snapshot.id, now, *keep))) continue;
     going.push_back(snapshot.id);
     said.push_back(gone_note(snapshot));
   }
@@ -160,12 +170,13 @@ Result<void> restore_from_trash(Repository& repository, const SnapshotId& id) {
 namespace {
 
 Result<Moved> remove_all(Repository& repository, const std::vector<Snapshot>& snapshots, From from,
-                         Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
+                         std::optional<Nanoseconds> keep, Nanoseconds now,
+                         std::vector<SnapshotId>* lacking_note) {
   Moved moved;
   const std::span<const Snapshot> all(snapshots);
   for (std::size_t at = 0; at < all.size(); at += kBatch) {
     const auto batch = all.subspan(at, std::min(kBatch, all.size() - at));
-    TRY(remove_batch(repository, batch, from, now, moved, lacking_note));
+    TRY(remove_batch(repository, batch, from, keep, now, moved, lacking_note));
   }
   return moved;
 }
@@ -174,11 +185,12 @@ Result<Moved> remove_all(Repository& repository, const std::vector<Snapshot>& sn
 
 Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot>& snapshots,
                               Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
-  return remove_all(repository, snapshots, From::anywhere, now, lacking_note);
+  return remove_all(repository, snapshots, From::anywhere, std::nullopt, now, lacking_note);
 }
 
 Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotId>& ids,
-                                Nanoseconds now, std::vector<SnapshotId>* lacking_note) {
+                                Nanoseconds now, std::vector<SnapshotId>* lacking_note,
+                                std::optional<Nanoseconds> keep) {
   std::vector<Snapshot> list;
   for (const SnapshotId& id : ids) {
     auto snapshot = repository.trashed_snapshot(id);
@@ -188,7 +200,7 @@ Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotI
     list.push_back(snapshot ? std::move(snapshot).value() : Snapshot());
     list.back().id = id;
   }
-  return remove_all(repository, list, From::trash, now, lacking_note);
+  return remove_all(repository, list, From::trash, keep, now, lacking_note);
 }
 
 Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& clock,
@@ -212,8 +224,7 @@ Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& 
     if (!since) unknown.push_back(trashed_note(id, now));
     // When every snapshot was forgotten, these alone tell that the clock leapt.
     if (since) instants.push_back(*since);
-    const bool is_over = since && *since <= now && now - *since >= keep;
-    if (is_over && !is_pinned(notes, id)) expired.insert(id);
+    if (is_over(notes, id, now, keep)) expired.insert(id);
   }
   if (remember == Remember::yes) TRY(write_notes(repository, notes, unknown, now));
   const std::string doubt = doubt_about_clock(instants, now);

@@ -38,10 +38,13 @@ Result<void> restore_from_trash(Repository& repository, const SnapshotId& id);
 Result<Moved> remove_for_good(Repository& repository, const std::vector<Snapshot>& snapshots,
                               Nanoseconds now, std::vector<SnapshotId>* lacking_note = nullptr);
 
-// The same for records in the trash alone: one that came back meanwhile is passed by. A record that
-// cannot be read goes too.
+// The same for records in the trash alone, pinned or not: one that came back meanwhile is passed
+// by. A record that cannot be read goes too. With `keep` also those are passed by that have not
+// been there for so long, or are pinned, by what notes say now: what expired_trash() chose a while
+// ago may have come back and been forgotten again.
 Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotId>& ids,
-                                Nanoseconds now, std::vector<SnapshotId>* lacking_note = nullptr);
+                                Nanoseconds now, std::vector<SnapshotId>* lacking_note = nullptr,
+                                std::optional<Nanoseconds> keep = std::nullopt);
 
 inline constexpr Nanoseconds kKeepTrash = Nanoseconds{7} * 86'400 * kSecond;
 

@@ -9,6 +9,7 @@
 #include "store/condemned.h"
 #include "store/index.h"
 #include "store/session.h"
+#include "store/trash.h"
 #include "tests/store/prune_fixture.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
@@ -152,6 +153,32 @@ TEST_F(PruneTest, KeepsWhatTheTrashReachesUntilItIsEmptied) {
   const PruneReport emptied = value_of(prune({.empty_trash = true}));
   EXPECT_EQ(emptied.trash_removed, 1u);
   EXPECT_TRUE(packs().empty());
+}
+
+// To read all packs can take hours, in which people change their minds, twice.
+TEST_F(PruneTest, WhatCameBackAndWasForgottenAgainMeanwhileStaysItsDaysInTheTrash) {
+  const Snapshot one = back_up(one_);
+  const Snapshot app = back_up({{"x", test::noise(90'000, 9)}}, "app");
+  const Nanoseconds later = app.instant + kSecond;
+  value_of(move_to_trash(*repository_, {one.id}, later));
+  PruneOptions options = kAll;
+  options.clock = [&] { return later + kKeepTrash + kSecond; };
+  bool changed = false;
+  const auto report = value_of(store::prune(
+      *repository_, options,
+      [&](const PruneProgress& progress) {
+        if (progress.phase != "packs" || std::exchange(changed, true)) return;
+        value_of(restore_from_trash(*repository_, one.id));
+        value_of(move_to_trash(*repository_, {one.id}, options.clock()));
+      },
+      kGoOn));
+  EXPECT_TRUE(changed);
+  EXPECT_EQ(report.trash_removed, 0u);
+  value_of(restore_from_trash(*repository_, one.id));
+  expect_whole({{one, one_}});
+  // Left there for its days, it goes.
+  value_of(move_to_trash(*repository_, {one.id}, later));
+  EXPECT_EQ(value_of(prune(options)).trash_removed, 1u);
 }
 
 TEST_F(PruneTest, WaitsForASessionThatBeganBeforeAndKeepsWhatItFound) {
