@@ -3,16 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <csignal>
-#include <cstring>
 #include <tuple>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "store/base/codec.h"
-#include "store/base/log.h"
 #include "store/index_filter.h"
 #include "store/index_runs.h"
 #include "store/lmdb.h"
@@ -22,11 +15,8 @@ namespace {
 
 using lmdb::Table;
 
-constexpr std::uint32_t kSchema = 3;
-constexpr std::string_view kSchemaKey = "schema";
 constexpr std::string_view kNextPackKey = "next_pack";
 constexpr std::string_view kRunsKey = "runs";
-constexpr const char* kSuspect = "/suspect";
 
 // Rows are little-endian but for the pack number as a key: LMDB sorts keys by their bytes.
 std::array<std::uint8_t, 4> number_key(std::uint32_t number) {
@@ -107,120 +97,9 @@ Result<std::optional<IndexRun>> write_run(lmdb::WriteTxn& txn, RowMerger& merger
   return std::optional<IndexRun>(run);
 }
 
-// The path of the suspect mark, for the signal handler: set once, then only read.
-std::array<char, 4096> g_suspect_path{};
-std::atomic<bool> g_index_open{false};
-constexpr std::array kCrashes{SIGSEGV, SIGBUS, SIGABRT};
-std::array<struct sigaction, kCrashes.size()> g_before{};
-
-void on_crash(int signal, siginfo_t* info, void*) {
-  // A watchdog's SIGABRT says nothing of the index.
-  const bool is_sent = info->si_code <= 0 && info->si_pid != ::getpid();
-  if (g_index_open.load() && !is_sent) {
-    const int fd = ::open(g_suspect_path.data(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd >= 0) ::close(fd);
-    static constexpr char kText[] =
-        "bygone: stopped by a fault, perhaps in a damaged index; it is rebuilt at the next "
-        "start\n";
-    const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
-    static_cast<void>(written);
-  }
-  // Whoever watched before us (a sanitizer, the system) has the last word.
-  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
-    if (kCrashes[i] == signal) ::sigaction(signal, &g_before[i], nullptr);
-  }
-  ::raise(signal);
-}
-
-Result<void> check_schema(lmdb::Env& env) {
-  {
-    const lmdb::ReadTxn txn = TRY(env.read());
-    const auto found = TRY(txn.get(Table::meta, as_bytes(kSchemaKey)));
-    if (found) {
-      Reader r(*found);
-      if (TRY(r.u32()) == kSchema) return {};
-      return Error{Code::corrupt, 0, "index: written by another version of bygone"};
-    }
-  }
-  lmdb::WriteTxn txn = TRY(env.write());
-  TRY(txn.put(Table::meta, as_bytes(kSchemaKey), u32_bytes(kSchema)));
-  return txn.commit();
-}
-
-Result<std::unique_ptr<lmdb::Env>> open_env(const std::string& folder) {
-  auto env = TRY(lmdb::Env::open(folder, lmdb::Access::read_write));
-  TRY(check_schema(*env));
-  return env;
-}
-
 }  // namespace
 
-void watch_for_index_crashes() {
-  struct sigaction action {};
-  action.sa_sigaction = on_crash;
-  action.sa_flags = SA_ONSTACK | SA_SIGINFO;
-  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
-    ::sigaction(kCrashes[i], &action, &g_before[i]);
-  }
-}
-
-Result<void> Index::open_in(const std::string& folder) {
-  folder_ = folder;
-  auto made = files_->make_directory(folder);
-  if (!made && made.error().code != Code::exists) return made;
-  if (::access(folder.c_str(), W_OK | X_OK) != 0) return os_error(errno, "index: " + folder);
-  const auto data = files_->info(folder + "/data.mdb");
-  fresh_ = !data || data->size == 0;
-  bool rebuild = files_->info(folder + kSuspect).ok();
-  if (rebuild) log::warning("index " + folder + " is suspect after a crash: rebuilding it");
-  if (!rebuild) {
-    auto env = open_env(folder);
-    if (env) {
-      env_ = std::move(env).value();
-      return {};
-    }
-    if (env.error().code != Code::corrupt) return std::move(env).error();
-    log::warning(env.error().message + ": rebuilding it from the packs");
-  }
-  for (const char* name : {"/data.mdb", "/lock.mdb"}) {
-    auto removed = files_->remove(folder + name);
-    if (!removed && removed.error().code != Code::not_found) return removed;
-  }
-  env_ = TRY(open_env(folder));
-  fresh_ = true;
-  if (rebuild) ignore(files_->remove(folder + kSuspect), "it is rebuilt once more, no harm");
-  return {};
-}
-
-Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& folder,
-                                           const std::string& fallback) {
-  std::unique_ptr<Index> index(new Index());
-  index->files_ = &files;
-  if (auto opened = index->open_in(folder); !opened) {
-    log::info(opened.error().message + ": using a private index in " + fallback);
-    for (std::size_t slash = fallback.find('/', 1); slash != std::string::npos;
-         slash = fallback.find('/', slash + 1)) {
-      ignore(files.make_directory(fallback.substr(0, slash)), "it may exist; the last one counts");
-    }
-    TRY(index->open_in(fallback));
-  }
-  const std::string suspect = index->folder_ + kSuspect;
-  if (suspect.size() < g_suspect_path.size() && !g_index_open.load()) {
-    std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
-    g_suspect_path[suspect.size()] = '\0';
-    g_index_open.store(true);
-  }
-  return index;
-}
-
-void Index::mark_suspect() {
-  ignore(open_plain(*files_, folder_ + kSuspect, O_WRONLY | O_CREAT, 0600),
-         "the index is a cache: a bad one costs time only");
-}
-
 Index::Index() : filters_(std::make_unique<RunFilters>()) {}
-
-Index::~Index() { g_index_open.store(false); }
 
 Result<std::optional<Location>> Index::find(const ChunkId& id) {
   const lmdb::ReadTxn txn = TRY(env_->read());

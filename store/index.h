@@ -91,6 +91,8 @@ class Index {
  private:
   Index();
   Result<void> open_in(const std::string& folder);
+  Result<std::string> try_open();
+  Result<void> replace();
   Result<void> make_filter(const lmdb::ReadTxn& txn, const IndexRun& run,
                            const std::vector<IndexRun>& runs);
   Result<void> add_run(lmdb::WriteTxn& txn, std::vector<IndexRow> rows);

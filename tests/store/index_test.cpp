@@ -2,12 +2,16 @@
 #include "store/index.h"
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include <fcntl.h>
@@ -21,6 +25,7 @@
 #include "store/lmdb.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -177,6 +182,75 @@ TEST_F(IndexTest, ThatIsSuspectIsMadeAnewOnce) {
   EXPECT_EQ(find(0), std::nullopt);
   open();
   EXPECT_FALSE(index_->is_fresh());
+}
+
+// Something else happens right before somebody locks the index for himself.
+class OvertakenFiles final : public test::WatchedFiles {
+ public:
+  using WatchedFiles::WatchedFiles;
+  std::function<void()> before_exclusive;
+
+  Result<bool> try_lock(const Fd& fd, Lock lock) override {
+    if (lock == Lock::exclusive && before_exclusive) std::exchange(before_exclusive, nullptr)();
+    return inner_.try_lock(fd, lock);
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+};
+
+TEST_F(IndexTest, ThatAnotherOneHasJustReplacedIsNotReplacedAgain) {
+  index_->mark_suspect();
+  index_.reset();
+  OvertakenFiles files(system_files());
+  const PackContents theirs = pack(0, 5);
+  bool overtaken = false;
+  files.before_exclusive = [&] {
+    overtaken = true;
+    open();
+    value_of(index_->insert({theirs}));
+    index_.reset();  // a process must not have it open twice
+  };
+  index_ = value_of(Index::open(files, folder_ / "index", folder_ / "elsewhere"));
+  EXPECT_TRUE(overtaken);
+  EXPECT_TRUE(index_->is_fresh());
+  EXPECT_EQ(value_of(index_->packs()), std::vector{theirs.pack});
+}
+
+// Whoever opened it in between could get the old file of locks and the new one of rows.
+TEST_F(IndexTest, IsNotOpenedWhileItsFilesAreReplaced) {
+  index_.reset();
+  std::optional<Fd> replacing =
+      value_of(system_files().open(folder_ / "index", O_RDONLY | O_DIRECTORY, 0));
+  ASSERT_TRUE(value_of(system_files().try_lock(*replacing, Lock::exclusive)));
+  std::atomic<bool> is_open{false};
+  std::thread other([&] {
+    open();
+    is_open = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(is_open);
+  replacing.reset();
+  other.join();
+  EXPECT_EQ(index_->folder(), folder_ / "index");
+}
+
+TEST_F(IndexTest, WritesThroughNoLink) {
+  index_.reset();
+  const std::string victim = folder_ / "thesis";
+  test::write_whole(victim, as_bytes("years of work"));
+  for (const char* name : {"data.mdb", "lock.mdb", "suspect"}) {
+    for (const std::string& target : {victim, std::string(folder_ / "nothing")}) {
+      SCOPED_TRACE(name + target);
+      std::filesystem::remove(folder_ / "index/" + name);
+      std::filesystem::create_symlink(target, folder_ / "index/" + name);
+      open();
+      value_of(index_->insert({pack(0, 5)}));
+      index_.reset();
+      EXPECT_EQ(as_text(test::read_whole(victim)), "years of work");
+      EXPECT_FALSE(std::filesystem::exists(folder_ / "nothing"));
+    }
+  }
 }
 
 TEST_F(IndexTest, IsSuspectAfterACrashOfTheProcess) {

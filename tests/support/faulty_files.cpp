@@ -132,6 +132,10 @@ void PowerCutFiles::cut(const std::string& target, Names names) const {
 Result<Fd> PowerCutFiles::open(const std::string& path, int flags, unsigned mode) {
   Fd fd = TRY(inner_.open(path, flags, mode));
   const std::lock_guard lock(mutex_);
+  if (!path.starts_with(root_ + "/")) {  // an index elsewhere: no cut reaches it
+    open_.erase(fd.get());
+    return fd;
+  }
   auto& node = live_[path];
   if (!node) {
     node = std::make_shared<Node>();
@@ -158,6 +162,7 @@ Result<void> PowerCutFiles::sync_data(const Fd& fd) {
   TRY(inner_.read_at(fd, content, 0));
   const std::lock_guard lock(mutex_);
   const auto& node = open_[fd.get()];
+  if (!node) return {};
   if (!lies_ || !lies_(Call::sync_data, node->made_as)) node->durable = std::move(content);
   return {};
 }

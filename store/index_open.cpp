@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// The half of index.h that opens: a damaged or suspect index is replaced by an empty one.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "store/base/codec.h"
+#include "store/base/log.h"
+#include "store/index.h"
+#include "store/index_filter.h"
+#include "store/lmdb.h"
+
+namespace bygone::store {
+namespace {
+
+constexpr std::uint32_t kSchema = 3;
+constexpr std::string_view kSchemaKey = "schema";
+constexpr const char* kSuspect = "/suspect";
+constexpr const char* kLmdbFiles[] = {"/data.mdb", "/lock.mdb"};
+constexpr std::chrono::seconds kGatePatience{30};
+constexpr std::chrono::milliseconds kGatePause{2};
+
+// Held shared while an index is opened, exclusively while its files are replaced.
+Result<Fd> lock_folder(Files& files, const std::string& folder, Lock lock) {
+  Fd fd = TRY(files.open(folder, O_RDONLY | O_DIRECTORY, 0));
+  const auto until = std::chrono::steady_clock::now() + kGatePatience;
+  while (!TRY(files.try_lock(fd, lock))) {
+    if (std::chrono::steady_clock::now() > until) {
+      return Error{Code::busy, 0, "index " + folder + ": others keep opening it"};
+    }
+    std::this_thread::sleep_for(kGatePause);
+  }
+  return fd;
+}
+
+// The path of the suspect mark, for the signal handler: set once, then only read.
+std::array<char, 4096> g_suspect_path{};
+std::atomic<bool> g_index_open{false};
+constexpr std::array kCrashes{SIGSEGV, SIGBUS, SIGABRT};
+std::array<struct sigaction, kCrashes.size()> g_before{};
+
+void on_crash(int signal, siginfo_t* info, void*) {
+  // A watchdog's SIGABRT says nothing of the index.
+  const bool is_sent = info->si_code <= 0 && info->si_pid != ::getpid();
+  if (g_index_open.load() && !is_sent) {
+    const int fd = ::open(g_suspect_path.data(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0) ::close(fd);
+    static constexpr char kText[] =
+        "bygone: stopped by a fault, perhaps in a damaged index; it is rebuilt at the next "
+        "start\n";
+    const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
+    static_cast<void>(written);
+  }
+  // Whoever watched before us (a sanitizer, the system) has the last word.
+  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
+    if (kCrashes[i] == signal) ::sigaction(signal, &g_before[i], nullptr);
+  }
+  ::raise(signal);
+}
+
+Result<void> check_schema(lmdb::Env& env) {
+  {
+    const lmdb::ReadTxn txn = TRY(env.read());
+    const auto found = TRY(txn.get(lmdb::Table::meta, as_bytes(kSchemaKey)));
+    if (found) {
+      Reader r(*found);
+      if (TRY(r.u32()) == kSchema) return {};
+      return Error{Code::corrupt, 0, "index: written by another version of bygone"};
+    }
+  }
+  Writer schema;
+  schema.u32(kSchema);
+  lmdb::WriteTxn txn = TRY(env.write());
+  TRY(txn.put(lmdb::Table::meta, as_bytes(kSchemaKey), schema.buffer()));
+  return txn.commit();
+}
+
+Result<std::unique_ptr<lmdb::Env>> open_env(const std::string& folder) {
+  auto env = TRY(lmdb::Env::open(folder, lmdb::Access::read_write));
+  TRY(check_schema(*env));
+  return env;
+}
+
+}  // namespace
+
+void watch_for_index_crashes() {
+  struct sigaction action {};
+  action.sa_sigaction = on_crash;
+  action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
+    ::sigaction(kCrashes[i], &action, &g_before[i]);
+  }
+}
+
+Result<void> Index::open_in(const std::string& folder) {
+  folder_ = folder;
+  auto made = files_->make_directory(folder);
+  if (!made && made.error().code != Code::exists) return made;
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) return os_error(errno, "index: " + folder);
+  const auto data = files_->info(folder + "/data.mdb");
+  fresh_ = !data || data->size == 0;
+  {
+    const Fd gate = TRY(lock_folder(*files_, folder, Lock::shared));
+    if (TRY(try_open()).empty()) return {};
+  }
+  // Who comes to the same end at the same time must not replace what another one has just made: its
+  // data.mdb would stand beside another lock.mdb than the one that the other one locks by.
+  const Fd gate = TRY(lock_folder(*files_, folder, Lock::exclusive));
+  fresh_ = true;
+  const std::string fault = TRY(try_open());
+  if (fault.empty()) return {};
+  log::warning(fault + ": rebuilding it from the packs");
+  return replace();
+}
+
+// Why it has to be replaced; empty when it is open.
+Result<std::string> Index::try_open() {
+  if (files_->info(folder_ + kSuspect)) return "index " + folder_ + " is suspect after a crash";
+  for (const char* name : kLmdbFiles) {
+    const auto info = files_->info(folder_ + name);
+    if (info && !info->is_regular) return "index " + folder_ + name + " is a link or no plain file";
+  }
+  auto env = open_env(folder_);
+  if (env) {
+    env_ = std::move(env).value();
+    return std::string();
+  }
+  if (env.error().code != Code::corrupt) return std::move(env).error();
+  return env.error().message;
+}
+
+// Suspect until it is done: with one of the two files gone the other one must go, too.
+Result<void> Index::replace() {
+  mark_suspect();
+  for (const char* name : kLmdbFiles) {
+    auto removed = files_->remove(folder_ + name);
+    if (!removed && removed.error().code != Code::not_found) return removed;
+  }
+  env_ = TRY(open_env(folder_));
+  ignore(files_->remove(folder_ + kSuspect), "it is rebuilt once more, no harm");
+  return {};
+}
+
+Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& folder,
+                                           const std::string& fallback) {
+  std::unique_ptr<Index> index(new Index());
+  index->files_ = &files;
+  if (auto opened = index->open_in(folder); !opened) {
+    log::info(opened.error().message + ": using a private index in " + fallback);
+    for (std::size_t slash = fallback.find('/', 1); slash != std::string::npos;
+         slash = fallback.find('/', slash + 1)) {
+      ignore(files.make_directory(fallback.substr(0, slash)), "it may exist; the last one counts");
+    }
+    TRY(index->open_in(fallback));
+  }
+  const std::string suspect = index->folder_ + kSuspect;
+  if (suspect.size() < g_suspect_path.size() && !g_index_open.load()) {
+    std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
+    g_suspect_path[suspect.size()] = '\0';
+    g_index_open.store(true);
+  }
+  return index;
+}
+
+void Index::mark_suspect() {
+  ignore(open_plain(*files_, folder_ + kSuspect, O_WRONLY | O_CREAT, 0600),
+         "the index is a cache: a bad one costs time only");
+}
+
+Index::~Index() { g_index_open.store(false); }
+
+}  // namespace bygone::store
