@@ -7,7 +7,8 @@
 #include <fmt/core.h>
 
 #include "store/format.h"
-#include "store/snapshot_notes.h"
+#include "store/gone_records.h"
+#include "store/locks.h"
 #include "store/temp_file.h"
 
 namespace bygone::store {
@@ -104,22 +105,45 @@ Result<void> store_text(Files& files, const std::string& folder, const std::stri
   return write_durably(files, temp, folder, name, as_bytes(text));
 }
 
-// Whether a record is where it was seen, in the trash, or noted as gone.
+// Whether a record is where it was seen, in the trash, or gone on purpose.
 class Accounts {
  public:
   explicit Accounts(Repository& repository) : repository_(repository) {}
-  Result<bool> has(const SnapshotId& id) {
-    if (TRY(repository_.has_record(id))) return true;
-    if (!notes_) notes_ = TRY(read_notes(repository_));
-    // What says that it is gone may be sealed with a newer key.
-    if (notes_->locked()) return *notes_->locked();
-    return gone(*notes_, id).has_value();
+
+  Result<bool> has(const SourceId& source, const Seen& seen) {
+    if (TRY(look(source, seen))) return true;
+    if (is_sure_) return false;
+    // A listing beside a prune that folds notes may show neither the old one nor what stands for
+    // it. Who cannot have the lock, or waits for it in vain, goes by what was seen without.
+    lock_ = lock_names(repository_.files(), repository_.path(), Lock::shared);
+    is_sure_ = true;
+    gone_.reset();
+    return look(source, seen);
   }
 
  private:
+  Result<bool> look(const SourceId& source, const Seen& seen) {
+    if (TRY(repository_.has_record(seen.id))) return true;
+    if (!gone_) {
+      const Notes notes = TRY(read_notes(repository_));
+      // What says that it is gone may be sealed with a newer key.
+      if (notes.locked()) return *notes.locked();
+      gone_.emplace(notes);
+    }
+    return gone_->account_for(source, {.sequence = seen.sequence, .id = seen.id});
+  }
+
   Repository& repository_;
-  std::optional<Notes> notes_;
+  std::optional<GoneRecords> gone_;
+  std::optional<Result<Fd>> lock_;  // held from the first doubt on
+  bool is_sure_ = false;
 };
+
+// Whose memory the file is.
+std::optional<SourceId> source_of(std::string_view file) {
+  if (!file.starts_with(kSource)) return std::nullopt;
+  return SourceId::from_hex_text(file.substr(kSource.size()));
+}
 
 Result<std::string> config_mac(Repository& repository) {
   const Bytes config =
@@ -157,10 +181,11 @@ Result<std::vector<std::string>> check_memory(Repository& repository,
                          kHint);
       }
     }
-    if (!name.starts_with(kSource)) continue;
+    const auto source = source_of(name);
+    if (!source) continue;
     const auto memory = TRY(load(files, folder + "/" + name));
     if (!memory) continue;
-    if (!TRY(accounts.has(memory->newest.id))) {
+    if (!TRY(accounts.has(*source, memory->newest))) {
       alarms.push_back(describe(*memory, memory->newest) + kHint);
     }
     for (const Seen& seen : memory->missing) alarms.push_back(describe(*memory, seen) + kHint);
@@ -177,7 +202,7 @@ Result<void> remember(Repository& repository, const std::string& state_folder,
   if (const auto before = TRY(load(files, folder + "/" + name))) {
     memory = *before;
     Accounts accounts(repository);
-    if (!TRY(accounts.has(memory.newest.id))) memory.missing.push_back(memory.newest);
+    if (!TRY(accounts.has(newest.source, memory.newest))) memory.missing.push_back(memory.newest);
   }
   memory.name = newest.display_name;
   memory.newest = {.sequence = newest.sequence, .id = newest.id};

@@ -162,37 +162,49 @@ void Notes::add(Note note) {
   superseded_.push_back(note.id);
 }
 
-Result<Notes> read_notes(Repository& repository) {
-  for (int listing = 0; listing < kListings; ++listing) {
-    Notes notes;
-    bool vanished = false;
-    const auto names = TRY(repository.files().list(folder_of(repository)));
-    if (names.size() > kMaxNotes) {
-      return Error{Code::unsupported, 0,
-                   "there are more notes than the format allows; hint: prune folds them"};
-    }
-    for (const std::string& name : names) {
-      const auto id = NoteId::from_hex_text(name);
-      if (!id) continue;
-      auto note = read_note(repository, *id);
-      if (note) {
-        notes.add(std::move(note).value());
-      } else if (note.error().code == Code::not_found) {
-        vanished = true;  // superseded: what stands for it may be newer than this listing
-        break;
-      } else {
+Result<std::optional<Notes>> NoteReader::read_listed(const std::vector<std::string>& names) {
+  Notes notes;
+  for (const std::string& name : names) {
+    const auto id = NoteId::from_hex_text(name);
+    if (!id) continue;
+    auto known = known_.find(*id);
+    if (known == known_.end()) {
+      auto note = read_note(repository_, *id);
+      if (!note && note.error().code == Code::not_found) {
+        // Superseded or folded: what stands for it may be newer than this listing.
+        return std::optional<Notes>();
+      }
+      if (!note) {
         notes.unreadable_.push_back("note " + name + ": " + note.error().message);
         if (needs_newer_key(note.error()) && !notes.locked_) {
           notes.locked_ = std::move(note).error();
           continue;
         }
         if (note.error().code == Code::corrupt) notes.damaged_names_.push_back(name);
+        continue;
       }
+      known = known_.emplace(*id, std::move(note).value()).first;
     }
-    if (!vanished) return notes;
+    notes.add(known->second);
+  }
+  return std::optional<Notes>(std::move(notes));
+}
+
+Result<Notes> NoteReader::read() {
+  for (int listing = 0; listing < kListings; ++listing) {
+    const auto names = TRY(repository_.files().list(folder_of(repository_)));
+    if (limit_ == Limit::of_format && names.size() > kMaxNotes) {
+      return Error{Code::unsupported, 0,
+                   "there are more notes than the format allows; hint: bygone prune folds them"};
+    }
+    if (auto notes = TRY(read_listed(names))) return std::move(*notes);
   }
   return Error{Code::busy, 0, "reading notes: others keep removing them"};
 }
+
+void NoteReader::read_ahead() { ignore(read(), "whoever needs what it tells reads again"); }
+
+Result<Notes> read_notes(Repository& repository) { return NoteReader(repository).read(); }
 
 Result<void> write_notes(Repository& repository, Notes& notes, const std::vector<NewNote>& list,
                          Nanoseconds now) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "store/base/bytes.h"
@@ -91,7 +92,7 @@ class Notes {
   void add(Note note);
 
  private:
-  friend Result<Notes> read_notes(Repository& repository);
+  friend class NoteReader;
   using Place = std::tuple<Subject, std::string>;
   std::map<Place, Note> winners_;
   std::vector<NoteId> superseded_;
@@ -99,10 +100,32 @@ class Notes {
   std::optional<Error> locked_;
 };
 
-// Reads all notes. One that cannot be read is a line in unreadable() and not an error. Whoever
-// deletes by what it reads here holds the lock on names meanwhile (locks.h), and so does whoever
-// removes notes. Cost: one file read a note. Errors: those of the file system; unsupported for
-// more than kMaxNotes.
+// Reads all notes, again and again: a note never changes, so the second time costs a listing and
+// the notes that are new. For who holds the lock on names for moments and has to know what is said
+// under it: it reads once before. One thread.
+class NoteReader {
+ public:
+  enum class Limit { of_format, none };  // none: for who makes them fewer
+  explicit NoteReader(Repository& repository, Limit limit = Limit::of_format)
+      : repository_(repository), limit_(limit) {}
+
+  // One that cannot be read is a line in unreadable() and not an error. Whoever deletes by what it
+  // reads here holds the lock on names meanwhile (locks.h), and so does whoever removes notes.
+  // Errors: those of the file system; unsupported for more than kMaxNotes.
+  [[nodiscard]] Result<Notes> read();
+  // What read() reads and does not return. That it fails is for read() to say.
+  void read_ahead();
+
+ private:
+  // Nothing when a note was removed meanwhile.
+  Result<std::optional<Notes>> read_listed(const std::vector<std::string>& names);
+
+  Repository& repository_;
+  Limit limit_;
+  std::unordered_map<NoteId, Note, IdHash> known_;
+};
+
+// Reads them once. Cost: one file read a note. Errors: those of NoteReader::read().
 [[nodiscard]] Result<Notes> read_notes(Repository& repository);
 
 // What a writer says; counter and id are for write_notes() to find.

@@ -7,6 +7,7 @@
 #include "store/base/log.h"
 #include "store/chunk_store.h"
 #include "store/condemned.h"
+#include "store/fold_notes.h"
 #include "store/index.h"
 #include "store/locks.h"
 #include "store/prune_plan.h"
@@ -415,7 +416,11 @@ Result<bool> Pruner::round() {
 
 Result<PruneReport> Pruner::run() {
   const Fd held = TRY(lock_prune(files_, path_));
-  if (!options_.dry_run) TRY(clean_temp_folder(files_, path_ + "/tmp"));
+  if (!options_.dry_run) {
+    TRY(clean_temp_folder(files_, path_ + "/tmp"));
+    // Before all that stops where there are too many notes.
+    TRY(fold_notes(repository_, options_.clock()));
+  }
   TRY(read_lists());
   PackSet before;
   for (const PackId& pack : TRY(repository_.chunks().list_packs())) before.insert(pack);

@@ -14,7 +14,6 @@ constexpr const char* kPin = "pin";
 constexpr const char* kVerified = "verified";
 constexpr const char* kShrunk = "shrunk";
 constexpr const char* kTrashed = "trashed";
-constexpr const char* kGone = "gone";
 constexpr std::uint8_t kYes = '+';
 constexpr std::uint8_t kNo = '-';
 
@@ -88,8 +87,15 @@ std::optional<Nanoseconds> trashed_at(const Notes& notes, const SnapshotId& id) 
 }
 NewNote trashed_note(const SnapshotId& id, Nanoseconds now) { return time_note(id, kTrashed, now); }
 
+bool ends_with_record(std::string_view key) {
+  for (const char* each : {kPin, kVerified, kShrunk, kTrashed}) {
+    if (key == each) return true;
+  }
+  return key.starts_with(kTag);
+}
+
 std::optional<Gone> gone(const Notes& notes, const SnapshotId& id) {
-  const Note* note = notes.find(Subject::of(id), kGone);
+  const Note* note = notes.find(Subject::of(id), kGoneKey);
   if (note == nullptr) return std::nullopt;
   Reader r(note->value);
   const auto source = r.id<SourceId>();
@@ -104,7 +110,7 @@ NewNote gone_note(const Snapshot& snapshot) {
   // Byte by byte: g++ 12 sees an overflow in the insertion of a fixed size, where there is none.
   for (const std::uint8_t byte : snapshot.source.bytes) w.u8(byte);
   w.varint(snapshot.sequence);
-  return {.subject = Subject::of(snapshot.id), .key = kGone, .value = w.take()};
+  return {.subject = Subject::of(snapshot.id), .key = std::string(kGoneKey), .value = w.take()};
 }
 
 }  // namespace bygone::store

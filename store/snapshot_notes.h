@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "store/notes.h"
@@ -38,7 +39,12 @@ enum class Pinning { pin, unpin };
 [[nodiscard]] std::optional<Nanoseconds> trashed_at(const Notes& notes, const SnapshotId& id);
 [[nodiscard]] NewNote trashed_note(const SnapshotId& id, Nanoseconds now);
 
-// That the record was removed on purpose, and where in which history it stood.
+// Whether a note about a snapshot with this key says nothing any more once the record has gone.
+[[nodiscard]] bool ends_with_record(std::string_view key);
+
+// That the record was removed on purpose, and where in which history it stood. Of what was folded
+// gone_records.h tells.
+inline constexpr std::string_view kGoneKey = "gone";
 struct Gone {
   SourceId source;
   std::uint64_t sequence = 0;

@@ -47,10 +47,10 @@ Result<void> move_records(Files& files, const std::string& from, const std::stri
   return files.sync_directory(from);
 }
 
-Result<void> trash_batch(Repository& repository, std::span<const SnapshotId> ids, Nanoseconds now,
-                         Moved& moved) {
+Result<void> trash_batch(Repository& repository, NoteReader& reader,
+                         std::span<const SnapshotId> ids, Nanoseconds now, Moved& moved) {
   const Fd lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
-  Notes notes = TRY(read_notes(repository));
+  Notes notes = TRY(reader.read());
   std::vector<SnapshotId> going, moved_before, pinned;
   std::vector<NewNote> said;
   for (const SnapshotId& id : ids) {
@@ -106,12 +106,13 @@ bool is_over(const Notes& notes, const SnapshotId& id, Nanoseconds now, Nanoseco
 }
 
 // `keep`: for records of the trash that are to go because they have been there for so long.
-Result<void> remove_batch(Repository& repository, std::span<const Snapshot> snapshots, From from,
+Result<void> remove_batch(Repository& repository, NoteReader& reader,
+                          std::span<const Snapshot> snapshots, From from,
                           std::optional<Nanoseconds> keep, Nanoseconds now, Moved& moved,
                           std::vector<SnapshotId>* lacking_note) {
   Files& files = repository.files();
   const Fd lock = TRY(lock_names(files, repository.path(), Lock::exclusive));
-  Notes notes = TRY(read_notes(repository));
+  Notes notes = TRY(reader.read());
   std::vector<SnapshotId> going;
   std::vector<NewNote> said;
   for (const Snapshot& snapshot : snapshots) {
@@ -147,11 +148,13 @@ Result<Moved> move_to_trash(Repository& repository, const std::vector<SnapshotId
                             Nanoseconds now) {
   Moved moved;
   const std::span<const SnapshotId> all(ids);
+  NoteReader reader(repository);
+  reader.read_ahead();
   for (std::size_t at = 0; at < all.size(); at += kBatch) {
     const auto batch = all.subspan(at, std::min(kBatch, all.size() - at));
     // A batch that fails before it moves anything may begin again.
     TRY(with_reserve(repository.files(), repository.path(),
-                     [&] { return trash_batch(repository, batch, now, moved); }));
+                     [&] { return trash_batch(repository, reader, batch, now, moved); }));
   }
   return moved;
 }
@@ -174,9 +177,11 @@ Result<Moved> remove_all(Repository& repository, const std::vector<Snapshot>& sn
                          std::vector<SnapshotId>* lacking_note) {
   Moved moved;
   const std::span<const Snapshot> all(snapshots);
+  NoteReader reader(repository);
+  reader.read_ahead();
   for (std::size_t at = 0; at < all.size(); at += kBatch) {
     const auto batch = all.subspan(at, std::min(kBatch, all.size() - at));
-    TRY(remove_batch(repository, batch, from, keep, now, moved, lacking_note));
+    TRY(remove_batch(repository, reader, batch, from, keep, now, moved, lacking_note));
   }
   return moved;
 }
@@ -206,11 +211,13 @@ Result<Moved> remove_from_trash(Repository& repository, const std::set<SnapshotI
 Result<std::set<SnapshotId>> expired_trash(Repository& repository, const Clock& clock,
                                            Nanoseconds keep, Remember remember) {
   std::set<SnapshotId> expired;
+  NoteReader reader(repository);
+  reader.read_ahead();
   const Lock kind = remember == Remember::yes ? Lock::exclusive : Lock::shared;
   const Fd lock = TRY(lock_names(repository.files(), repository.path(), kind));
   const auto ids = TRY(repository.trashed_ids());
   if (ids.empty()) return expired;
-  Notes notes = TRY(read_notes(repository));
+  Notes notes = TRY(reader.read());
   if (notes.locked()) return *notes.locked();
   if (!notes.unreadable().empty()) return expired;
   std::vector<Nanoseconds> instants;

@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "store/base/log.h"
+#include "store/fold_notes.h"
 #include "store/forget.h"
 #include "store/memory.h"
 #include "store/prune.h"
@@ -75,6 +76,8 @@ Result<void> look_after(store::Repository& repository, const std::string& state_
     return Error{Code::corrupt, 0,
                  alarms.front() + "; hint: bygone forget --accept-rollback, if that is meant"};
   }
+  // Where there are too many notes to forget anything, prune could not make them fewer.
+  if (work.prune) TRY(store::fold_notes(repository, work.clock()));
   TRY(forget(repository, work, cancel));
   if (!work.prune) return {};
   const auto report = TRY(store::prune(

@@ -17,6 +17,7 @@
 #include "store/chunker.h"
 #include "store/condemned.h"
 #include "store/config.h"
+#include "store/gone_records.h"
 #include "store/notes.h"
 #include "store/pack_writer.h"
 #include "store/page.h"
@@ -241,6 +242,16 @@ TEST(Golden, Note) {
   expect_golden("note", bytes);
   expect_golden("note-id", fixed_keys()->note_id(bytes).view());
   EXPECT_EQ(value_of(decode_note(bytes)), note);
+}
+
+TEST(Golden, GoneList) {
+  const GoneList list{.up_to = 300,
+                      .records = {{120, counted<SnapshotId>(0x40)},
+                                  {301, counted<SnapshotId>(0x50)},
+                                  {301, counted<SnapshotId>(0x60)}}};
+  const Bytes bytes = encode_gone_list(list);
+  expect_golden("gone-list", bytes);
+  EXPECT_EQ(value_of(decode_gone_list(bytes)), list);
 }
 
 TEST(Golden, CondemnedList) {

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "store/fold_notes.h"
+#include "store/snapshot_notes.h"
 #include "store/trash.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
@@ -73,6 +75,47 @@ TEST_F(MemoryTest, AnOlderStateIsAnAlarmUntilItIsAccepted) {
   EXPECT_TRUE(alarms().empty());
   back_up(6);
   EXPECT_TRUE(alarms().empty());
+}
+
+TEST_F(MemoryTest, WhatIsGoneForLongIsNoAlarmAndWhatIsMissingStaysOne) {
+  const std::string of_then = state_ + "/of-then";  // of a host that was away since
+  const Snapshot one = back_up(1);
+  value_of(remember(*repository_, of_then, one));
+  std::vector<Snapshot> old{one};
+  for (int n = 2; n < 8; ++n) old.push_back(back_up(n));
+  back_up(8);
+  value_of(remove_for_good(*repository_, old, kFirstSeen));
+  for (const std::size_t listed : {std::size_t{4}, std::size_t{0}}) {
+    value_of(fold_notes(*repository_, kFirstSeen, listed));
+    EXPECT_TRUE(alarms().empty());
+    EXPECT_TRUE(value_of(check_memory(*repository_, of_then)).empty());
+    EXPECT_FALSE(gone(value_of(read_notes(*repository_)), one.id));
+  }
+  const Snapshot nine = back_up(9);
+  filesystem::remove(folder_ / "repo/snapshots/" + nine.id.hex());
+  value_of(fold_notes(*repository_, kFirstSeen, 0));
+  EXPECT_EQ(alarms().size(), 1u);
+}
+
+// What others, who saw nothing of it, save and let go on top of an older state.
+TEST_F(MemoryTest, AnOlderStateStaysAnAlarmWhenItsNumbersAreGivenAgainAndFolded) {
+  back_up(1);
+  keep();
+  back_up(2);
+  put_back();
+  std::vector<Snapshot> old;
+  for (int n = 3; n < 9; ++n) {
+    old.push_back(value_of(test::back_up(*repository_, {{"a", test::noise(100, 7)}},
+                                         {.instant = kFirstSeen + n * 60 * kSecond})));
+  }
+  EXPECT_EQ(old.front().sequence, 2u);
+  old.pop_back();
+  value_of(remove_for_good(*repository_, old, kFirstSeen));
+  value_of(fold_notes(*repository_, kFirstSeen));
+  EXPECT_EQ(alarms().size(), 1u);
+  // Of four that went later the list still tells them apart; with none nobody can.
+  value_of(fold_notes(*repository_, kFirstSeen, 4));
+  EXPECT_EQ(alarms().size(), 1u);
 }
 
 TEST_F(MemoryTest, ARecordThatSomebodyDeletedIsAnAlarm) {
