@@ -117,13 +117,13 @@ struct OpenedKeys {
 
 constexpr int kSlotListings = 5;
 
-struct Candidate {
+struct SlotFile {
   std::uint32_t epoch;
   std::string name;
   Bytes slot;
 };
 struct Candidates {
-  std::vector<Candidate> slots;
+  std::vector<SlotFile> slots;
   std::string damaged;
   bool vanished = false;
 };
@@ -153,9 +153,9 @@ Result<OpenedKeys> open_keys(Files& files, const std::string& path, const Reposi
     found = TRY(read_slots(files, path));
   }
   std::stable_sort(found.slots.begin(), found.slots.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.epoch > b.epoch; });
+                   [](const SlotFile& a, const SlotFile& b) { return a.epoch > b.epoch; });
   std::size_t whole = 0;
-  for (const Candidate& candidate : found.slots) {
+  for (const SlotFile& candidate : found.slots) {
     auto ring = KeyRing::unwrap(id, secret, candidate.name, candidate.slot);
     if (ring) return OpenedKeys{std::move(ring).value(), candidate.name};
     if (ring.error().code == Code::denied) {
