@@ -91,6 +91,7 @@ class Index {
  private:
   Index();
   Result<void> open_in(const std::string& folder);
+  void watch_for_crashes();
   Result<std::string> try_open();
   Result<void> replace();
   Result<void> make_filter(const lmdb::ReadTxn& txn, const IndexRun& run,
@@ -103,6 +104,7 @@ class Index {
   Files* files_ = nullptr;
   std::string folder_;
   bool fresh_ = false;
+  bool watched_ = false;  // by watch_for_index_crashes()
   std::unique_ptr<lmdb::Env> env_;
   std::unique_ptr<RunFilters> filters_;
 };

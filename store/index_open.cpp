@@ -40,7 +40,7 @@ Result<Fd> lock_folder(Files& files, const std::string& folder, Lock lock) {
   return fd;
 }
 
-// The path of the suspect mark, for the signal handler: set once, then only read.
+// The path of the suspect mark, for the signal handler.
 std::array<char, 4096> g_suspect_path{};
 std::atomic<bool> g_index_open{false};
 constexpr std::array kCrashes{SIGSEGV, SIGBUS, SIGABRT};
@@ -104,6 +104,7 @@ Result<void> Index::open_in(const std::string& folder) {
   auto made = files_->make_directory(folder);
   if (!made && made.error().code != Code::exists) return made;
   if (::access(folder.c_str(), W_OK | X_OK) != 0) return os_error(errno, "index: " + folder);
+  watch_for_crashes();
   const auto data = files_->info(folder + "/data.mdb");
   fresh_ = !data || data->size == 0;
   {
@@ -160,13 +161,20 @@ Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& fold
     }
     TRY(index->open_in(fallback));
   }
-  const std::string suspect = index->folder_ + kSuspect;
-  if (suspect.size() < g_suspect_path.size() && !g_index_open.load()) {
-    std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
-    g_suspect_path[suspect.size()] = '\0';
-    g_index_open.store(true);
-  }
   return index;
+}
+
+// Before LMDB reads anything: a page that is damaged may end us here already, and would at each
+// start. Of several in one process, as in tests, only the first is watched.
+void Index::watch_for_crashes() {
+  if (watched_) g_index_open.store(false);
+  if (g_index_open.load()) return;
+  const std::string suspect = folder_ + kSuspect;
+  if (suspect.size() >= g_suspect_path.size()) return;
+  std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
+  g_suspect_path[suspect.size()] = '\0';
+  watched_ = true;
+  g_index_open.store(true);
 }
 
 void Index::mark_suspect() {
@@ -174,6 +182,8 @@ void Index::mark_suspect() {
          "the index is a cache: a bad one costs time only");
 }
 
-Index::~Index() { g_index_open.store(false); }
+Index::~Index() {
+  if (watched_) g_index_open.store(false);
+}
 
 }  // namespace bygone::store
