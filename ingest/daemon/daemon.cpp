@@ -22,7 +22,7 @@ constexpr Nanoseconds kRememberGone = 7 * kDay;
 constexpr std::size_t kMostGone = 1000;
 // Who could not be told that a source is overdue is told with the next try; others hear of it once
 // a day (notify.h).
-constexpr Nanoseconds kTellOverdue = 10 * 60 * kSecond;
+constexpr Nanoseconds kTellOverdue = 600 * kSecond;
 
 std::uint64_t jitter_seed(const RepositoryId& id) {
   std::uint64_t seed = 0;
