@@ -34,6 +34,7 @@ run theirs -v one:/one --label 'bygone.schedule=every 1s' # paused by somebody e
 run ended -v one:/one --label 'bygone.schedule=every 1s'  # and stopped
 docker pause theirs >/dev/null
 docker stop -t 1 ended >/dev/null
+check "a first backup of all" "$BYGONE" backup --all
 one=$(state one) two=$(state two) theirs=$(state theirs) ended=$(state ended)
 
 step "$kills kills"
@@ -81,9 +82,20 @@ ok "and each start kept the ledger"
 echo "torture: kills of the daemon $kills"
 
 step "what was committed"
-for name in one two stopped theirs ended; do
-  [ "$("$BYGONE" snapshots "$name" --json | wc -l)" -gt 0 ] || fail "there is no snapshot of $name"
-done
+saved() { "$BYGONE" snapshots "$1" --json | wc -l; } # SOURCE
+is_saved_again() {
+  local name
+  for name in one two stopped theirs; do [ "$(saved "$name")" -gt "${before[$name]}" ] || return 1; done
+}
+declare -A before
+for name in one two stopped theirs; do before[$name]=$(saved "$name"); done
+"$BYGONE" daemon >>"$LOG" 2>&1 </dev/null &
+daemon=$!
+PIDS+=("$daemon")
+wait_for 60 is_saved_again || fail "the daemon does not go on: $(tail "$LOG")"
+kill "$daemon"
+wait "$daemon" || fail "the daemon ends with $?"
+ok "the daemon goes on after all of them"
 check "verify --read-data" "$BYGONE" verify --read-data
 check "a backup of all" "$BYGONE" backup --all
 check_equal "nothing is left behind" "$(find "$WORK/state/freeze" -type f 2>/dev/null | wc -l)" 0
