@@ -4,9 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -16,6 +14,7 @@
 #include "store/index.h"
 #include "store/index_filter.h"
 #include "store/lmdb.h"
+#include "store/locks.h"
 
 namespace bygone::store {
 namespace {
@@ -24,19 +23,11 @@ constexpr std::uint32_t kSchema = 3;
 constexpr std::string_view kSchemaKey = "schema";
 constexpr const char* kSuspect = "/suspect";
 constexpr const char* kLmdbFiles[] = {"/data.mdb", "/lock.mdb"};
-constexpr std::chrono::seconds kGatePatience{30};
-constexpr std::chrono::milliseconds kGatePause{2};
 
 // Held shared while an index is opened, exclusively while its files are replaced.
 Result<Fd> lock_folder(Files& files, const std::string& folder, Lock lock) {
   Fd fd = TRY(files.open(folder, O_RDONLY | O_DIRECTORY, 0));
-  const auto until = std::chrono::steady_clock::now() + kGatePatience;
-  while (!TRY(files.try_lock(fd, lock))) {
-    if (std::chrono::steady_clock::now() > until) {
-      return Error{Code::busy, 0, "index " + folder + ": others keep opening it"};
-    }
-    std::this_thread::sleep_for(kGatePause);
-  }
+  TRY(wait_for_lock(files, fd, lock, "index " + folder + ": others keep opening it"));
   return fd;
 }
 

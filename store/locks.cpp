@@ -18,8 +18,8 @@
 namespace bygone::store {
 namespace {
 
-constexpr std::chrono::seconds kNamesPatience{30};
-constexpr std::chrono::milliseconds kNamesPause{2};
+constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::milliseconds kPause{2};
 constexpr std::size_t kHolderBytes = 256;
 
 std::string own_text(std::string_view purpose) {
@@ -120,14 +120,17 @@ Result<Fd> lock_names(Files& files, const std::string& repository, Lock lock) {
   const std::string path = repository + "/locks/names";
   TRY(expect_lock_folders(files, repository));
   Fd fd = TRY(open_plain(files, path, O_RDWR | O_CREAT, 0600));
-  const auto until = std::chrono::steady_clock::now() + kNamesPatience;
-  while (!TRY(files.try_lock(fd, lock))) {
-    if (std::chrono::steady_clock::now() > until) {
-      return Error{Code::busy, 0, "locking " + path + ": others hold it; hint: try again"};
-    }
-    std::this_thread::sleep_for(kNamesPause);
-  }
+  TRY(wait_for_lock(files, fd, lock, "locking " + path + ": others hold it; hint: try again"));
   return fd;
+}
+
+Result<void> wait_for_lock(Files& files, const Fd& fd, Lock lock, const std::string& busy) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (!TRY(files.try_lock(fd, lock))) {
+    if (std::chrono::steady_clock::now() > until) return Error{Code::busy, 0, busy};
+    std::this_thread::sleep_for(kPause);
+  }
+  return {};
 }
 
 std::vector<int> lock_holders(const std::string& path) {

@@ -50,6 +50,10 @@ namespace bygone::store {
 // `trash/`, or leaves; shared while the two are listed together, or while a session commits.
 // Waits while others have it. Errors: busy after half a minute; those of the file system.
 [[nodiscard]] Result<Fd> lock_names(Files& files, const std::string& repository, Lock lock);
+// Waits up to half a minute for a lock that others hold for moments. Errors: busy with the text
+// `busy`; io.
+[[nodiscard]] Result<void> wait_for_lock(Files& files, const Fd& fd, Lock lock,
+                                         const std::string& busy);
 
 // Ids of the processes that hold a flock on the file at `path`, as far as the kernel tells this
 // process (/proc/locks, its own PID namespace). For messages only.
