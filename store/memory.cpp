@@ -87,21 +87,9 @@ Result<std::optional<SourceMemory>> load(Files& files, const std::string& path) 
   return memory;
 }
 
-Result<void> make_folders(Files& files, const std::string& path) {
-  auto made = files.make_directory(path);
-  if (made || made.error().code == Code::exists) return {};
-  const std::string parent = parent_folder(path);
-  if (made.error().code != Code::not_found || parent == path) return made;
-  TRY(make_folders(files, parent));
-  made = files.make_directory(path);
-  return made || made.error().code == Code::exists ? Result<void>() : made;
-}
-
 Result<void> store_text(Files& files, const std::string& folder, const std::string& name,
                         const std::string& text) {
-  const std::string temp = folder + "/tmp";
-  TRY(make_folders(files, temp));
-  TRY(clean_temp_folder(files, temp));
+  const std::string temp = TRY(own_temp_folder(files, folder));
   return write_durably(files, temp, folder, name, as_bytes(text));
 }
 

@@ -61,6 +61,23 @@ Result<void> clean_temp_folder(Files& files, const std::string& folder) {
   return {};
 }
 
+Result<void> make_folders(Files& files, const std::string& path) {
+  auto made = files.make_directory(path);
+  if (made || made.error().code == Code::exists) return {};
+  const std::string parent = parent_folder(path);
+  if (made.error().code != Code::not_found || parent == path) return made;
+  TRY(make_folders(files, parent));
+  made = files.make_directory(path);
+  return made || made.error().code == Code::exists ? Result<void>() : made;
+}
+
+Result<std::string> own_temp_folder(Files& files, const std::string& folder) {
+  std::string temp = folder + "/tmp";
+  TRY(make_folders(files, temp));
+  TRY(clean_temp_folder(files, temp));
+  return temp;
+}
+
 Result<void> write_synced(Files& files, const std::string& tmp_folder, const std::string& folder,
                           const std::string& name, ByteView data) {
   const TempFile temp = TRY(TempFile::create(files, tmp_folder, name));

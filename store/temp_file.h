@@ -25,6 +25,12 @@ class TempFile {
   Fd fd_;
 };
 
+// mkdir -p, not synced.
+Result<void> make_folders(Files& files, const std::string& path);
+// `folder`/tmp, for what is written to `folder` by few and under its own name: made, with all above
+// it, and cleaned of what dead writers left. Errors: io, denied.
+Result<std::string> own_temp_folder(Files& files, const std::string& folder);
+
 // Removes what dead writers left in `folder`. What is no plain file, or may not be opened, is none
 // of theirs and stays. Errors: invalid when `folder` is a link; those of the file system.
 Result<void> clean_temp_folder(Files& files, const std::string& folder);

@@ -20,16 +20,6 @@ constexpr std::uint64_t kLargestLedger = 256U << 20U;
 
 std::string folder_of(const std::string& state_folder) { return state_folder + "/daemon"; }
 
-Result<void> make_folders(Files& files, const std::string& path) {
-  auto made = files.make_directory(path);
-  if (!made.ok() && made.error().code == Code::not_found) {
-    TRY(make_folders(files, parent_folder(path)));
-    made = files.make_directory(path);
-  }
-  if (!made.ok() && made.error().code == Code::exists) return {};
-  return made;
-}
-
 std::string json_string(std::string_view text) {
   auto json = docker::json_text(std::string(text));
   if (!json.ok()) json = docker::json_text(printable(text));
@@ -200,11 +190,8 @@ Result<Ledger> decode_ledger(std::string_view text) {
 Result<void> write_ledger(const std::string& state_folder, const Ledger& ledger) {
   Files& files = system_files();
   const std::string folder = folder_of(state_folder);
-  TRY(make_folders(files, folder));
   const std::string text = encode_ledger(ledger);
-  const std::string temporary = folder + "/tmp";
-  TRY(make_folders(files, temporary));
-  TRY(store::clean_temp_folder(files, temporary));  // of a daemon that was killed
+  const std::string temporary = TRY(store::own_temp_folder(files, folder));
   return store::write_synced(files, temporary, folder, "ledger.json", as_bytes(text));
 }
 
@@ -218,7 +205,7 @@ Result<Ledger> read_ledger(const std::string& state_folder) {
 
 Result<Fd> lock_daemon(const std::string& state_folder) {
   Files& files = system_files();
-  TRY(make_folders(files, folder_of(state_folder)));
+  TRY(store::make_folders(files, folder_of(state_folder)));
   return store::lock_exclusively(files, folder_of(state_folder) + "/lock", "daemon",
                                  "a daemon is running already",
                                  "systemctl stop bygone, or another BYGONE_STATE_DIR");
