@@ -185,15 +185,16 @@ Result<Fd> open_root(const std::string& path) {
   open_how how{};
   how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  for (;;) {
-    const long fd = ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how);
-    if (fd >= 0) return Fd(static_cast<int>(fd));
-    if (errno == EINTR || errno == EAGAIN) continue;
-    if (errno != ELOOP) return os_error(errno, "opening " + printable(path));
-    return Error{Code::denied, ELOOP,
-                 "opening " + printable(path) +
-                     ": a part of it has become a symbolic link, which is not followed"};
-  }
+  auto fd = open_with([&](std::uint64_t /*no_atime*/) {
+    return ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how);
+  });
+  if (fd) return fd;
+  const std::string what = "opening " + printable(path);
+  const int errnum = fd.error().errnum;
+  if (errnum == 0) return std::move(fd).error().with(what);
+  if (errnum != ELOOP) return os_error(errnum, what);
+  return Error{Code::denied, ELOOP,
+               what + ": a part of it has become a symbolic link, which is not followed"};
 }
 
 Result<Fd> open_folder(const Fd& folder, const std::string& name) {
