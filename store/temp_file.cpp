@@ -13,7 +13,7 @@ namespace bygone::store {
 namespace {
 
 constexpr int kAttempts = 200;
-constexpr std::chrono::milliseconds kPause{5};
+constexpr std::chrono::milliseconds kCleanerPause{5};
 
 // A folder (a NAS puts its own everywhere), a link, or a file of another user.
 bool is_not_ours(const Error& error) {
@@ -31,7 +31,7 @@ Result<TempFile> TempFile::create(Files& files, const std::string& folder,
     // A cleaner may take the lock between open and flock, and unlink the file a moment later: then
     // begin again. The name is ours alone, so what stands there is what we made.
     if (!fd && fd.error().code == Code::exists && attempt > 0) {
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kCleanerPause);
       continue;
     }
     if (!fd) return std::move(fd).error();
