@@ -178,11 +178,11 @@ TEST_F(Crash, APowerCutAfterAnyCallLosesNothingThatWasCommitted) {
     const auto done = back_up(root + "/repo", folder_ / "index", two_, kFirst + 1, files);
     std::set<Nanoseconds> committed = {kFirst};
     if (done) committed.insert(kFirst + 1);
-    for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
+    for (const auto unsynced : PowerCutFiles::kCuts) {
       const std::string after = folder_ / "after";
-      disk.cut(after, names);
+      disk.cut(after, unsynced);
       // LMDB does its own writes: its rows may all have reached the disk.
-      const bool keep_index = names == PowerCutFiles::Names::synced_only;
+      const bool keep_index = unsynced != PowerCutFiles::Unsynced::names;
       ASSERT_EQ(fault_of(after + "/repo", folder_ / (keep_index ? "index" : "fresh"),
                          {{kFirst, one_}, {kFirst + 1, two_}}, committed),
                 "")
@@ -240,7 +240,7 @@ class SyncOrder : public Crash {
 
   std::string cut(const PowerCutFiles& disk, const std::map<Nanoseconds, MemoryTree>& known,
                   const std::set<Nanoseconds>& committed) {
-    disk.cut(folder_ / "after", PowerCutFiles::Names::synced_only);
+    disk.cut(folder_ / "after", PowerCutFiles::Unsynced::nothing);
     const std::string fault = fault_of(folder_ / "after/repo", folder_ / "fresh", known, committed);
     for (const char* name : {"disk", "after", "fresh", "index"}) {
       filesystem::remove_all(folder_ / name);

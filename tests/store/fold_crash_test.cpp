@@ -68,7 +68,7 @@ class FoldCrash : public FoldTest {
     bool fired = false;
   };
   // The n-th call fails. Then the power goes: no new name that nobody synced is left, and of what
-  // was removed nothing, synced or not: the worst of both; or all names are.
+  // was removed nothing, synced or not: the worst of both; or all names are, or some of all.
   Attack attack(std::size_t n, FaultyFiles::Then then, const PowerCutFiles::Lies& lies = {}) {
     const std::string root = folder_ / "disk";
     filesystem::create_directory(root);
@@ -86,10 +86,12 @@ class FoldCrash : public FoldTest {
     const auto look = [&](const std::string& path) {
       if (result.fault.empty()) result.fault = fault_of(path);
     };
-    disk.cut(folder_ / "after", PowerCutFiles::Names::all);
-    look(folder_ / "after/repo");
-    filesystem::remove_all(folder_ / "after");
-    disk.cut(folder_ / "after", PowerCutFiles::Names::synced_only);
+    for (const auto unsynced : {PowerCutFiles::Unsynced::names, PowerCutFiles::Unsynced::some}) {
+      disk.cut(folder_ / "after", unsynced);
+      look(folder_ / "after/repo");
+      filesystem::remove_all(folder_ / "after");
+    }
+    disk.cut(folder_ / "after", PowerCutFiles::Unsynced::nothing);
     for (const auto& each : filesystem::directory_iterator(folder_ / "after/repo/notes")) {
       const auto live = root + "/repo/notes/" + each.path().filename().string();
       if (!filesystem::exists(live)) filesystem::remove(each.path());

@@ -177,9 +177,8 @@ TEST_F(MemoryTest, APowerCutAtAnyCallLeavesTheOldOrTheNew) {
     const auto done = remember(*repository_, root + "/below", two);
     repository_.reset();
     repository_ = test::reopen(folder_ / "repo");
-    for (const auto names :
-         {test::PowerCutFiles::Names::synced_only, test::PowerCutFiles::Names::all}) {
-      disk.cut(folder_ / "after", names);
+    for (const auto unsynced : test::PowerCutFiles::kCuts) {
+      disk.cut(folder_ / "after", unsynced);
       EXPECT_OK(check_memory(*repository_, folder_ / "after/below"));
       EXPECT_TRUE(value_of(check_memory(*repository_, folder_ / "after/below")).empty());
       filesystem::remove_all(folder_ / "after");

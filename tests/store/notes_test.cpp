@@ -223,9 +223,8 @@ TEST_F(NotesTest, AnswersAreOldOrNewAfterAFaultOrAPowerCutAtEveryCall) {
       TRY(remove_superseded(*repository_, notes));
       return {};
     }();
-    for (const auto names :
-         {test::PowerCutFiles::Names::synced_only, test::PowerCutFiles::Names::all}) {
-      disk.cut(folder_ / "after", names);
+    for (const auto unsynced : test::PowerCutFiles::kCuts) {
+      disk.cut(folder_ / "after", unsynced);
       repository_ = test::reopen(folder_ / "after/repo", folder_ / "index2");
       const std::string now = said(Subject::of(kOne), "a");
       if (done) {

@@ -144,11 +144,11 @@ TEST_F(PruneCrash, APowerCutAfterAnyCallLosesNothing) {
     FaultyFiles files(disk);
     files.fail_at(n, EIO, FaultyFiles::Then::stay_dead);
     const auto done = prune(root + "/repo", folder_ / "index", files);
-    for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
+    for (const auto unsynced : PowerCutFiles::kCuts) {
       const std::string after = folder_ / "after";
-      disk.cut(after, names);
+      disk.cut(after, unsynced);
       // LMDB does its own writes: its rows may all have reached the disk.
-      const bool keep_index = names == PowerCutFiles::Names::synced_only;
+      const bool keep_index = unsynced != PowerCutFiles::Unsynced::names;
       ASSERT_EQ(fault_of(after + "/repo", folder_ / (keep_index ? "index" : "fresh")), "")
           << files.failed_call().second;
       for (const std::string& each : {after, folder_ / "fresh"}) filesystem::remove_all(each);
@@ -185,7 +185,7 @@ class PruneSyncOrder : public PruneCrash {
       // What was removed has reached the disk although nobody synced that, new names have not:
       // the worst of both.
       filesystem::remove_all(folder_ / "after");
-      disk.cut(folder_ / "after", PowerCutFiles::Names::synced_only);
+      disk.cut(folder_ / "after", PowerCutFiles::Unsynced::nothing);
       remove_what_is_gone(root, folder_ / "after");
       fault = fault_of(folder_ / "after/repo", folder_ / "fresh");
       filesystem::remove_all(folder_ / "fresh");

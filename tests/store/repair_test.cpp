@@ -384,13 +384,13 @@ TEST_F(RepairCrash, SurvivesAPowerCutAfterEveryCall) {
     Cutting(PowerCutFiles& inner, std::string target)
         : WatchedFiles(inner), inner_files_(inner), target_(std::move(target)) {}
     std::size_t at = 0, calls = 0;
-    PowerCutFiles::Names names = PowerCutFiles::Names::synced_only;
+    PowerCutFiles::Unsynced unsynced = PowerCutFiles::Unsynced::nothing;
 
    protected:
     Result<void> before(test::Call call, const std::string&) override {
       const bool changes = call != test::Call::read && call != test::Call::list &&
                            call != test::Call::info && call != test::Call::lock;
-      if (changes && ++calls == at) inner_files_.cut(target_, names);
+      if (changes && ++calls == at) inner_files_.cut(target_, unsynced);
       return {};
     }
 
@@ -400,7 +400,7 @@ TEST_F(RepairCrash, SurvivesAPowerCutAfterEveryCall) {
   };
   const std::string path = folder_ / "repo";
   const std::string cut = folder_ / "cut";
-  for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
+  for (const auto unsynced : PowerCutFiles::kCuts) {
     for (std::size_t at = 1;; at += test::kCallStride) {
       SCOPED_TRACE(at);
       filesystem::remove_all(path);
@@ -411,7 +411,7 @@ TEST_F(RepairCrash, SurvivesAPowerCutAfterEveryCall) {
       Cutting files(power, cut);
       auto repository = value_of(Repository::open(
           path, test::key_file(), {.index_dir = folder_ / "index", .files = &files}));
-      files.names = names;
+      files.unsynced = unsynced;
       files.calls = 0;
       files.at = at;
       value_of(repair_packs(*repository, {}, {}, cancel_));
@@ -555,8 +555,8 @@ class RepairRecordsCrash : public RepairRecords {
       }
     }
     const std::string where = files.failed_call().second;
-    for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
-      disk.cut(folder_ / "after", names);
+    for (const auto unsynced : PowerCutFiles::kCuts) {
+      disk.cut(folder_ / "after", unsynced);
       EXPECT_EQ(fault_of(folder_ / "after/repo", copy), "") << where;
       filesystem::remove_all(folder_ / "after");
     }

@@ -208,10 +208,9 @@ TEST_F(Slots, ARotationThatIsInterruptedAnywhereLeavesARepositoryThatOpens) {
       const bool done = rotate_keys(*repository, secrets, Others::keep).ok();
       EXPECT_EQ(done, !files.fired());
     }
-    for (const auto names :
-         {test::PowerCutFiles::Names::synced_only, test::PowerCutFiles::Names::all}) {
+    for (const auto unsynced : test::PowerCutFiles::kCuts) {
       const std::string after = disk_folder / "after";
-      disk.cut(after, names);
+      disk.cut(after, unsynced);
       std::uint32_t newest = 0;
       for (const char* contents : {kOwn, "kept"}) {
         auto again = Repository::open(after + "/repo", test::key_file(contents),

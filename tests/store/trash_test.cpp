@@ -375,8 +375,8 @@ class TrashCrash : public TrashTest {
         }
         repository_.reset();
         const std::string where = files.failed_call().second;
-        for (const auto names : {PowerCutFiles::Names::synced_only, PowerCutFiles::Names::all}) {
-          disk.cut(folder_ / "after", names);
+        for (const auto unsynced : PowerCutFiles::kCuts) {
+          disk.cut(folder_ / "after", unsynced);
           ASSERT_EQ(fault_of(folder_ / "after/repo", removing), "") << where;
           filesystem::remove_all(folder_ / "after");
         }
@@ -409,7 +409,7 @@ class TrashSyncOrder : public TrashCrash {
                                             {.index_dir = folder_ / "index", .files = &disk}));
     value_of(removing ? remove(*repository_) : work(*repository_));
     repository_.reset();
-    disk.cut(folder_ / "after", PowerCutFiles::Names::synced_only);
+    disk.cut(folder_ / "after", PowerCutFiles::Unsynced::nothing);
     std::string fault = fault_of(folder_ / "after/repo", removing);
     repository_.reset();
     for (const char* name : {"disk", "after", "index2"}) filesystem::remove_all(folder_ / name);

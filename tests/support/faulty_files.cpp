@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/faulty_files.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <random>
+#include <set>
 
 #include <fcntl.h>
 
@@ -13,6 +16,13 @@ namespace {
 
 Tally faults("faults injected");
 Tally crash_states("crash states tried");
+
+std::uint64_t chance(std::uint64_t below) {
+  static std::mutex mutex;
+  static std::mt19937_64 random(seed_of_run());
+  const std::lock_guard lock(mutex);
+  return random() % below;
+}
 
 }  // namespace
 
@@ -113,18 +123,55 @@ PowerCutFiles::PowerCutFiles(Files& inner, std::string root)
   durable_ = live_;
 }
 
-void PowerCutFiles::cut(const std::string& target, Names names) const {
+// A sector is written whole or not at all; which of them were, and when, is the disk's own affair.
+Bytes PowerCutFiles::some_of(const Node& node) {
+  constexpr std::uint64_t kSector = 512;
+  Bytes content = node.durable;
+  const std::uint64_t of_four = chance(5);  // from none to all of this file
+  for (const Write& write : node.unsynced) {
+    const std::uint64_t end = write.offset + write.data.size();
+    for (std::uint64_t at = write.offset; at < end;) {
+      const std::uint64_t stop = std::min(end, (at / kSector + 1) * kSector);
+      if (chance(4) < of_four) {
+        if (content.size() < stop) content.resize(stop);
+        std::copy_n(write.data.begin() + static_cast<std::ptrdiff_t>(at - write.offset), stop - at,
+                    content.begin() + static_cast<std::ptrdiff_t>(at));
+      }
+      at = stop;
+    }
+  }
+  return content;
+}
+
+PowerCutFiles::Tree PowerCutFiles::some_names() const {
+  Tree names = durable_;
+  std::set<std::uint64_t> left_out;
+  for (const NameChange& change : unsynced_) {
+    if (chance(2) == 0 || left_out.contains(change.rename)) {
+      if (change.node && change.rename != 0) left_out.insert(change.rename);
+    } else if (change.node) {
+      names[change.path] = change.node;
+    } else {
+      names.erase(change.path);
+    }
+  }
+  return names;
+}
+
+void PowerCutFiles::cut(const std::string& target, Unsynced unsynced) const {
   crash_states.add();
   namespace filesystem = std::filesystem;
   const std::lock_guard lock(mutex_);
+  const bool some = unsynced == Unsynced::some;
   filesystem::create_directory(target);
-  for (const auto& [path, node] : names == Names::all ? live_ : durable_) {
+  const Tree names = some ? some_names() : unsynced == Unsynced::names ? live_ : durable_;
+  for (const auto& [path, node] : names) {
     const std::string to = target + path.substr(root_.size());
     if (!filesystem::is_directory(parent_folder(to))) continue;  // lost with its folder
     if (node->is_directory) {
       filesystem::create_directory(to);
     } else {
-      write_whole(to, node->durable);
+      write_whole(to, some ? some_of(*node) : node->durable);
     }
   }
 }
@@ -140,6 +187,7 @@ Result<Fd> PowerCutFiles::open(const std::string& path, int flags, unsigned mode
   if (!node) {
     node = std::make_shared<Node>();
     node->made_as = path;
+    unsynced_.push_back({path, node});
   }
   open_[fd.get()] = node;
   return fd;
@@ -151,7 +199,12 @@ Result<std::size_t> PowerCutFiles::read_at(const Fd& fd, MutableByteView out,
 }
 
 Result<void> PowerCutFiles::write_at(const Fd& fd, ByteView data, std::uint64_t offset) {
-  return inner_.write_at(fd, data, offset);
+  TRY(inner_.write_at(fd, data, offset));
+  const std::lock_guard lock(mutex_);
+  if (const auto& node = open_[fd.get()]) {
+    node->unsynced.push_back({offset, Bytes(data.begin(), data.end())});
+  }
+  return {};
 }
 
 void PowerCutFiles::start_writeback(const Fd& /*fd*/, std::uint64_t /*offset*/,
@@ -163,7 +216,9 @@ Result<void> PowerCutFiles::sync_data(const Fd& fd) {
   const std::lock_guard lock(mutex_);
   const auto& node = open_[fd.get()];
   if (!node) return {};
-  if (!lies_ || !lies_(Call::sync_data, node->made_as)) node->durable = std::move(content);
+  if (lies_ && lies_(Call::sync_data, node->made_as)) return {};
+  node->durable = std::move(content);
+  node->unsynced.clear();
   return {};
 }
 
@@ -171,6 +226,7 @@ Result<void> PowerCutFiles::sync_directory(const std::string& path) {
   const std::lock_guard lock(mutex_);
   if (lies_ && lies_(Call::sync_directory, path)) return {};
   std::erase_if(durable_, [&](const auto& each) { return parent_folder(each.first) == path; });
+  std::erase_if(unsynced_, [&](const auto& each) { return parent_folder(each.path) == path; });
   for (const auto& [name, node] : live_) {
     if (parent_folder(name) == path) durable_[name] = node;
   }
@@ -180,8 +236,11 @@ Result<void> PowerCutFiles::sync_directory(const std::string& path) {
 Result<void> PowerCutFiles::rename(const std::string& from, const std::string& to) {
   TRY(inner_.rename(from, to));
   const std::lock_guard lock(mutex_);
-  live_[to] = live_[from];
+  const auto node = live_[from];
+  live_[to] = node;
   live_.erase(from);
+  unsynced_.push_back({to, node, ++renames_});
+  unsynced_.push_back({from, nullptr, renames_});
   return {};
 }
 
@@ -189,6 +248,7 @@ Result<void> PowerCutFiles::remove(const std::string& path) {
   TRY(inner_.remove(path));
   const std::lock_guard lock(mutex_);
   live_.erase(path);
+  unsynced_.push_back({path, nullptr});
   return {};
 }
 
@@ -198,7 +258,8 @@ Result<void> PowerCutFiles::make_directory(const std::string& path) {
   auto node = std::make_shared<Node>();
   node->is_directory = true;
   node->made_as = path;
-  live_[path] = std::move(node);
+  live_[path] = node;
+  unsynced_.push_back({path, std::move(node)});
   return {};
 }
 

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Decorators of Files for crash tests. FaultyFiles fails the n-th call, once or for good.
-// PowerCutFiles remembers what a power cut would leave: data that was not synced is lost, and
-// names in folders that were not synced are. Callable from any thread.
+// PowerCutFiles remembers what a power cut would leave of data and of names that were not synced:
+// nothing, or any part in any order. Callable from any thread.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "store/base/files.h"
 
@@ -86,10 +89,13 @@ class PowerCutFiles final : public Files {
   using Lies = std::function<bool(Call, const std::string& path)>;
   void lie_about(Lies lies) { lies_ = std::move(lies); }
 
-  enum class Names { synced_only, all };
-  // Writes what a power cut now would leave to the new folder `target`. Names::all: every rename
-  // reached the disk although nobody synced it, as may happen too.
-  void cut(const std::string& target, Names names) const;
+  // What reached the disk although nobody synced it. `names`: each of them, and no data; `some`:
+  // some names, and of the data some sectors of 512 bytes, whichever were written first.
+  enum class Unsynced { nothing, names, some };
+  static constexpr std::array kCuts = {Unsynced::nothing, Unsynced::names, Unsynced::some};
+  // Writes what a power cut now would leave to the new folder `target`. What `some` are, chance
+  // says: BYGONE_SEED repeats it.
+  void cut(const std::string& target, Unsynced unsynced) const;
 
   Result<Fd> open(const std::string& path, int flags, unsigned mode) override;
   Result<std::size_t> read_at(const Fd& fd, MutableByteView out, std::uint64_t offset) override;
@@ -107,12 +113,27 @@ class PowerCutFiles final : public Files {
   Result<bool> try_lock(const Fd& fd, Lock lock) override;
 
  private:
+  struct Write {
+    std::uint64_t offset = 0;
+    Bytes data;
+  };
   struct Node {
     bool is_directory = false;
     std::string made_as;  // the path under which it was created
     Bytes durable;
+    std::vector<Write> unsynced;
   };
   using Tree = std::map<std::string, std::shared_ptr<Node>>;
+  // A name that appeared or, without a node, went. A rename is two of them, with one number; a
+  // journal may split it into two names of one file, but not into none.
+  struct NameChange {
+    std::string path;
+    std::shared_ptr<Node> node;
+    std::uint64_t rename = 0;
+  };
+
+  static Bytes some_of(const Node& node);
+  [[nodiscard]] Tree some_names() const;
 
   Files& inner_;
   std::string root_;
@@ -120,6 +141,8 @@ class PowerCutFiles final : public Files {
   mutable std::mutex mutex_;
   Tree live_;
   Tree durable_;
+  std::vector<NameChange> unsynced_;
+  std::uint64_t renames_ = 0;
   std::map<int, std::shared_ptr<Node>> open_;
 };
 
