@@ -235,7 +235,7 @@ TEST(PageLiveness, AYearOfSmallChangesStaysCheapToReadWithThinPagesWrittenAnew) 
   EXPECT_GT(grown, 3.0);
 }
 
-TEST(PageLiveness, APageIsThinWhenLessThanHalfOfItIsStillReferredTo) {
+TEST(PageLiveness, APageIsThinWhenLittleOfItIsStillReferredTo) {
   std::atomic<bool> cancel{false};
   Model model(1);
   TreeReader trees(model.chunks(), 1 << 20);
