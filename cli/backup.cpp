@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/backup_run.h"
+#include "cli/cancel.h"
 #include "cli/choice.h"
 #include "cli/duration.h"
 #include "cli/options.h"
@@ -126,6 +127,11 @@ Exit backup(Context& context, const BackupArguments& arguments) {
         "--path NAME=DIR; bygone backup --help explains");
   }
   thaw_first(context);
+  {
+    const CancelOnSignal cancel;
+    run_owed_hooks_first(context, cancel.flag());
+    if (cancel.flag()) return context.fail(Error{Code::cancelled, 0, "cancelled"});
+  }
   auto options = options_of(arguments);
   if (!options.ok()) {
     return options.error().code == Code::invalid ? context.usage(options.error().message)

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <unistd.h>
 
+#include "cli/cancel.h"
 #include "cli/options.h"
 #include "cli/text.h"
 #include "cli/thaw.h"
@@ -65,7 +66,9 @@ class DaemonSignals {
       const auto waited = std::chrono::steady_clock::now() - asked;
       if (stopping && waited > kPatience &&
           (waited > kPatienceWithHeld || !ingest::has_journals(ingest::default_state_folder()))) {
-        log::error("a backup does not end; what it may have left frozen is resumed by bygone thaw");
+        log::error(
+            "a backup does not end; what it may have left frozen is resumed, and the post hooks "
+            "that it owes are run, by bygone thaw");
         _exit(static_cast<int>(Exit::failed));
       }
     }
@@ -76,10 +79,8 @@ class DaemonSignals {
   std::thread thread_;
 };
 
-Exit daemon(Context& context) {
-  if (!context.out.quiet())
-    log::set_level(context.out.verbose() > 1 ? log::Level::debug : log::Level::info);
-  thaw_first(context);
+// Sets `runs` when it has begun to: it sees to owed hooks itself then.
+Exit run_daemon(Context& context, bool& runs) {
   const auto read = context.configuration();
   if (!read.ok()) {
     return read.error().code == Code::invalid ? context.usage(read.error().message)
@@ -100,9 +101,23 @@ Exit daemon(Context& context) {
                                       .state_folder = ingest::default_state_folder(),
                                       .index_dir = Context::index_dir()});
   signals.watch(daemon);
+  runs = true;
   const auto ended = daemon.run();
   signals.end();
   return ended.ok() ? Exit::done : context.fail(ended.error());
+}
+
+Exit daemon(Context& context) {
+  if (!context.out.quiet())
+    log::set_level(context.out.verbose() > 1 ? log::Level::debug : log::Level::info);
+  thaw_first(context);
+  bool runs = false;
+  const Exit exit = run_daemon(context, runs);
+  if (!runs) {
+    const CancelOnSignal cancel;
+    run_owed_hooks_first(context, cancel.flag());
+  }
+  return exit;
 }
 
 }  // namespace

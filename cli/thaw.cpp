@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/thaw.h"
 
+#include <atomic>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "cli/cancel.h"
 #include "cli/options.h"
 #include "cli/text.h"
 #include "ingest/backup.h"
 #include "ingest/docker/engine.h"
 #include "ingest/freeze.h"
+#include "ingest/owed_hooks.h"
 #include "ingest/prepare.h"
 #include "ingest/snapshot_journal.h"
 
@@ -26,6 +30,14 @@ Result<std::vector<ingest::Thawed>> thaw_containers(Context& context, const std:
   if (!ingest::has_dead_journals(state)) return std::vector<ingest::Thawed>();
   const auto engine = TRY(connect(context));
   return ingest::thaw_dead_journals(*engine, state);
+}
+
+// Runs the post hooks that backups which died have not come to.
+Result<std::vector<ingest::OwedHook>> run_hooks(Context& context, const std::string& state,
+                                                const std::atomic<bool>& cancel) {
+  if (!ingest::has_owed_hooks(state)) return std::vector<ingest::OwedHook>();
+  const auto engine = TRY(connect(context));
+  return ingest::run_owed_hooks(*engine, state, cancel);
 }
 
 void show(Context& context, const ingest::Thawed& one) {
@@ -49,6 +61,48 @@ void show_deleted(Context& context, const std::string& snapshot) {
   }
 }
 
+const char* word_of(ingest::OwedHook::Fate fate) {
+  using Fate = ingest::OwedHook::Fate;
+  switch (fate) {
+    case Fate::ran:
+      return "ran";
+    case Fate::failed:
+      return "failed";
+    case Fate::not_owed:
+      return "not_owed";
+    case Fate::owed_still:
+      return "owed_still";
+  }
+  return "";
+}
+
+// Whether nothing is left to do.
+bool show_hook(Context& context, const ingest::OwedHook& hook) {
+  const bool is_well =
+      hook.fate == ingest::OwedHook::Fate::ran || hook.fate == ingest::OwedHook::Fate::not_owed;
+  if (context.out.json()) {
+    context.out.object(Json{{"message_type", "hook"},
+                            {"container", lossy_utf8(hook.container)},
+                            {"fate", word_of(hook.fate)},
+                            {"message", lossy_utf8(hook.line)}});
+  } else if (is_well) {
+    context.out.info(text_of(hook));
+  } else {
+    context.out.warning(text_of(hook));
+  }
+  return is_well;
+}
+
+// All of them have a line, and the gravest counts.
+Exit show_hooks(Context& context, const Result<std::vector<ingest::OwedHook>>& hooks) {
+  if (!hooks.ok()) return context.fail(hooks.error(), Stage::docker);
+  Exit exit = Exit::done;
+  for (const ingest::OwedHook& hook : *hooks) {
+    if (!show_hook(context, hook)) exit = Exit::hook;
+  }
+  return exit;
+}
+
 Exit thaw(Context& context) {
   const std::string state = ingest::default_state_folder();
   const auto thawed = thaw_containers(context, state);
@@ -64,11 +118,18 @@ Exit thaw(Context& context) {
     }
   }
   const Exit failed = deleted.ok() ? Exit::done : context.fail(deleted.error());
+  const CancelOnSignal cancel;
+  const auto hooks = run_hooks(context, state, cancel.flag());
+  const Exit hooks_exit = show_hooks(context, hooks);
   if (!thawed.ok()) return context.fail(thawed.error(), Stage::docker);
   if (!deleted.ok()) return failed;
-  if (thawed->empty() && deleted->empty()) context.out.info("nothing was left frozen");
+  if (hooks_exit != Exit::done) return hooks_exit;
+  if (thawed->empty() && deleted->empty() && hooks->empty()) {
+    context.out.info("nothing was left frozen");
+  }
   if (context.out.json()) {
-    context.out.object(Json{{"message_type", "summary"}, {"resumed", resumed}});
+    context.out.object(
+        Json{{"message_type", "summary"}, {"resumed", resumed}, {"hooks", hooks->size()}});
   }
   return Exit::done;
 }
@@ -90,13 +151,26 @@ void thaw_first(Context& context) {
   for (const std::string& line : lines) context.out.warning(line);
 }
 
+void run_owed_hooks_first(Context& context, const std::atomic<bool>& cancel) {
+  const auto hooks = run_hooks(context, ingest::default_state_folder(), cancel);
+  if (!hooks.ok()) {
+    context.out.warning(
+        "a backup that died has not run the post hooks of containers, and Docker cannot be "
+        "reached: " +
+        hooks.error().message + "; hint: bygone thaw");
+    return;
+  }
+  for (const ingest::OwedHook& hook : *hooks) context.out.warning(text_of(hook));
+}
+
 Action add_thaw(CLI::App& app) {
   app.footer(
       "A backup freezes containers for a moment. One that is killed in that moment leaves them\n"
       "frozen, or stopped; this puts back exactly those, and the next backup does so as well. "
       "What\n"
       "somebody else has paused or stopped stays so. Snapshots of a btrfs that such a backup had\n"
-      "made are deleted, too. Needs no repository.");
+      "made are deleted, too, and post hooks that it did not come to are run. Needs no "
+      "repository.");
   return thaw;
 }
 

@@ -108,8 +108,7 @@ void Run::claim_all() {
 
 void Run::read(Member& member) {
   record_image(member);
-  member.hooks.emplace(engine_, member.source->container_id, member.options->pre,
-                       member.options->post);
+  member.hooks = hooks_of(member, members_, engine_);
   member.take(member.backup->dump(engine_));
   if (member.failure) return;
   const bool is_hot_pass = member.backup->must_freeze();

@@ -15,7 +15,7 @@
 
 #include "ingest/docker/engine.h"
 #include "ingest/dump.h"
-#include "ingest/hooks.h"
+#include "ingest/hook.h"
 #include "ingest/limiter.h"
 #include "ingest/source.h"
 #include "ingest/spare_processor.h"

@@ -2,12 +2,12 @@
 #include "ingest/freeze.h"
 
 #include <algorithm>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/core.h>
 
+#include "ingest/at_once.h"
 #include "ingest/container_claims.h"
 #include "ingest/put_back.h"
 #include "store/base/log.h"
@@ -27,21 +27,6 @@ constexpr milliseconds kFirstWait{50};  // doubles with every attempt
 // How long a pause that nobody waits for any more may take to show: an engine that works on one
 // answers no other question about the container, so this covers only what it has yet to read.
 constexpr milliseconds kLatePause{300};
-
-// Calls `work` for each item at once: a thread for each, or this one where none is to be had.
-template <class Item, class Work>
-void for_each_at_once(std::vector<Item>& items, const Work& work) {
-  std::vector<std::thread> threads;
-  threads.reserve(items.size());
-  for (Item& item : items) {
-    try {
-      threads.emplace_back([&work, &item] { work(item); });
-    } catch (const std::system_error&) {
-      work(item);
-    }
-  }
-  for (std::thread& thread : threads) thread.join();
-}
 
 std::string quoted(const FreezeRecord::Container& container) {
   return "container '" + printable(container.name) + "'";

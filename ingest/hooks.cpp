@@ -1,81 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/hooks.h"
 
-#include <cerrno>
-#include <string_view>
 #include <utility>
 
-#include <fmt/core.h>
-
-#include "store/base/bytes.h"
+#include "ingest/hook_journal.h"
+#include "ingest/owed_hooks.h"
 
 namespace bygone::ingest {
-namespace {
 
-constexpr std::size_t kShown = 2000;  // bytes of output in a message
-
-std::string_view last_part(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
-  return text.size() > kShown ? text.substr(text.size() - kShown) : text;
+// The hook that ends what an earlier one began must not run in the middle of what this one begins.
+void HookPair::settle(const std::atomic<bool>& cancel) {
+  for (OwedHook& owed :
+       settle_owed_hooks(*engine_, container_.state_folder, container_.id, cancel)) {
+    (owed.fate == OwedHook::Fate::failed ? failed_ : warnings_).push_back(std::move(owed.line));
+  }
 }
 
-// "exit code 3: what it said".
-std::string describe(const docker::ExecOutcome& outcome, const std::string& output) {
-  std::string text = fmt::format("exit code {}", outcome.exit_code);
-  if (outcome.exit_code == 126 || outcome.exit_code == 127) text += ", it could not be started";
-  const std::string_view said = last_part(outcome.error_text.empty() ? output : outcome.error_text);
-  if (!said.empty()) text += ": " + printable(said);
-  return text;
+bool HookPair::runs() {
+  const auto state = engine_->state(container_.id);
+  if (!state) return true;  // what is wrong the command itself will say
+  started_at_ = state->started_at;
+  return state->running && !state->restarting;
 }
 
-}  // namespace
-
-bool HookPair::can_run() {
-  if (!pre_ && !post_) return false;
-  if (engine_ == nullptr || container_.empty()) {
-    warnings_.emplace_back("its hooks were left out: they run in containers alone");
-    return false;
-  }
-  const auto state = engine_->state(container_);
-  // What else is wrong, the command itself will say.
-  if (!state || (state->running && !state->restarting)) return true;
-  warnings_.emplace_back("its hooks were left out: the container does not run");
-  return false;
-}
-
-Result<void> HookPair::run(const Hook& hook, const char* name, const std::atomic<bool>& cancel) {
-  docker::ExecRequest request;
-  request.container = container_;
-  request.command = hook.command;
-  request.user = hook.user;
-  std::string output;  // its end
-  const auto keep = [&](std::string_view bytes) -> Result<void> {
-    output.append(bytes);
-    if (output.size() > 2 * kShown) output.erase(0, output.size() - kShown);
-    return {};
-  };
-  const auto outcome = docker::run_exec(*engine_, request, hook.timeout, keep, cancel);
-  std::string what =
-      fmt::format("{} hook {}", name, printable(hook.command.empty() ? "" : hook.command.front()));
-  if (outcome) {
-    if (outcome->exit_code == 0) return {};
-    return Error{Code::hook, 0, what + ": " + describe(*outcome, output)};
-  }
-  Error error = outcome.error();
-  const bool timed_out = error.errnum == ETIMEDOUT;
-  if (timed_out) {
-    error.message = fmt::format("not done within {} ms, and ended", hook.timeout.count());
-  }
-  const bool own = error.code == Code::cancelled || (error.code == Code::unavailable && !timed_out);
-  if (!own) error.code = Code::hook;
-  return std::move(error).with(what);
+Result<void> HookPair::open_journal() {
+  if (!post_) return {};
+  HookRecord record{.engine = engine_->address(),
+                    .container = container_.id,
+                    .name = container_.name,
+                    .started_at = started_at_,
+                    .is_stopped = container_.is_stopped,
+                    .hook = *post_};
+  auto journal = IntentJournal::create(hook_folder(container_.state_folder), encode(record));
+  if (!journal) return std::move(journal).error().with("writing the journal of a hook");
+  journal_ = std::move(*journal);
+  return {};
 }
 
 Result<void> HookPair::before(const std::atomic<bool>& cancel) {
-  if (!can_run()) return {};
+  if (!any()) return {};
+  if (engine_ == nullptr || container_.id.empty()) {
+    warnings_.emplace_back("its hooks were left out: they run in containers alone");
+    return {};
+  }
+  if (!post_is_due_) {
+    settle(cancel);
+    if (!runs()) {
+      warnings_.emplace_back("its hooks were left out: the container does not run");
+      return {};
+    }
+    TRY(open_journal());
+  }
   post_is_due_ = true;
   if (!pre_) return {};
-  auto ran = run(*pre_, "pre", cancel);
+  auto ran = run_hook(*engine_, container_.id, *pre_, "pre", cancel);
   if (ran || ran.error().code != Code::hook || pre_->on_error == Hook::OnError::fail) return ran;
   warnings_.push_back(ran.error().message);
   return {};
@@ -84,9 +62,20 @@ Result<void> HookPair::before(const std::atomic<bool>& cancel) {
 void HookPair::after() {
   if (!std::exchange(post_is_due_, false) || !post_) return;
   const std::atomic<bool> never{false};
-  const auto ran = run(*post_, "post", never);
+  auto ran = run_hook(*engine_, container_.id, *post_, "post", never);
+  const bool is_owed = !ran && ran.error().code == Code::unavailable;
+  IntentJournal journal = std::exchange(journal_, IntentJournal());
+  if (!is_owed) {
+    const auto removed = journal.remove();
+    if (!removed) {
+      warnings_.push_back("removing the journal of a hook: " + removed.error().message +
+                          "; it may run once more");
+    }
+  }
   if (ran) return;
-  (post_->on_error == Hook::OnError::fail ? failed_ : warnings_).push_back(ran.error().message);
+  std::string why = std::move(ran).error().message;
+  if (is_owed) why += "; it is run when Docker answers again, by the daemon or `bygone thaw`";
+  (post_->on_error == Hook::OnError::fail ? failed_ : warnings_).push_back(std::move(why));
 }
 
 }  // namespace bygone::ingest

@@ -1,39 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Commands of the user that run in a container before and after it is captured (labels bygone.pre
-// and bygone.post), through the engine's exec: never on this host, never through a shell of ours.
-// One HookPair a source and snapshot; one thread.
+// The commands before and after the capture of one container (hook.h). What the first one begins,
+// the second one ends: a journal says so before the first one starts, so that whoever finds the
+// journal of a process that died runs the second one (owed_hooks.h). One HookPair a source and
+// snapshot; one thread.
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "ingest/docker/engine.h"
+#include "ingest/hook.h"
+#include "ingest/intent_journal.h"
 #include "store/base/result.h"
 
 namespace bygone::ingest {
 
-struct Hook {
-  enum class OnError {
-    fail,   // of a pre hook: no snapshot is made; of a post hook: it is made, and reported
-    go_on,  // a warning
-  };
-  std::vector<std::string> command;           // argv
-  std::string user;                           // name or uid[:gid]; empty: the container's own
-  std::chrono::milliseconds timeout{30'000};  // then the command is ended, and has failed
-  OnError on_error = OnError::fail;
+struct HookedContainer {
+  std::string id;            // empty: a source that is no container
+  std::string name;          // of the source, for messages
+  bool is_stopped = false;   // it may be stopped for the capture, and started again
+  std::string state_folder;  // where the journal is kept
 };
 
 // The hooks of one backup. Where the container does not run there is nothing to prepare: both are
 // left out, with a warning.
 class HookPair {
  public:
-  // `engine` may be null when `container` (its id) is empty: a source that is none. Both hooks are
-  // copied; `engine` must outlive the pair.
-  HookPair(docker::Engine* engine, std::string container, std::optional<Hook> pre,
+  // `engine` may be null when there is no container, and must outlive the pair.
+  HookPair(docker::Engine* engine, HookedContainer container, std::optional<Hook> pre,
            std::optional<Hook> post)
       : engine_(engine),
         container_(std::move(container)),
@@ -41,24 +38,28 @@ class HookPair {
         post_(std::move(post)) {}
 
   [[nodiscard]] bool any() const { return pre_ || post_; }
-  // Runs the pre hook. Errors: hook when it failed and says so, with the last of its output;
-  // cancelled (it is ended then); unavailable when the engine is gone.
+  // Runs what an earlier backup owed to the container, writes the journal of the post hook, and
+  // runs the pre hook. Errors: those of run_hook(); io, no_space or denied when the journal cannot
+  // be written.
   Result<void> before(const std::atomic<bool>& cancel);
   // Runs the post hook, once, when before() was called, whatever came of it: what the pre hook
   // began has to be ended after a failure and a cancel, too. Its failure is in failed() or
-  // warnings().
+  // warnings(). When the engine is gone the journal stays, for whoever sees it come back.
   void after();
 
   [[nodiscard]] const std::vector<std::string>& failed() const { return failed_; }
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  bool can_run();
-  Result<void> run(const Hook& hook, const char* name, const std::atomic<bool>& cancel);
+  void settle(const std::atomic<bool>& cancel);
+  bool runs();
+  Result<void> open_journal();
 
   docker::Engine* engine_;
-  std::string container_;
+  HookedContainer container_;
   std::optional<Hook> pre_, post_;
+  std::string started_at_;  // empty when unknown
+  IntentJournal journal_;
   bool post_is_due_ = false;
   std::vector<std::string> failed_;
   std::vector<std::string> warnings_;

@@ -24,6 +24,18 @@ std::vector<Writer> writers_of(const std::vector<Member*>& members) {
   return writers;
 }
 
+HookPair hooks_of(const Member& member, const std::vector<Member>& all, docker::Engine* engine) {
+  // Whoever is to be stopped may take writers of another member with it.
+  const bool any_stop = std::any_of(
+      all.begin(), all.end(), [](const Member& one) { return one.options->wish == Wish::stop; });
+  return HookPair(engine,
+                  {.id = member.source->container_id,
+                   .name = member.source->name,
+                   .is_stopped = any_stop,
+                   .state_folder = member.options->state_folder},
+                  member.options->pre, member.options->post);
+}
+
 void run_post_hooks(const std::vector<Member*>& native) {
   for (Member* member : native) {
     if (member->failure || !member->backup->must_freeze()) member->hooks->after();

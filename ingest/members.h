@@ -46,6 +46,9 @@ struct Member {
 
 // Everything that can write to the members' volumes, each once.
 [[nodiscard]] std::vector<Writer> writers_of(const std::vector<Member*>& members);
+// The hooks of one of them.
+[[nodiscard]] HookPair hooks_of(const Member& member, const std::vector<Member>& all,
+                                docker::Engine* engine);
 // The post hooks of those that are captured, or never will be.
 void run_post_hooks(const std::vector<Member*>& native);
 // What is to be captured by a snapshot of the file system does without when there can be none.

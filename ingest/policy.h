@@ -13,7 +13,7 @@
 
 #include "ingest/backup.h"
 #include "ingest/dump.h"
-#include "ingest/hooks.h"
+#include "ingest/hook.h"
 #include "ingest/schedule.h"
 #include "store/retention.h"
 

@@ -113,6 +113,7 @@ std::unique_ptr<Watch> Daemon::start_watch() {
       .connected =
           [this](const auto& engine) {
             thaw(*engine);
+            pay_hooks();
             post([this, engine] { engine_came(engine); });
           },
       .look = [this](docker::Engine& engine) { return look(engine); },
@@ -120,6 +121,7 @@ std::unique_ptr<Watch> Daemon::start_watch() {
           [this](docker::Engine& engine) {
             // Of a backup that lost the engine while it had frozen something.
             thaw(engine);
+            pay_hooks();
           },
       .lost = [this](const Error& error) { post([this, error] { engine_went(error); }); }});
 }
@@ -404,6 +406,7 @@ Result<void> Daemon::run() {
   workers_.reset();
   ephemeral_.reset();
   watch_.reset();
+  if (owed_.joinable()) owed_.join();
   if (upkeep_.joinable()) upkeep_.join();
   wait_for_messages();
   keep_ledger();

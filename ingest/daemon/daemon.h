@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -69,6 +70,8 @@ class Daemon {
   std::unique_ptr<Watch> start_watch();
   Result<void> look(docker::Engine& engine);
   void thaw(docker::Engine& engine);
+  void pay_hooks();
+  void run_owed();
 
   void engine_came(const std::shared_ptr<docker::Engine>& engine);
   void engine_went(const Error& error);
@@ -117,8 +120,12 @@ class Daemon {
   std::shared_ptr<docker::Engine> engine_;     // nullptr: away
   Notify notify_;
   std::set<std::string> problems_said_;
-  std::set<std::string> thaw_said_;                  // of the thread of watch_ alone
-  std::map<std::string, Nanoseconds> overdue_said_;  // when last
+  std::set<std::string> thaw_said_;  // of the thread of watch_ alone
+  std::thread owed_;                 // runs owed hooks; of watch_'s thread, too
+  std::atomic<bool> owed_runs_{false};
+  std::chrono::steady_clock::time_point owed_begun_{};  // of watch_'s thread alone
+  std::set<std::string> owed_said_;                     // of the thread of owed_ alone
+  std::map<std::string, Nanoseconds> overdue_said_;     // when last
   bool ledger_changed_ = true;
   bool has_looked_ = false;   // at the sources, once
   std::optional<Error> end_;  // why it ends, when nobody asked it to

@@ -8,10 +8,14 @@
 #include "ingest/daemon/gone.h"
 #include "ingest/daemon/report.h"
 #include "ingest/holder.h"
+#include "ingest/owed_hooks.h"
 #include "store/base/log.h"
 
 namespace bygone::ingest {
 namespace {
+
+// Between two looks at hooks that are owed, and cannot run yet.
+constexpr std::chrono::seconds kOwedPause{10};
 
 std::string host_name() {
   char name[256] = {};
@@ -78,6 +82,39 @@ Result<HeldCapture> Daemon::capture_held(docker::Engine& engine,
     ledger_changed_ = true;
   });
   return outcome.report->unreadable.empty() ? HeldCapture::whole : HeldCapture::partly;
+}
+
+// In the thread of watch_, each second. The hooks run in a thread of their own: one that hangs
+// holds up nobody but backups of its container.
+void Daemon::pay_hooks() {
+  const auto now = std::chrono::steady_clock::now();
+  if (owed_runs_ || now - owed_begun_ < kOwedPause || !has_owed_hooks(options_.state_folder)) {
+    return;
+  }
+  if (owed_.joinable()) owed_.join();
+  owed_begun_ = now;
+  owed_runs_ = true;
+  owed_ = std::thread([this] {
+    run_owed();
+    owed_runs_ = false;
+  });
+}
+
+// In the thread of owed_: what cannot be helped is said once.
+void Daemon::run_owed() {
+  const auto engine = docker::connect(engine_options(*config()));
+  if (!engine.ok()) return;  // said by who watches it; there is a next time
+  std::set<std::string> said;
+  for (const OwedHook& owed : run_owed_hooks(**engine, options_.state_folder, cancel_)) {
+    if (owed.fate == OwedHook::Fate::failed) {
+      tell_failure(owed.container, owed.line);
+      continue;
+    }
+    const std::string text = text_of(owed);
+    if (owed_said_.count(text) == 0) log::warning(text);
+    said.insert(text);
+  }
+  owed_said_ = std::move(said);
 }
 
 // Where the configuration says so now.
