@@ -42,11 +42,20 @@ bool needs_names(const docker::Container& container) {
                      [](const docker::Mount& mount) { return mount.type == MountType::tmpfs; });
 }
 
-// Each volume at a place of its own; anonymous ones alone, for they are removed by name later.
+bool is_held_always(const docker::Container& container) {
+  return label(container.labels, "bygone.hold") == "always";
+}
+
+bool is_held(const docker::Container& container, const docker::Mount& mount) {
+  return is_anonymous(container, mount) ||
+         (mount.type == MountType::volume && is_held_always(container));
+}
+
+// Each volume at a place of its own.
 std::vector<std::string> binds_of(const docker::Container& container) {
   std::vector<std::string> binds;
   for (const docker::Mount& mount : container.mounts) {
-    if (is_anonymous(container, mount)) {
+    if (is_held(container, mount)) {
       binds.push_back(fmt::format("{}:/{}:ro", mount.name, binds.size()));
     }
   }
@@ -70,12 +79,9 @@ bool is_to_be_held(const docker::Container& container) {
   if (container.labels.count(kHolderLabel) != 0 || is_disabled(container.labels)) return false;
   const std::string wish = label(container.labels, "bygone.hold");
   if (wish == "never") return false;
-  const bool always = wish == "always";
-  if (!always && !container.auto_remove) return false;
-  return std::any_of(
-      container.mounts.begin(), container.mounts.end(), [&](const docker::Mount& mount) {
-        return always ? mount.type == MountType::volume : is_anonymous(container, mount);
-      });
+  if (!is_held_always(container) && !container.auto_remove) return false;
+  return std::any_of(container.mounts.begin(), container.mounts.end(),
+                     [&](const docker::Mount& mount) { return is_held(container, mount); });
 }
 
 Result<std::string> Holders::create(const docker::Container& container, bool by_name) {
@@ -85,11 +91,6 @@ Result<std::string> Holders::create(const docker::Container& container, bool by_
 
 Result<void> Holders::hold(const docker::Container& container) {
   const bool by_name = needs_names(container);
-  if (by_name && binds_of(container).empty()) {
-    return Error{Code::unsupported, 0,
-                 fmt::format("container {}: named volumes beside a tmpfs mount cannot be held",
-                             printable(container.name))};
-  }
   Result<std::string> id = create(container, by_name);
   if (!id.ok() && id.error().code == Code::not_found) {
     // One at a time: a second import would take the name away from the first one's image, which
@@ -113,7 +114,7 @@ Result<void> Holders::check_there(const Held& held) {
   }
   for (const docker::Mount& mount : held.container.mounts) {
     std::error_code failed;
-    if (is_anonymous(held.container, mount) && !std::filesystem::is_empty(mount.source, failed) &&
+    if (is_held(held.container, mount) && !std::filesystem::is_empty(mount.source, failed) &&
         !failed) {
       return {};
     }

@@ -35,6 +35,24 @@ all_told() { [ "$(grep -cE '^success once[0-9]+: saved as ' "$WORK/told")" -ge "
 wait_for 20 all_told || { cat "$WORK/told"; fail "not all of them are told"; }
 ok "and told"
 
+step "held always, with a tmpfs among the mounts"
+docker volume create kept >/dev/null
+docker run -d --name always --network none --label bygone.hold=always --mount type=tmpfs,dst=/scratch \
+  -v /anonymous -v kept:/named tools \
+  bash -c 'echo without a name >/anonymous/words; echo with one >/named/words; exec sleep 1000' >/dev/null
+holder=bygone-holder-$(inspect '{{.Id}}' always)
+wait_for 10 docker inspect "$holder" || { cat "$LOG"; fail "it is not held"; }
+check_equal "both volumes are held" "$(inspect '{{len .Mounts}}' "$holder")" 2
+docker rm -fv always >/dev/null
+always_saved() { [ "$("$BYGONE" cat always@latest:/anonymous/words 2>/dev/null)" = "without a name" ]; }
+wait_for 30 always_saved || { cat "$LOG"; fail "it is not saved"; }
+check_equal "the volume with a name is saved, too" "$("$BYGONE" cat always@latest:/kept/words)" "with one"
+only_kept() { [ -z "$(docker ps -aq)" ] && [ "$(docker volume ls -q)" = kept ]; }
+wait_for 30 only_kept || { docker ps -a; docker volume ls; fail "something of a holder remains"; }
+ok "the holder and the anonymous volume are gone, that with a name is not"
+check_equal "and is as it was" "$(cat "$(docker volume inspect -f '{{.Mountpoint}}' kept)/words")" "with one"
+docker volume rm kept >/dev/null
+
 step "what cannot be saved for a while"
 mv "$BYGONE_REPOSITORY" "$WORK/away"
 docker run --rm --name later -v /data tools bash -c 'sleep 0.4; echo late >/data/words' >/dev/null 2>&1
