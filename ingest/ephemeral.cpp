@@ -16,8 +16,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds kGlance{250};
 constexpr milliseconds kReconnect{1000};
 constexpr std::chrono::minutes kLookAnyway{5};  // events may be lost
-// A burst of containers is held by several at once: each holder takes the engine some 20 ms.
-constexpr std::size_t kHolders = 4;
+// A burst of containers is held by as many at once. They wait, mostly: while an engine starts a
+// container it tells nothing about it, and whoever waits for that must not keep another from being
+// held before it has ended.
+constexpr std::size_t kHolders = 32;
 
 }  // namespace
 
@@ -97,6 +99,8 @@ void Ephemeral::take(const docker::Event& event) {
   // Not every engine leaves out what was not asked for, such as health checks.
   if (event.action != "create" && event.action != "start") return;
   const std::lock_guard lock(mutex_);
+  // Its start, when nobody has come to its creation yet.
+  if (std::find(to_hold_.begin(), to_hold_.end(), event.id) != to_hold_.end()) return;
   to_hold_.push_back(event.id);
   changed_.notify_all();
 }

@@ -3,11 +3,14 @@
 #
 # Containers that write, finish and vanish (`docker run --rm`), with a daemon beside them: the last
 # bytes of each are in a snapshot, and nothing of its holders remains.
-#   BYGONE_E2E_EPHEMERAL   how many; 20 without it
+#   BYGONE_E2E_EPHEMERAL   how many, one after the other; 20 without it
+#   BYGONE_E2E_BURST       how many at once; 30 without it
 . "$(dirname "$0")/lib.sh"
 
 MANY=${BYGONE_E2E_EPHEMERAL:-20}
+BURST=${BYGONE_E2E_BURST:-30}
 LOG=$WORK/daemon.log
+runs=()
 
 start_engine
 new_repository
@@ -34,6 +37,26 @@ check_equal "all last words are in a snapshot" "$good" "$MANY"
 all_told() { [ "$(grep -cE '^success once[0-9]+: saved as ' "$WORK/told")" -ge "$MANY" ]; }
 wait_for 20 all_told || { cat "$WORK/told"; fail "not all of them are told"; }
 ok "and told"
+
+step "$BURST at once"
+for i in $(seq "$BURST"); do
+  docker run --rm --network none --name "burst$i" -v /data tools \
+    bash -c "echo first >/data/words; sleep 0.4; echo 'the last words of $i' >/data/words" >"$WORK/burst$i" 2>&1 &
+  runs[i]=$!
+done
+for i in $(seq "$BURST"); do
+  wait "${runs[i]}" || { cat "$WORK/burst$i"; fail "container $i fails"; }
+done
+burst_saved() { [ "$("$BYGONE" snapshots --json | grep -c '"burst[0-9]*"')" -ge "$BURST" ]; }
+wait_for 60 burst_saved || { cat "$LOG"; fail "only $("$BYGONE" snapshots --json | grep -c '"burst') of $BURST are saved"; }
+good=0
+for i in $(seq "$BURST"); do
+  [ "$("$BYGONE" cat "burst$i@latest:/data/words" 2>&1)" = "the last words of $i" ] && good=$((good + 1))
+done
+check_equal "all last words are in a snapshot" "$good" "$BURST"
+no_holders() { [ -z "$(docker ps -aq)$(docker volume ls -q)" ]; }
+wait_for 30 no_holders || { docker ps -a; docker volume ls; fail "something of a holder remains"; }
+ok "no holder and no volume remains"
 
 step "held always, with a tmpfs among the mounts"
 docker volume create kept >/dev/null
