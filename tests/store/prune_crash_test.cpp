@@ -104,12 +104,6 @@ class PruneCrash : public testing::Test {
     return "";
   }
 
-  // The 256 folders of packs are listed alike: not each of them is a place of its own to fail.
-  static std::size_t skip_after(const FaultyFiles& files) {
-    const auto [call, where] = files.failed_call();
-    return call == Call::list && where.find("/packs/") != std::string::npos ? 50 : 0;
-  }
-
   test::TempFolder folder_;
   std::map<SnapshotId, MemoryTree> trees_;
   Nanoseconds now_ = 1'710'000'000 * kSecond;
@@ -122,15 +116,17 @@ TEST_F(PruneCrash, AFaultOrADeathAtAnyCallLosesNothing) {
       SCOPED_TRACE(n);
       restore_origin(root);
       FaultyFiles files(system_files());
-      files.fail_at(n, n % 2 == 0 ? EIO : ENOSPC, then);
+      const bool dies = then == FaultyFiles::Then::stay_dead;
+      if (dies) files.die_at_change(n);
+      if (!dies) files.fail_at(n, n % 2 == 0 ? EIO : ENOSPC, then);
       const auto done = prune(root + "/repo", folder_ / "index", files);
       ASSERT_EQ(fault_of(root + "/repo", folder_ / "index"), "") << files.failed_call().second;
       if (!files.fired()) {
         EXPECT_OK(done);
-        EXPECT_GT(n, 100u);
+        EXPECT_GT(n, dies ? 60u : 100u);
         break;
       }
-      n += skip_after(files);
+      n += files.calls_alike();
     }
   }
 }
@@ -142,7 +138,7 @@ TEST_F(PruneCrash, APowerCutAfterAnyCallLosesNothing) {
     restore_origin(root);
     PowerCutFiles disk(system_files(), root);
     FaultyFiles files(disk);
-    files.fail_at(n, EIO, FaultyFiles::Then::stay_dead);
+    files.die_at_change(n);
     const auto done = prune(root + "/repo", folder_ / "index", files);
     for (const auto unsynced : PowerCutFiles::kCuts) {
       const std::string after = folder_ / "after";
@@ -155,10 +151,9 @@ TEST_F(PruneCrash, APowerCutAfterAnyCallLosesNothing) {
     }
     if (!files.fired()) {
       EXPECT_OK(done);
-      EXPECT_GT(n, 100u);
+      EXPECT_GT(n, 60u);
       break;
     }
-    n += skip_after(files);
   }
 }
 
@@ -174,13 +169,13 @@ class PruneSyncOrder : public PruneCrash {
   // left syncs out.
   std::string fault_after(const PowerCutFiles::Lies& lies) {
     std::string fault;
-    for (std::size_t n = 60; fault.empty(); n += 1) {
+    for (std::size_t n = 20; fault.empty(); n += 1) {
       const std::string root = folder_ / "disk";
       restore_origin(root);
       PowerCutFiles disk(system_files(), root);
       disk.lie_about(lies);
       FaultyFiles files(disk);
-      files.fail_at(n, EIO, FaultyFiles::Then::stay_dead);
+      files.die_at_change(n);
       const auto done = prune(root + "/repo", folder_ / "index", files);
       // What was removed has reached the disk although nobody synced that, new names have not:
       // the worst of both.
@@ -190,7 +185,6 @@ class PruneSyncOrder : public PruneCrash {
       fault = fault_of(folder_ / "after/repo", folder_ / "fresh");
       filesystem::remove_all(folder_ / "fresh");
       if (!files.fired()) break;
-      n += skip_after(files);
     }
     return fault;
   }

@@ -2,6 +2,7 @@
 #include "tests/support/faulty_files.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <random>
 #include <set>
@@ -88,6 +89,13 @@ void FaultyFiles::fail_at(std::size_t n, int errnum, Then then) {
   errnum_ = errnum;
   then_ = then;
   fired_ = false;
+  only_changes_ = false;
+}
+
+void FaultyFiles::die_at_change(std::size_t n) {
+  fail_at(n, EIO, Then::stay_dead);
+  const std::lock_guard lock(mutex_);
+  only_changes_ = true;
 }
 
 bool FaultyFiles::fired() const {
@@ -100,9 +108,20 @@ std::pair<Call, std::string> FaultyFiles::failed_call() const {
   return failed_call_;
 }
 
+std::size_t FaultyFiles::calls_alike() const {
+  const auto [call, path] = failed_call();
+  const auto at = path.rfind("/packs/");
+  const bool is_bucket = at != std::string::npos && path.size() == at + 9;
+  if (!is_bucket || (call != Call::list && call != Call::make_directory)) return 0;
+  const std::size_t bucket = std::stoul(path.substr(at + 7), nullptr, 16);
+  return std::min(std::size_t{126}, 255 - bucket);
+}
+
 Result<void> FaultyFiles::before(Call call, const std::string& path) {
   const std::lock_guard lock(mutex_);
   if (fired_ && then_ == Then::stay_dead) return os_error(errnum_, "injected, after " + path);
+  const bool is_look = call == Call::read || call == Call::list || call == Call::info;
+  if (only_changes_ && is_look) return {};
   if (left_ == 0 || --left_ > 0) return {};
   fired_ = true;
   faults.add();

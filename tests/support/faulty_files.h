@@ -65,8 +65,15 @@ class FaultyFiles final : public WatchedFiles {
   enum class Then { recover, stay_dead };  // a fault, or a process that was killed
   // Fails the n-th call from now (1 is the next) with `errnum`.
   void fail_at(std::size_t n, int errnum, Then then);
+  // The process dies at the n-th call that is more than a look: what a death or a power cut at a
+  // look leaves, one at the call after it leaves as well.
+  void die_at_change(std::size_t n);
   [[nodiscard]] bool fired() const;
   [[nodiscard]] std::pair<Call, std::string> failed_call() const;
+  // How many of the calls after the one that failed are like it, so that nothing new comes of
+  // failing them, too: the 256 folders of packs are listed, and made, one by one. A few of them are
+  // left to fail; what comes after the last of them is never counted.
+  [[nodiscard]] std::size_t calls_alike() const;
 
  protected:
   Result<void> before(Call call, const std::string& path) override;
@@ -77,6 +84,7 @@ class FaultyFiles final : public WatchedFiles {
   int errnum_ = 0;
   Then then_ = Then::recover;
   bool fired_ = false;
+  bool only_changes_ = false;
   std::pair<Call, std::string> failed_call_{Call::open, ""};
 };
 
