@@ -315,6 +315,9 @@ Result<std::string> import_slot(const std::string& path, const Secret& secret,
   const auto keys = TRY(KeyRing::unwrap(paper.repository, secret, paper.name, paper.slot));
   TRY(prove_config(raw, *keys));
   const Fd lock = TRY(lock_prune(files, path));
+  // The name is that of the paper: an import that was killed left a file of it, and while no slot
+  // opens the repository nobody else cleans.
+  TRY(clean_temp_folder(files, path + "/tmp"));
   TRY(write_durably(files, path + "/tmp", path + "/keys", paper.name, paper.slot));
   return paper.name;
 }
