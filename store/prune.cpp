@@ -367,7 +367,8 @@ Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Surv
 }
 
 // The newest list keeps its number and names nothing; the older ones go, and with them the lock
-// files of their generations, which no session can want again.
+// files of their generations, which no session can want again. None of that is synced: a list that
+// comes back after a power cut names what is gone or needed, and is closed again.
 Result<void> Pruner::close_lists() {
   TRY(write_condemned(files_, repository_.keys(), path_, {newest_, {}}));
   condemned_.clear();
@@ -375,7 +376,6 @@ Result<void> Pruner::close_lists() {
     if (generation < newest_)
       TRY(files_.remove(path_ + "/condemned/" + std::to_string(generation)));
   }
-  TRY(files_.sync_directory(path_ + "/condemned"));
   for (const std::string& name : TRY(files_.list(path_ + "/locks/gen"))) {
     const auto generation = generation_number(name);
     if (generation && *generation < newest_) TRY(files_.remove(path_ + "/locks/gen/" + name));
