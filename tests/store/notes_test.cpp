@@ -11,6 +11,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
+#include "tests/support/sync_order.h"
 #include "tests/support/temp_folder.h"
 
 namespace bygone::store {
@@ -240,6 +241,52 @@ TEST_F(NotesTest, AnswersAreOldOrNewAfterAFaultOrAPowerCutAtEveryCall) {
     EXPECT_GT(n, 8u);
     break;
   }
+}
+
+// A note is taken back, and then both it and what took it back are removed: whatever part of that
+// reaches the disk, it never speaks again.
+TEST_F(NotesTest, EachSyncUpToATombstonesRemovalIsNeeded) {
+  say(Subject::of(kOne), "a", "old");
+  repository_.reset();
+  filesystem::remove(folder_ / "repo/reserve");
+  const std::string root = folder_ / "disk";
+  const auto fault_without = [&](std::size_t n) {
+    filesystem::create_directory(root);
+    filesystem::copy(folder_ / "repo", root + "/repo", filesystem::copy_options::recursive);
+    const test::LeftOutSync left_out(n);
+    test::PowerCutFiles disk(system_files(), root);
+    disk.lie_about(left_out.lies());
+    test::ChangingFiles files(disk);
+    repository_ = value_of(Repository::open(root + "/repo", test::key_file(),
+                                            {.index_dir = folder_ / "index", .files = &files}));
+    Notes notes = value_of(read_notes(*repository_));
+    bool is_taken_back = false;
+    std::string fault;
+    const auto look = [&] {
+      for (const bool with_removal : {false, true}) {
+        disk.cut(folder_ / "after", test::PowerCutFiles::Unsynced::nothing);
+        if (with_removal) files.apply_last_removal(root, folder_ / "after");
+        const auto other = test::reopen(folder_ / "after/repo", folder_ / "index2");
+        const bool is_said = value_of(read_notes(*other)).find(Subject::of(kOne), "a") != nullptr;
+        if (is_taken_back && is_said) fault = "it is said again";
+        filesystem::remove_all(folder_ / "after");
+      }
+    };
+    files.look = look;
+    value_of(write_notes(*repository_, notes, {{Subject::of(kOne), "a", {}}}, kWritten));
+    is_taken_back = true;
+    EXPECT_EQ(value_of(remove_superseded(*repository_, notes)), 2u);
+    files.look = nullptr;
+    look();
+    repository_.reset();
+    filesystem::remove_all(root);
+    EXPECT_EQ(left_out.is_told(), n > 0);
+    return fault;
+  };
+  EXPECT_EQ(fault_without(0), "");
+  for (const std::size_t n : {1U, 2U, 3U}) EXPECT_NE(fault_without(n), "") << n;
+  // A tombstone that comes back says what is so.
+  EXPECT_EQ(fault_without(4), "");
 }
 
 }  // namespace
