@@ -22,19 +22,6 @@ constexpr std::uint64_t kMaxBytes = 4 << 20;
 constexpr int kLockAttempts = 5;
 constexpr std::chrono::milliseconds kLockPause{10};
 
-// mkdir -p; what is new is durable in its parent.
-Result<void> make_folders(const std::string& path) {
-  Files& files = system_files();
-  auto made = files.make_directory(path);
-  if (!made && made.error().code == Code::not_found) {
-    TRY(make_folders(parent_folder(path)));
-    made = files.make_directory(path);
-  }
-  if (made) return files.sync_directory(parent_folder(path));
-  if (made.error().code == Code::exists) return {};
-  return made;
-}
-
 // Under a temporary name first: what has a journal's name is whole. `locked` is the file as soon as
 // it has that name.
 Result<void> write_locked(const std::string& path, const std::string& text, Fd& locked) {
@@ -128,7 +115,7 @@ Result<std::string_view> take_version(std::string_view& text, std::string_view k
 
 Result<IntentJournal> IntentJournal::create(const std::string& folder, const std::string& text) {
   struct NameTag;
-  TRY(make_folders(folder));
+  TRY(store::make_folders(system_files(), folder));
   IntentJournal journal;
   journal.path_ = folder + "/" + store::random_id<Id<NameTag, 8>>().hex() + std::string(kSuffix);
   auto written = write_locked(journal.path_, text, journal.fd_);

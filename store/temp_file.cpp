@@ -62,18 +62,21 @@ Result<void> clean_temp_folder(Files& files, const std::string& folder) {
 }
 
 Result<void> make_folders(Files& files, const std::string& path) {
-  auto made = files.make_directory(path);
-  if (made || made.error().code == Code::exists) return {};
   const std::string parent = parent_folder(path);
-  if (made.error().code != Code::not_found || parent == path) return made;
-  TRY(make_folders(files, parent));
-  made = files.make_directory(path);
-  return made || made.error().code == Code::exists ? Result<void>() : made;
+  auto made = files.make_directory(path);
+  if (!made && made.error().code == Code::not_found && parent != path) {
+    TRY(make_folders(files, parent));
+    made = files.make_directory(path);
+  }
+  if (made) return files.sync_directory(parent);
+  return made.error().code == Code::exists ? Result<void>() : made;
 }
 
 Result<std::string> own_temp_folder(Files& files, const std::string& folder) {
+  TRY(make_folders(files, folder));
   std::string temp = folder + "/tmp";
-  TRY(make_folders(files, temp));
+  auto made = files.make_directory(temp);
+  if (!made && made.error().code != Code::exists) return std::move(made).error();
   TRY(clean_temp_folder(files, temp));
   return temp;
 }

@@ -25,7 +25,7 @@ class TempFile {
   Fd fd_;
 };
 
-// mkdir -p, not synced.
+// mkdir -p; what is new is durable in its parent.
 Result<void> make_folders(Files& files, const std::string& path);
 // `folder`/tmp, for what is written to `folder` by few and under its own name: made, with all above
 // it, and cleaned of what dead writers left. Errors: io, denied.

@@ -13,12 +13,14 @@
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
+#include "tests/support/sync_order.h"
 #include "tests/support/temp_folder.h"
 
 namespace bygone::store {
 namespace {
 
 namespace filesystem = std::filesystem;
+using test::Call;
 using test::value_of;
 
 constexpr Nanoseconds kFirstSeen = 1'710'000'000 * kSecond;
@@ -191,6 +193,98 @@ TEST_F(MemoryTest, APowerCutAtAnyCallLeavesTheOldOrTheNew) {
     EXPECT_OK(done);
     break;
   }
+}
+
+// The power goes the moment that something was remembered, or the alarm was accepted. Each sync is
+// left out in turn, and then does harm, or has a reason beside it.
+class SyncOrderOfMemory : public MemoryTest {
+ protected:
+  enum class Case { first, next, accepted };
+
+  // What is wrong with what is left; empty when nothing is.
+  std::string fault_without(Case which, const test::LeftOutSync& left_out) {
+    const std::string root = folder_ / "disk";
+    const std::string state = root + "/state/below";
+    filesystem::create_directory(root);
+    const Snapshot one = store_snapshot(1);
+    if (which != Case::first) value_of(remember(*repository_, state, one));
+    const Snapshot two = store_snapshot(2);
+    if (which == Case::accepted) forget_without_a_word({one, two});
+    repository_.reset();
+    test::PowerCutFiles disk(system_files(), root);
+    disk.lie_about(left_out.lies());
+    repository_ = value_of(Repository::open(folder_ / "repo", test::key_file(), {.files = &disk}));
+    value_of(which == Case::accepted ? accept_rollback(*repository_, state)
+                                     : remember(*repository_, state, two));
+    repository_ = nullptr;
+    repository_ = test::reopen(folder_ / "repo");
+    disk.cut(folder_ / "after", test::PowerCutFiles::Unsynced::nothing);
+    const std::string fault = fault_of(folder_ / "after/state/below", which, two);
+    forget_without_a_word({one, two});
+    for (const char* name : {"disk", "after"}) filesystem::remove_all(folder_ / name);
+    return fault;
+  }
+
+  std::string fault_of(const std::string& state, Case which, const Snapshot& two) {
+    auto alarms = check_memory(*repository_, state);
+    if (!alarms) return alarms.error().message;
+    if (!alarms->empty()) return "a false alarm: " + alarms->front();
+    if (which == Case::accepted) return "";
+    if (!filesystem::exists(state + "/" + repository_->id().hex() + "/config")) {
+      return "the configuration is not remembered";
+    }
+    forget_without_a_word({two});
+    alarms = check_memory(*repository_, state);
+    if (!alarms) return alarms.error().message;
+    return alarms->size() == 1 ? "" : "what was seen last is forgotten";
+  }
+
+  Snapshot store_snapshot(int n) {
+    return value_of(test::back_up(*repository_, {{"a", test::noise(100, 7)}},
+                                  {.instant = kFirstSeen + n * 60 * kSecond}));
+  }
+  // As whoever puts an older state in place.
+  void forget_without_a_word(const std::vector<Snapshot>& snapshots) {
+    for (const Snapshot& each : snapshots) {
+      filesystem::remove(folder_ / "repo/snapshots/" + each.id.hex());
+    }
+  }
+
+  struct Sync {
+    const char* what;
+    const char* why_not = "";  // it does no harm
+  };
+  void expect_harm(Case which, const std::vector<Sync>& syncs) {
+    const std::string id = repository_->id().hex();
+    const auto name_of = [&](Call call, const std::string& path) {
+      std::string name = path.substr((folder_ / "disk").size());
+      if (const auto at = name.find(id); at != std::string::npos) name.replace(at, id.size(), "ID");
+      if (const auto at = name.find("source-"); at != std::string::npos) name.resize(at + 7);
+      return test::LeftOutSync::whole_name(call, name);
+    };
+    EXPECT_EQ(fault_without(which, test::LeftOutSync(0, name_of)), "");
+    for (std::size_t n = 0; n < syncs.size(); ++n) {
+      const test::LeftOutSync left_out(n + 1, name_of);
+      const std::string fault = fault_without(which, left_out);
+      EXPECT_EQ(left_out.what(), syncs[n].what);
+      EXPECT_EQ(fault.empty(), *syncs[n].why_not != '\0') << syncs[n].what << ": " << fault;
+    }
+    const test::LeftOutSync none(syncs.size() + 1, name_of);
+    EXPECT_EQ(fault_without(which, none), "");
+    EXPECT_EQ(none.what(), "");
+  }
+};
+
+TEST_F(SyncOrderOfMemory, HasNoSyncTooMany) {
+  expect_harm(Case::first, {{"folder "},
+                            {"folder /state"},
+                            {"folder /state/below"},
+                            {"data of /state/below/ID/tmp/source-"},
+                            {"folder /state/below/ID", "the next one of this folder is for both"},
+                            {"data of /state/below/ID/tmp/config"},
+                            {"folder /state/below/ID"}});
+  expect_harm(Case::next, {{"data of /state/below/ID/tmp/source-"}, {"folder /state/below/ID"}});
+  expect_harm(Case::accepted, {{"folder /state/below/ID"}});
 }
 
 }  // namespace
