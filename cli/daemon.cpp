@@ -79,7 +79,7 @@ class DaemonSignals {
   std::thread thread_;
 };
 
-// Sets `runs` when it has begun to: it sees to owed hooks itself then.
+// Sets `runs` when it has begun to: it sees to what stops late, and to owed hooks, itself then.
 Exit run_daemon(Context& context, bool& runs) {
   const auto read = context.configuration();
   if (!read.ok()) {
@@ -110,10 +110,11 @@ Exit run_daemon(Context& context, bool& runs) {
 Exit daemon(Context& context) {
   if (!context.out.quiet())
     log::set_level(context.out.verbose() > 1 ? log::Level::debug : log::Level::info);
-  thaw_first(context);
+  thaw_first(context, ingest::Late::leave);
   bool runs = false;
   const Exit exit = run_daemon(context, runs);
   if (!runs) {
+    thaw_first(context);
     const CancelOnSignal cancel;
     run_owed_hooks_first(context, cancel.flag());
   }

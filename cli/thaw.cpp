@@ -11,7 +11,6 @@
 #include "cli/text.h"
 #include "ingest/backup.h"
 #include "ingest/docker/engine.h"
-#include "ingest/freeze.h"
 #include "ingest/owed_hooks.h"
 #include "ingest/prepare.h"
 #include "ingest/snapshot_journal.h"
@@ -136,13 +135,13 @@ Exit thaw(Context& context) {
 
 }  // namespace
 
-void thaw_first(Context& context) {
+void thaw_first(Context& context, ingest::Late late) {
   const std::string state = ingest::default_state_folder();
   std::vector<std::string> lines;
   if (!ingest::has_dead_journals(state)) {
     lines = ingest::delete_leftovers(state);
   } else if (const auto engine = connect(context); engine.ok()) {
-    lines = ingest::thaw_leftovers(**engine, state);
+    lines = ingest::thaw_leftovers(**engine, state, late);
   } else {
     lines = ingest::delete_leftovers(state);
     lines.push_back("a backup that died left containers frozen, and Docker cannot be reached: " +

@@ -257,7 +257,7 @@ void Freezer::start_again(Member& member) {
     member.failure = std::move(started).error();
     return;
   }
-  member.lasted = *started;
+  member.lasted = *started == StartedAgain::started;
   member.hold = Member::Hold::none;
 }
 
@@ -322,25 +322,20 @@ struct Found {
   FreezeRecord::Container container;
   bool was_paused = false;
   bool was_stopped = false;
+  bool is_late = false;  // it may be stopped yet
   std::optional<Error> failure;
 };
 
-Result<bool> start_found(Engine& engine, const FreezeRecord::Container& found) {
-  const auto container = engine.container(found.id);
-  if (!container && container.error().code == Code::not_found) return false;
-  if (!container) return container.error();
-  return start_stopped(engine, found, late_stop(container->stop_timeout));
-}
-
-// Looks twice: what was asked for just before the process died may take hold late. A container
-// that was started anew has lost our pause; if it is paused now, somebody else did that.
-void put_back(Engine& engine, Found& found) {
+// Looks twice: what was asked for just before the process died may take hold late. A container that
+// was started anew has lost our pause; if it is paused now, somebody else did that.
+void put_back(Engine& engine, Found& found, Late late) {
   if (found.container.stopped) {
-    auto started = start_found(engine, found.container);
+    auto started = start_found(engine, found.container, late);
     if (!started) {
       found.failure = std::move(started).error();
     } else {
-      found.was_stopped = *started;
+      found.was_stopped = *started == StartedAgain::started;
+      found.is_late = *started == StartedAgain::runs_yet && late == Late::leave;
     }
     return;
   }
@@ -382,16 +377,20 @@ Result<FreezeRecord> read_journal(const FreezeJournal& journal, const Engine& en
                            other, printable(engine.address()), other)};
 }
 
-Result<void> thaw_journal(Engine& engine, const std::string& path, std::vector<Thawed>& thawed) {
+Result<void> thaw_journal(Engine& engine, const std::string& path, Late late,
+                          std::vector<Thawed>& thawed) {
   FreezeJournal journal = TRY(FreezeJournal::adopt(path));
   if (!journal.is_open()) return {};
   std::vector<Found> all;
   for (auto& container : TRY(read_journal(journal, engine)).containers) {
     all.emplace_back().container = std::move(container);
   }
-  for_each_at_once(all, [&](Found& found) { put_back(engine, found); });
+  for_each_at_once(all, [&](Found& found) { put_back(engine, found, late); });
   std::optional<Error> failure;
+  bool any_late = false;
   for (Found& found : all) {
+    any_late = any_late || found.is_late;
+    if (found.is_late) continue;
     if (!found.failure) {
       thawed.push_back({found.container.name, found.was_paused, found.was_stopped});
     } else if (!failure) {
@@ -399,7 +398,7 @@ Result<void> thaw_journal(Engine& engine, const std::string& path, std::vector<T
     }
   }
   if (failure) return *failure;
-  return journal.remove();
+  return any_late ? Result<void>() : journal.remove();
 }
 
 }  // namespace
@@ -413,15 +412,27 @@ bool has_dead_journals(const std::string& state_folder) {
   return has_dead_journal(freeze_folder(state_folder));
 }
 
-Result<std::vector<Thawed>> thaw_dead_journals(Engine& engine, const std::string& state_folder) {
+Result<std::vector<Thawed>> thaw_dead_journals(Engine& engine, const std::string& state_folder,
+                                               Late late) {
+  struct Dead {
+    std::string path;
+    std::vector<Thawed> thawed;
+    std::optional<Error> failure;
+  };
   const std::string folder = freeze_folder(state_folder);
   TRY(remove_unfinished_journals(folder));
+  std::vector<Dead> all;
+  for (std::string& path : TRY(intent_journals(folder))) all.push_back({std::move(path), {}, {}});
+  for_each_at_once(all, [&](Dead& dead) {
+    auto done = thaw_journal(engine, dead.path, late, dead.thawed);
+    if (!done) dead.failure = std::move(done).error();
+  });
   std::vector<Thawed> thawed;
   std::optional<Error> failure;
-  for (const std::string& path : TRY(intent_journals(folder))) {
-    auto done = thaw_journal(engine, path, thawed);
-    if (done || failure) continue;
-    failure = std::move(done).error().with("thawing by freeze journal " + printable(path));
+  for (Dead& dead : all) {
+    thawed.insert(thawed.end(), dead.thawed.begin(), dead.thawed.end());
+    if (!dead.failure || failure) continue;
+    failure = std::move(*dead.failure).with("thawing by freeze journal " + printable(dead.path));
   }
   if (!failure) return thawed;
   std::string names;

@@ -16,6 +16,7 @@
 
 #include "ingest/docker/engine.h"
 #include "ingest/freeze_journal.h"
+#include "ingest/put_back.h"
 #include "ingest/source.h"
 #include "store/base/clock.h"
 #include "store/base/result.h"
@@ -119,13 +120,13 @@ struct Thawed {
 // Whether a process that died left a journal behind, be it one that cannot be read. Cheap: needs
 // no engine.
 [[nodiscard]] bool has_dead_journals(const std::string& state_folder);
-// Resumes and starts what processes that died had frozen or stopped, and removes their journals. A
-// container that was about to be stopped, and still runs, is waited for: it may yet end. Those of
-// living processes are left alone, and so is a container that was started anew since. Returns what
-// was found. Errors: unavailable when the engine is needed and cannot be reached, or when a journal
-// is about another engine; corrupt or unsupported for a journal that cannot be read; io. Each names
-// the journal, which stays; all other journals are seen to first.
+// Resumes and starts what processes that died had frozen or stopped, all at once, and removes their
+// journals. Those of living processes are left alone, and so is a container that was started anew
+// since. Returns what was found. Errors: unavailable when the engine is needed and cannot be
+// reached, or when a journal is about another engine; corrupt or unsupported for a journal that
+// cannot be read; io. Each names the journal, which stays; all other journals are seen to first.
 Result<std::vector<Thawed>> thaw_dead_journals(docker::Engine& engine,
-                                               const std::string& state_folder);
+                                               const std::string& state_folder,
+                                               Late late = Late::wait);
 
 }  // namespace bygone::ingest

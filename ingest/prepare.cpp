@@ -5,7 +5,6 @@
 #include <memory>
 #include <tuple>
 
-#include "ingest/freeze.h"
 #include "ingest/snapshot_journal.h"
 #include "store/base/bytes.h"
 
@@ -55,9 +54,10 @@ std::vector<std::string> delete_leftovers(const std::string& state_folder) {
   return lines;
 }
 
-std::vector<std::string> thaw_leftovers(docker::Engine& engine, const std::string& state_folder) {
+std::vector<std::string> thaw_leftovers(docker::Engine& engine, const std::string& state_folder,
+                                        Late late) {
   if (!has_dead_journals(state_folder)) return delete_leftovers(state_folder);
-  const auto thawed = thaw_dead_journals(engine, state_folder);
+  const auto thawed = thaw_dead_journals(engine, state_folder, late);
   std::vector<std::string> lines = delete_leftovers(state_folder);
   if (!thawed.ok()) {
     lines.push_back(thawed.error().message +

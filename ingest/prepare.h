@@ -12,6 +12,7 @@
 
 #include "ingest/discover.h"
 #include "ingest/docker/engine.h"
+#include "ingest/freeze.h"
 #include "store/repository.h"
 
 namespace bygone::ingest {
@@ -40,6 +41,7 @@ struct LastNames {
 // journal that cannot be understood, or tells of another engine, keeps no container from its
 // backup. Returns what was done or could not be, a line each, for people; mostly none.
 [[nodiscard]] std::vector<std::string> thaw_leftovers(docker::Engine& engine,
-                                                      const std::string& state_folder);
+                                                      const std::string& state_folder,
+                                                      Late late = Late::wait);
 
 }  // namespace bygone::ingest

@@ -4,6 +4,8 @@
 #include <thread>
 #include <utility>
 
+#include "ingest/container_claims.h"
+
 namespace bygone::ingest {
 namespace {
 
@@ -28,6 +30,14 @@ Result<void> start(Engine& engine, const std::string& id) {
   }
 }
 
+Result<StartedAgain> start_unless_held(Engine& engine, const FreezeRecord::Container& found) {
+  const auto claimed = container_claims().take({found.id}, steady_clock::now());
+  if (!claimed) return StartedAgain::runs_yet;
+  auto started = start_stopped(engine, found, milliseconds(0));
+  container_claims().give({found.id});
+  return started;
+}
+
 }  // namespace
 
 Result<bool> unpause(Engine& engine, const std::string& id) {
@@ -41,19 +51,33 @@ Result<bool> unpause(Engine& engine, const std::string& id) {
   }
 }
 
-Result<bool> start_stopped(Engine& engine, const FreezeRecord::Container& container,
-                           milliseconds patience) {
+Result<StartedAgain> start_stopped(Engine& engine, const FreezeRecord::Container& container,
+                                   milliseconds patience) {
   const auto end = steady_clock::now() + patience;
   for (;;) {
     const auto state = engine.state(container.id);
-    if (!state && state.error().code == Code::not_found) return false;
+    if (!state && state.error().code == Code::not_found) return StartedAgain::left;
     if (!state) return state.error();
-    if (!container.started_at.empty() && state->started_at != container.started_at) return false;
+    const bool same_run = container.started_at.empty() || state->started_at == container.started_at;
+    if (!same_run || is_paused(*state)) return StartedAgain::left;
     if (state->status == Status::exited) {
       TRY(start(engine, container.id));
-      return true;
+      return StartedAgain::started;
     }
-    if (is_paused(*state) || steady_clock::now() >= end) return false;
+    if (steady_clock::now() >= end) return StartedAgain::runs_yet;
+    std::this_thread::sleep_for(kStopGlance);
+  }
+}
+
+Result<StartedAgain> start_found(Engine& engine, const FreezeRecord::Container& found, Late late) {
+  const auto container = engine.container(found.id);
+  if (!container && container.error().code == Code::not_found) return StartedAgain::left;
+  if (!container) return container.error();
+  const auto end = steady_clock::now() + late_stop(container->stop_timeout);
+  for (;;) {
+    auto started = start_unless_held(engine, found);
+    const bool runs_yet = started.ok() && *started == StartedAgain::runs_yet;
+    if (!runs_yet || late == Late::leave || steady_clock::now() >= end) return started;
     std::this_thread::sleep_for(kStopGlance);
   }
 }

@@ -27,11 +27,25 @@ namespace bygone::ingest {
 // Engine::unpause().
 Result<bool> unpause(docker::Engine& engine, const std::string& id);
 
-// Starts what was stopped by us, waiting for up to `patience` for a stop that is under way. True
-// when it was started here; one that has run since, is gone, or does not end is left as it is. One
+enum class StartedAgain {
+  started,   // here
+  left,      // it has run since, is paused, or gone
+  runs_yet,  // it has not ended
+};
+// Starts what was stopped by us, waiting for up to `patience` for a stop that is under way. One
 // that ended by itself between our intent and our stop cannot be told from one that we stopped.
 // Errors: those of Engine::state() and Engine::start(), which is tried a few times.
-Result<bool> start_stopped(docker::Engine& engine, const FreezeRecord::Container& container,
-                           std::chrono::milliseconds patience);
+Result<StartedAgain> start_stopped(docker::Engine& engine, const FreezeRecord::Container& container,
+                                   std::chrono::milliseconds patience);
+
+// What becomes of a container that was about to be stopped, and still runs: it may yet end.
+enum class Late {
+  wait,   // it is waited for, as long as its end may take
+  leave,  // its journal stays, for whoever waits
+};
+// The same for one that a process which died has left. Not while a backup of this process holds it:
+// that is its own to undo.
+Result<StartedAgain> start_found(docker::Engine& engine, const FreezeRecord::Container& found,
+                                 Late late);
 
 }  // namespace bygone::ingest

@@ -113,6 +113,7 @@ std::unique_ptr<Watch> Daemon::start_watch() {
       .connected =
           [this](const auto& engine) {
             thaw(*engine);
+            thaw_late();
             pay_hooks();
             post([this, engine] { engine_came(engine); });
           },
@@ -121,14 +122,16 @@ std::unique_ptr<Watch> Daemon::start_watch() {
           [this](docker::Engine& engine) {
             // Of a backup that lost the engine while it had frozen something.
             thaw(engine);
+            thaw_late();
             pay_hooks();
           },
       .lost = [this](const Error& error) { post([this, error] { engine_went(error); }); }});
 }
 
 // In the thread of watch_, each second: what cannot be helped is said once.
+// Waits for nobody.
 void Daemon::thaw(docker::Engine& engine) {
-  const auto lines = thaw_leftovers(engine, options_.state_folder);
+  const auto lines = thaw_leftovers(engine, options_.state_folder, Late::leave);
   for (const std::string& line : lines) {
     if (thaw_said_.count(line) == 0) log::warning(line);
   }
@@ -406,7 +409,9 @@ Result<void> Daemon::run() {
   workers_.reset();
   ephemeral_.reset();
   watch_.reset();
-  if (owed_.joinable()) owed_.join();
+  for (Chore* chore : {&late_, &owed_}) {
+    if (chore->thread.joinable()) chore->thread.join();
+  }
   if (upkeep_.joinable()) upkeep_.join();
   wait_for_messages();
   keep_ledger();

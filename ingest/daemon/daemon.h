@@ -63,6 +63,14 @@ class Daemon {
   void reload();
 
  private:
+  // What the thread of watch_ has done in a thread of its own, for it may take long.
+  struct Chore {
+    std::thread thread;
+    std::atomic<bool> runs{false};
+    std::chrono::steady_clock::time_point begun{};
+    std::set<std::string> said;  // of the chore's thread alone
+  };
+
   void post(std::function<void()> message);
   void wait_for_messages();
   std::shared_ptr<const Config> config() const;
@@ -70,8 +78,10 @@ class Daemon {
   std::unique_ptr<Watch> start_watch();
   Result<void> look(docker::Engine& engine);
   void thaw(docker::Engine& engine);
+  void begin_chore(Chore& chore, std::function<void(docker::Engine& engine)> work);
+  void thaw_late();
   void pay_hooks();
-  void run_owed();
+  void run_owed(docker::Engine& engine);
 
   void engine_came(const std::shared_ptr<docker::Engine>& engine);
   void engine_went(const Error& error);
@@ -120,12 +130,10 @@ class Daemon {
   std::shared_ptr<docker::Engine> engine_;     // nullptr: away
   Notify notify_;
   std::set<std::string> problems_said_;
-  std::set<std::string> thaw_said_;  // of the thread of watch_ alone
-  std::thread owed_;                 // runs owed hooks; of watch_'s thread, too
-  std::atomic<bool> owed_runs_{false};
-  std::chrono::steady_clock::time_point owed_begun_{};  // of watch_'s thread alone
-  std::set<std::string> owed_said_;                     // of the thread of owed_ alone
-  std::map<std::string, Nanoseconds> overdue_said_;     // when last
+  std::set<std::string> thaw_said_;                  // of the thread of watch_ alone
+  Chore late_;                                       // starts again what stops late
+  Chore owed_;                                       // runs owed hooks
+  std::map<std::string, Nanoseconds> overdue_said_;  // when last
   bool ledger_changed_ = true;
   bool has_looked_ = false;   // at the sources, once
   std::optional<Error> end_;  // why it ends, when nobody asked it to

@@ -9,13 +9,14 @@
 #include "ingest/daemon/report.h"
 #include "ingest/holder.h"
 #include "ingest/owed_hooks.h"
+#include "ingest/prepare.h"
 #include "store/base/log.h"
 
 namespace bygone::ingest {
 namespace {
 
-// Between two looks at hooks that are owed, and cannot run yet.
-constexpr std::chrono::seconds kOwedPause{10};
+// Between two tries at what cannot be done yet.
+constexpr std::chrono::seconds kChorePause{10};
 
 std::string host_name() {
   char name[256] = {};
@@ -84,37 +85,51 @@ Result<HeldCapture> Daemon::capture_held(docker::Engine& engine,
   return outcome.report->unreadable.empty() ? HeldCapture::whole : HeldCapture::partly;
 }
 
-// In the thread of watch_, each second. The hooks run in a thread of their own: one that hangs
-// holds up nobody but backups of its container.
-void Daemon::pay_hooks() {
+// In the thread of watch_, unless it runs, or has run just now.
+void Daemon::begin_chore(Chore& chore, std::function<void(docker::Engine& engine)> work) {
   const auto now = std::chrono::steady_clock::now();
-  if (owed_runs_ || now - owed_begun_ < kOwedPause || !has_owed_hooks(options_.state_folder)) {
-    return;
-  }
-  if (owed_.joinable()) owed_.join();
-  owed_begun_ = now;
-  owed_runs_ = true;
-  owed_ = std::thread([this] {
-    run_owed();
-    owed_runs_ = false;
+  if (chore.runs || now - chore.begun < kChorePause) return;
+  if (chore.thread.joinable()) chore.thread.join();
+  chore.begun = now;
+  chore.runs = true;
+  chore.thread = std::thread([this, &chore, work = std::move(work)] {
+    const auto engine = docker::connect(engine_options(*config()));
+    if (engine.ok()) work(**engine);  // else there is a next time, and watch_ says why
+    chore.runs = false;
   });
 }
 
+// What is stopping yet may take as long as its stop timeout says: others are backed up meanwhile.
+void Daemon::thaw_late() {
+  if (!has_dead_journals(options_.state_folder)) return;
+  begin_chore(late_, [this](docker::Engine& engine) {
+    const auto lines = thaw_leftovers(engine, options_.state_folder, Late::wait);
+    for (const std::string& line : lines) {
+      if (late_.said.count(line) == 0) log::warning(line);
+    }
+    late_.said = {lines.begin(), lines.end()};
+  });
+}
+
+// A hook that hangs holds up nobody but backups of its container.
+void Daemon::pay_hooks() {
+  if (!has_owed_hooks(options_.state_folder)) return;
+  begin_chore(owed_, [this](docker::Engine& engine) { run_owed(engine); });
+}
+
 // In the thread of owed_: what cannot be helped is said once.
-void Daemon::run_owed() {
-  const auto engine = docker::connect(engine_options(*config()));
-  if (!engine.ok()) return;  // said by who watches it; there is a next time
+void Daemon::run_owed(docker::Engine& engine) {
   std::set<std::string> said;
-  for (const OwedHook& owed : run_owed_hooks(**engine, options_.state_folder, cancel_)) {
+  for (const OwedHook& owed : run_owed_hooks(engine, options_.state_folder, cancel_)) {
     if (owed.fate == OwedHook::Fate::failed) {
       tell_failure(owed.container, owed.line);
       continue;
     }
     const std::string text = text_of(owed);
-    if (owed_said_.count(text) == 0) log::warning(text);
+    if (owed_.said.count(text) == 0) log::warning(text);
     said.insert(text);
   }
-  owed_said_ = std::move(said);
+  owed_.said = std::move(said);
 }
 
 // Where the configuration says so now.

@@ -52,6 +52,37 @@ check_equal "it runs" "$(inspect '{{.State.Status}}' app)" running
 check_equal "who was stopped stays so" "$(inspect '{{.State.Status}}' other)" exited
 check "thaw again has nothing to do" "$BYGONE" thaw
 says 'nothing was left'
+
+step "one that takes its time to stop holds up nobody"
+docker run -d --name slow --network none -v slowdata:/data --stop-timeout 15 tools \
+  bash -c 'trap "" TERM; while :; do date >/data/now; sleep 0.1; done' >/dev/null
+slow=$(inspect '{{.State.StartedAt}}' slow)
+"$BYGONE" backup slow --consistency stop >"$OUT" 2>"$ERR" &
+backup=$!
+wait_for 20 compgen -G "$WORK/state/freeze/*.journal" || { show_output; fail "nobody is to be stopped"; }
+sleep 1 # the engine is asked
+kill -9 "$backup"
+wait "$backup" || true
+check_equal "it is not stopped yet" "$(inspect '{{.State.Status}}' slow)" running
+docker run -d --name quick --network none -v quickdata:/data --label 'bygone.schedule=every 1s' tools \
+  bash -c 'while :; do date >/data/now; sleep 0.1; done' >/dev/null
+"$BYGONE" daemon >"$WORK/daemon.log" 2>&1 </dev/null &
+daemon=$!
+PIDS+=("$daemon")
+is_saved() { "$BYGONE" snapshots quick --json 2>/dev/null | grep -q quick; }
+wait_for 10 is_saved || { cat "$WORK/daemon.log"; fail "another one waits for it"; }
+check_equal "another one is saved before it has stopped" "$(inspect '{{.State.StartedAt}}' slow)" "$slow"
+runs_again() {
+  [ "$(inspect '{{.State.Status}}' slow)" = running ] && [ "$(inspect '{{.State.StartedAt}}' slow)" != "$slow" ]
+}
+wait_for 40 runs_again || { cat "$WORK/daemon.log"; fail "it is not started again"; }
+check "it is started when it has" grep -q 'slow was left stopped by a backup that died: it is started' "$WORK/daemon.log"
+kill "$daemon"
+wait "$daemon" || fail "the daemon ends with $?"
+check_equal "nothing is left behind" "$(find "$WORK/state/freeze" -type f | wc -l)" 0
+docker rm -f slow quick >/dev/null
+
+step "what is stopped already"
 docker stop -t 1 app >/dev/null
 check "backup of what is stopped" "$BYGONE" backup app --consistency stop
 check_equal "it stays so" "$(inspect '{{.State.Status}}' app)" exited

@@ -37,6 +37,51 @@ TEST_F(Stop, StopsBeforeItPausesAndStartsAgain) {
   EXPECT_EQ(engine_.calls()[1], "pause web");
 }
 
+// A daemon that starts has others to look after.
+TEST_F(Stop, LeavesWhatMayStopYetToWhoWaits) {
+  leave_stop("db", kStarted);
+  engine_.stop_timeouts["db"] = std::chrono::seconds(60);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(thaw_dead_journals(engine_, state_, Late::leave)->empty());
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(20));
+  EXPECT_TRUE(has_dead_journals(state_));
+  engine_.set_status("db", Status::exited);
+  const auto thawed = thaw_dead_journals(engine_, state_, Late::leave);
+  ASSERT_TRUE(thawed.ok());
+  ASSERT_EQ(thawed->size(), 1U);
+  EXPECT_TRUE(thawed->at(0).was_stopped);
+  EXPECT_TRUE(runs("db"));
+  EXPECT_TRUE(journals().empty());
+}
+
+// Its journal may be left while a new backup stops the same container.
+TEST_F(Stop, IsNotUndoneForTheDeadWhileALivingBackupHoldsIt) {
+  const auto held = freezer();
+  ASSERT_TRUE(stop(*held, {"db"}).ok());
+  leave_stop("db", kStarted);
+  EXPECT_TRUE(thaw_dead_journals(engine_, state_, Late::leave)->empty());
+  EXPECT_EQ(engine_.state("db")->status, Status::exited);
+  EXPECT_TRUE(*held->thaw());
+  EXPECT_TRUE(runs("db"));
+  const auto thawed = thaw_dead_journals(engine_, state_, Late::leave);
+  EXPECT_FALSE(thawed->at(0).was_stopped);
+  EXPECT_TRUE(journals().empty());
+}
+
+TEST_F(Stop, ThatComesLateHoldsUpNoOther) {
+  for (const std::string id : {"one", "two", "three", "four"}) {
+    engine_.add(id);
+    engine_.stop_timeouts[id] = std::chrono::seconds(0);  // and two for the engine
+    leave_stop(id, kStarted);
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  ASSERT_TRUE(thaw_dead_journals(engine_, state_).ok());
+  const auto taken = std::chrono::steady_clock::now() - begun;
+  EXPECT_GE(taken, std::chrono::seconds(2));
+  EXPECT_LT(taken, std::chrono::seconds(6)) << "one after the other";
+  EXPECT_TRUE(journals().empty());
+}
+
 TEST_F(Stop, HasItsJournalBeforeTheFirstStop) {
   Strings seen;
   engine_.before = [&](const std::string& call) {
