@@ -15,6 +15,8 @@ Error damaged_slot(const std::string& name) {
   return Error{Code::corrupt, 0, "key slot " + name + " is damaged"};
 }
 
+constexpr std::size_t kSealedLabelBytes = kNonceBytes + kLabelPlainBytes + kTagBytes;
+
 // Of the root key and the master keys of so many epochs, sealed.
 constexpr std::size_t wrapped_size(std::size_t epochs) {
   return kKeyBytes + 2 + epochs * (4 + kKeyBytes) + kTagBytes;
@@ -23,7 +25,7 @@ constexpr std::size_t wrapped_size(std::size_t epochs) {
 // What the head of a slot says, and where its parts lie.
 struct SlotParts {
   SlotHead head;
-  ByteView salt, nonce, clear, wrapped, label_nonce, label;
+  ByteView salt, nonce, clear, wrapped;
 };
 
 Result<SlotParts> split_slot(const std::string& name, ByteView slot) {
@@ -42,8 +44,7 @@ Result<SlotParts> split_slot(const std::string& name, ByteView slot) {
     const std::uint16_t wrapped = TRY(r.u16());
     parts.clear = slot.first(slot.size() - r.remaining());
     parts.wrapped = TRY(r.bytes(wrapped));
-    parts.label_nonce = TRY(r.bytes(kNonceBytes));
-    parts.label = TRY(r.bytes(kLabelPlainBytes + kTagBytes));
+    TRY(r.bytes(kSealedLabelBytes));
     TRY(r.finish());
     return parts;
   };
@@ -73,7 +74,14 @@ Nonce nonce_of(ByteView bytes) {
   return nonce;
 }
 
-constexpr std::string_view kLabelPart = "label";
+// The label vouches for all that stands before it; those of old vouch for themselves alone.
+Bytes label_associated(const RepositoryId& repository, const std::string& slot_name,
+                       ByteView before) {
+  Writer w;
+  w.bytes(as_bytes("label"));
+  w.bytes(before);
+  return slot_associated(repository, slot_name, w.buffer());
+}
 
 Bytes object_associated(const RepositoryId& repository, ObjectKind kind,
                         std::string_view file_name) {
@@ -193,10 +201,10 @@ Result<Bytes> KeyRing::wrap(const Secret& secret, const std::string& slot_name,
   text.bytes(as_bytes(label.text));
   text.zeros(kLabelPlainBytes - text.size());
   fill_random(nonce);
+  const Bytes associated = label_associated(repository_, slot_name, out.buffer());
   out.bytes(nonce);
   Bytes sealed(kLabelPlainBytes + kTagBytes);
-  seal(label_key_, nonce, slot_associated(repository_, slot_name, as_bytes(kLabelPart)),
-       text.buffer(), sealed);
+  seal(label_key_, nonce, associated, text.buffer(), sealed);
   out.bytes(sealed);
   return out.take();
 }
@@ -207,12 +215,21 @@ Result<SlotHead> KeyRing::read_head(const std::string& slot_name, ByteView slot)
 }
 
 Result<SlotLabel> KeyRing::label(const std::string& slot_name, ByteView slot) const {
-  const SlotParts parts = TRY(split_slot(slot_name, slot));
-  Bytes plain(kLabelPlainBytes);
-  if (!unseal(label_key_, nonce_of(parts.label_nonce),
-              slot_associated(repository_, slot_name, as_bytes(kLabelPart)), parts.label, plain)) {
-    return Error{Code::corrupt, 0, "the label of key slot " + slot_name + " is damaged"};
-  }
+  const auto open = [&]() -> Result<Bytes> {
+    const Error damaged{Code::corrupt, 0,
+                        "key slot " + slot_name + " is damaged, if only its label"};
+    if (slot.size() < kSealedLabelBytes) return damaged;
+    const ByteView before = slot.first(slot.size() - kSealedLabelBytes);
+    const Nonce nonce = nonce_of(slot.subspan(before.size(), kNonceBytes));
+    const ByteView sealed = slot.subspan(before.size() + kNonceBytes);
+    Bytes plain(kLabelPlainBytes);
+    for (const ByteView vouched : {before, ByteView()}) {
+      const Bytes associated = label_associated(repository_, slot_name, vouched);
+      if (unseal(label_key_, nonce, associated, sealed, plain)) return plain;
+    }
+    return damaged;
+  };
+  const Bytes plain = TRY(open());
   Reader r(plain);
   SlotLabel label;
   label.created = static_cast<Nanoseconds>(TRY(r.u64()));

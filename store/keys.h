@@ -50,7 +50,9 @@ class KeyRing {
                      const Argon2Limits& limits = {}) const;
   // Errors: corrupt when it is no slot or asks for absurd limits; unsupported for a newer kind.
   static Result<SlotHead> read_head(const std::string& slot_name, ByteView slot);
-  // The label, readable with the keys of any slot. Errors: corrupt.
+  // The label, readable with the keys of any slot, of whatever kind that one is. It vouches for the
+  // whole slot, whose secret is not needed for that; one that was made before labels did vouches
+  // for itself alone. Errors: corrupt.
   Result<SlotLabel> label(const std::string& slot_name, ByteView slot) const;
   // Opens one slot. Errors: denied when `secret` does not open it; corrupt; unsupported.
   static Result<std::unique_ptr<KeyRing>> unwrap(const RepositoryId& repository,

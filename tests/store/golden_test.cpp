@@ -76,6 +76,25 @@ TEST(Golden, SlotTellsItsHeadAndLabel) {
             (SlotLabel{.created = 1710565020 * kSecond, .text = "made by init"}));
 }
 
+// The label of `slot` says nothing about the rest; that of `slot-vouched`, made once of the same
+// keys by KeyRing::wrap, does.
+TEST(Golden, ASlotWhoseLabelVouchesForIt) {
+  const std::string path = kGolden + "/slot-vouched";
+  const SlotLabel label{.created = 1710565020 * kSecond, .text = "in the safe"};
+  const auto keys = fixed_keys();
+  if (accepting() && !filesystem::exists(path)) {
+    test::write_whole(path, value_of(keys->wrap(test::key_file(), "slot", label)));
+  }
+  Bytes slot = test::read_whole(path);
+  EXPECT_OK(KeyRing::unwrap(kRepository, test::key_file(), "slot", slot));
+  EXPECT_EQ(value_of(keys->label("slot", slot)), label);
+  slot[80] ^= 1;
+  EXPECT_CODE(Code::corrupt, keys->label("slot", slot));
+  Bytes old = test::read_whole(kGolden + "/slot");
+  old[80] ^= 1;
+  EXPECT_OK(keys->label("slot", old));
+}
+
 TEST(Golden, KeysDeriveTheSameIdsHashesAndTable) {
   const auto keys = fixed_keys();
   const Bytes bytes = test::noise(1000, 1);
