@@ -10,6 +10,7 @@
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "store/chunk_store.h"
+#include "store/condemned.h"
 
 namespace bygone::cli {
 namespace {
@@ -118,8 +119,25 @@ Exit repair_packs(Context& context, const PackArguments& arguments) {
   return lost ? Exit::damage : Exit::done;
 }
 
+struct RecordCommand {
+  const char* name;
+  store::RecordKind kind;
+  const char* about;
+  const char* restored;  // what was written in place of what was moved
+};
+
+constexpr RecordCommand kRecordCommands[] = {
+    {"snapshots", store::RecordKind::snapshot, "set damaged records aside",
+     "written again from a copy"},
+    {"trash", store::RecordKind::trashed, "the same for those of forgotten snapshots",
+     "written again from a copy"},
+    {"notes", store::RecordKind::note, "the same for notes", ""},
+    {"lists", store::RecordKind::list, "the same for the lists of prune",
+     "written again without packs"},
+    {"keys", store::RecordKind::key, "the same for key slots that open for nobody", ""},
+};
+
 Exit list_damaged(Context& context, store::Repository& repository, store::RecordKind kind) {
-  const bool snapshots = kind == store::RecordKind::snapshot;
   const auto found = store::find_damaged(repository, kind);
   if (!found.ok()) return context.fail(found.error());
   for (const store::DamagedRecord& record : *found) {
@@ -127,32 +145,34 @@ Exit list_damaged(Context& context, store::Repository& repository, store::Record
       context.out.object(Json{{"message_type", "damaged"},
                               {"id", record.name},
                               {"fault", record.fault},
-                              {"can_be_restored", record.can_be_restored}});
+                              {"can_be_restored", record.can_be_restored},
+                              {"must_stay", record.must_stay}});
     }
-    context.out.info(record.name + ": " + record.fault +
-                     (record.can_be_restored ? "; the index has a copy that is whole" : ""));
+    context.out.info(record.name + ": " + record.fault + "; " + record.remedy);
   }
-  context.out.info(
-      found->empty() ? std::string("nothing is damaged")
-                     : fmt::format("hint: bygone repair {} ID moves one aside, and writes it again "
-                                   "where a copy is left",
-                                   snapshots ? "snapshots" : "notes"));
+  if (found->empty()) context.out.info("nothing is damaged");
   return found->empty() ? Exit::done : Exit::damage;
 }
 
-Exit repair_records(Context& context, store::RecordKind kind,
+bool is_record_name(store::RecordKind kind, const std::string& name) {
+  if (kind == store::RecordKind::list) return store::generation_number(name).value_or(0) != 0;
+  return SnapshotId::from_hex_text(name).has_value();
+}
+
+Exit repair_records(Context& context, const RecordCommand& command,
                     const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    if (!SnapshotId::from_hex_text(name)) {
-      return context.usage(printable(name) + " is no id of 32 hexadecimal digits");
-    }
+    if (is_record_name(command.kind, name)) continue;
+    return context.usage(printable(name) + (command.kind == store::RecordKind::list
+                                                ? " is no number of a list"
+                                                : " is no id of 32 hexadecimal digits"));
   }
   Exit exit = Exit::done;
   const auto repository = context.open(exit);
   if (repository == nullptr) return exit;
-  if (names.empty()) return list_damaged(context, *repository, kind);
+  if (names.empty()) return list_damaged(context, *repository, command.kind);
   for (const std::string& name : names) {
-    const auto repaired = store::repair_record(*repository, kind, name);
+    const auto repaired = store::repair_record(*repository, command.kind, name);
     if (!repaired.ok()) return context.fail(repaired.error());
     if (context.out.json()) {
       context.out.object(Json{{"message_type", "repaired"},
@@ -160,8 +180,13 @@ Exit repair_records(Context& context, store::RecordKind kind,
                               {"moved_to", repaired->moved_to},
                               {"restored", repaired->restored}});
     }
-    context.out.info(name + ": moved to " + repaired->moved_to +
-                     (repaired->restored ? ", and written again from the index" : ""));
+    std::string text = name + ": ";
+    // What the disk cannot read has no copy to be moved.
+    if (!repaired->moved_to.empty()) text += "moved to " + repaired->moved_to;
+    if (repaired->restored) {
+      text += (repaired->moved_to.empty() ? "" : ", and ") + std::string(command.restored);
+    }
+    context.out.info(text);
   }
   return Exit::done;
 }
@@ -181,10 +206,11 @@ Action add_repair(CLI::App& app) {
   const auto arguments = std::make_shared<PackArguments>();
   packs->add_option("pack", arguments->packs, "look at these packs only")->type_name("PACK");
   packs->add_flag("--dry-run", arguments->dry_run, "only say what would be done");
-  CLI::App* const snapshots = app.add_subcommand("snapshots", "set damaged records aside");
-  const auto snapshot_ids = add_ids(*snapshots, "without any, the damaged ones are listed");
-  CLI::App* const notes = app.add_subcommand("notes", "set damaged notes aside");
-  const auto note_ids = add_ids(*notes, "without any, the damaged ones are listed");
+  std::vector<std::pair<CLI::App*, std::shared_ptr<std::vector<std::string>>>> records;
+  for (const RecordCommand& command : kRecordCommands) {
+    CLI::App* const sub = app.add_subcommand(command.name, command.about);
+    records.emplace_back(sub, add_ids(*sub, "without any, the damaged ones are listed"));
+  }
   app.footer(
       "Nothing is ever deleted: what is damaged is moved to the folder damaged/ of the\n"
       "repository, after what is good in it was copied. The index is a cache, and everything\n"
@@ -192,16 +218,17 @@ Action add_repair(CLI::App& app) {
       "packs reads every record, copies the good ones of a pack that is not whole to a new\n"
       "pack, and notes what is lost: the next backup stores it again where the source still\n"
       "has it. Ends with exit code 20 when something is lost.\n\n"
+      "keys leaves a slot alone that may still open, and the one that opened the repository.\n\n"
       "Examples:\n"
       "  bygone repair index\n"
       "  bygone repair packs --dry-run\n"
       "  bygone repair snapshots");
   return [=](Context& context) {
     if (packs->parsed()) return repair_packs(context, *arguments);
-    if (snapshots->parsed()) {
-      return repair_records(context, store::RecordKind::snapshot, *snapshot_ids);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      const auto& [sub, ids] = records[i];
+      if (sub->parsed()) return repair_records(context, kRecordCommands[i], *ids);
     }
-    if (notes->parsed()) return repair_records(context, store::RecordKind::note, *note_ids);
     return repair_index(context);
   };
 }

@@ -57,26 +57,36 @@ Result<std::vector<std::uint64_t>> condemned_generations(Files& files, const std
   return numbers;
 }
 
+Result<CondemnedList> unseal_condemned(const KeyRing& keys, std::uint64_t generation,
+                                       ByteView sealed) {
+  const Bytes content =
+      TRY(keys.unseal_object(ObjectKind::list, std::to_string(generation), sealed));
+  CondemnedList list = TRY(decode_condemned(content));
+  if (list.generation != generation) return Error{Code::corrupt, 0, "it has another number"};
+  return list;
+}
+
 Result<CondemnedList> read_condemned(Files& files, const KeyRing& keys, const std::string& path,
                                      std::uint64_t generation) {
   const std::string name = std::to_string(generation);
   const auto read = [&]() -> Result<CondemnedList> {
     const Bytes sealed = TRY(read_file(files, folder(path) + "/" + name, kMaxObjectBytes));
-    const Bytes content = TRY(keys.unseal_object(ObjectKind::list, name, sealed));
-    CondemnedList list = TRY(decode_condemned(content));
-    if (list.generation != generation) return Error{Code::corrupt, 0, "it has another number"};
-    return list;
+    return unseal_condemned(keys, generation, sealed);
   };
   auto list = read();
   if (!list) return std::move(list).error().with("condemned list " + name);
   return list;
 }
 
+Bytes seal_condemned(const KeyRing& keys, const CondemnedList& list) {
+  return keys.seal_object(ObjectKind::list, std::to_string(list.generation),
+                          encode_condemned(list));
+}
+
 Result<void> write_condemned(Files& files, const KeyRing& keys, const std::string& path,
                              const CondemnedList& list) {
-  const std::string name = std::to_string(list.generation);
-  const Bytes sealed = keys.seal_object(ObjectKind::list, name, encode_condemned(list));
-  return write_durably(files, path + "/tmp", folder(path), name, sealed);
+  return write_durably(files, path + "/tmp", folder(path), std::to_string(list.generation),
+                       seal_condemned(keys, list));
 }
 
 Result<PackSet> condemned_packs(Files& files, const KeyRing& keys, const std::string& path) {

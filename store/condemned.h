@@ -34,11 +34,17 @@ using PackSet = std::unordered_set<PackId, IdHash>;
 [[nodiscard]] Result<std::vector<std::uint64_t>> condemned_generations(Files& files,
                                                                        const std::string& path);
 
+// The content of a list's file, proven to be that of `generation`. Errors: corrupt, also when it
+// was sealed for another number; unsupported.
+[[nodiscard]] Result<CondemnedList> unseal_condemned(const KeyRing& keys, std::uint64_t generation,
+                                                     ByteView sealed);
 // Errors: not_found when there is no such list (any more); corrupt, also when the list was sealed
 // for another number; unsupported; io.
 [[nodiscard]] Result<CondemnedList> read_condemned(Files& files, const KeyRing& keys,
                                                    const std::string& path,
                                                    std::uint64_t generation);
+// The file of a list.
+[[nodiscard]] Bytes seal_condemned(const KeyRing& keys, const CondemnedList& list);
 // Durable when it returns; replaces the list of that number.
 [[nodiscard]] Result<void> write_condemned(Files& files, const KeyRing& keys,
                                            const std::string& path, const CondemnedList& list);

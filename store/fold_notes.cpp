@@ -70,12 +70,13 @@ void Folding::plan() {
     const auto id = SnapshotId::from(note->subject.id);
     // Its record may still be there: cut short, or put back.
     if (present_.ids.contains(id)) continue;
+    const auto said = gone(notes_, id);
+    // Of a record that could not be read nobody knows whose it was; and a copy of it may yet be put
+    // back, with its pin.
+    if (!said || said->source.is_zero()) continue;
     for (const Note* other : notes_.about(note->subject)) {
       if (ends_with_record(other->key)) useless_.push_back(other->id);
     }
-    const auto said = gone(notes_, id);
-    // Of a record that could not be read nobody knows whose it was.
-    if (!said || said->source.is_zero()) continue;
     // Explains a gap in a history: one for each record that is there, at the most.
     if (present_.predecessors.contains(id)) continue;
     sources[said->source].push_back({.sequence = said->sequence, .id = id});

@@ -52,28 +52,39 @@ Result<RepairReport> repair_packs(Repository& repository, const RepairOptions& o
                                   const std::function<void(std::uint64_t, std::uint64_t)>& progress,
                                   const std::atomic<bool>& cancel);
 
-// Small sealed files that can be set aside.
-enum class RecordKind { snapshot, note };
+// What stands in a small file of its own, and can be set aside one by one: snapshot records, those
+// in the trash, notes, condemned lists, key slots.
+enum class RecordKind { snapshot, trashed, note, list, key };
 
 struct DamagedRecord {
   std::string name;
+  std::string path;  // below the repository
   std::string fault;
-  // A snapshot record of which the index still holds a copy that proves itself.
+  // Something whole can take its place: a snapshot record of which a copy is left that proves
+  // itself; a condemned list, which is as good without packs.
   bool can_be_restored = false;
+  // It may do its work as ever, so that repair leaves it alone: a key slot of which perhaps only
+  // the label is damaged.
+  bool must_stay = false;
+  std::string remedy;  // what it costs, and what to do
 };
 
-// The records of that kind that do not prove themselves. Those of a later version are whole.
+// The records of that kind that do not prove themselves. Those of a later version are whole. A key
+// slot is looked at as far as that goes without its secret (FORMAT.md section 4).
 Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKind kind);
 
 struct RecordRepair {
   std::string name;
   std::string moved_to;
-  bool restored = false;  // written again from the copy in the index
+  bool restored = false;  // something whole stands in its place
 };
 
-// Moves one damaged record to `damaged/`, and writes it again when a copy is left. A snapshot whose
-// record is lost cannot be listed or restored any more.
-// Errors: not_found; invalid when the record is whole; busy as above; no_space; io.
+// Moves one damaged record to `damaged/`, and writes it again when it can be restored. A snapshot
+// whose record is lost cannot be listed or restored any more: a note says that it is gone, before
+// it goes.
+// Errors: not_found; invalid when the record is whole, and for a key slot that may still open, that
+// opened this repository, or that would leave none which is known to open; busy as above; no_space;
+// io.
 Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
                                    const std::string& name);
 

@@ -1,67 +1,232 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
 
+#include "store/condemned.h"
 #include "store/format.h"
 #include "store/index.h"
 #include "store/locks.h"
 #include "store/notes.h"
 #include "store/repair.h"
 #include "store/set_aside.h"
+#include "store/snapshot_notes.h"
 #include "store/temp_file.h"
 
 namespace bygone::store {
 namespace {
 
-const char* folder_of(RecordKind kind) {
-  return kind == RecordKind::snapshot ? "snapshots" : "notes";
+struct RecordWords {
+  const char* folder;
+  const char* noun;
+  const char* prefix;   // of its name in `damaged/`
+  const char* command;  // of bygone repair
+};
+
+const RecordWords& words_of(RecordKind kind) {
+  static constexpr RecordWords kWords[] = {{"snapshots", "snapshot", "snapshot-", "snapshots"},
+                                           {"trash", "forgotten snapshot", "snapshot-", "trash"},
+                                           {"notes", "note", "note-", "notes"},
+                                           {"condemned", "condemned list", "condemned-", "lists"},
+                                           {"keys", "key slot", "key-", "keys"}};
+  return kWords[static_cast<std::size_t>(kind)];
+}
+
+bool is_snapshot(RecordKind kind) {
+  return kind == RecordKind::snapshot || kind == RecordKind::trashed;
+}
+
+// Files with other names are not ours.
+bool is_name_of(RecordKind kind, const std::string& name) {
+  if (kind == RecordKind::list) return generation_number(name).value_or(0) != 0;
+  return SnapshotId::from_hex_text(name).has_value();
+}
+
+// A slot of a later kind is as whole as its label says.
+Result<void> prove_slot(const Repository& repository, const std::string& name, ByteView slot) {
+  const auto head = KeyRing::read_head(name, slot);
+  if (!head && head.error().code != Code::unsupported) return head.error();
+  TRY(repository.keys().label(name, slot));
+  return {};
 }
 
 // Whether the bytes are the record that its name says. Errors: corrupt; unsupported for one of a
 // later version, which is whole.
 Result<void> prove(const Repository& repository, RecordKind kind, const std::string& name,
                    ByteView sealed) {
-  const auto id = SnapshotId::from_hex_text(name);
-  if (!id) return Error{Code::corrupt, 0, "its name is no id"};
-  if (kind == RecordKind::snapshot) {
-    TRY(repository.unseal_snapshot(*id, sealed));
-  } else {
-    TRY(unseal_note(repository.keys(), NoteId{id->bytes}, sealed));
+  if (!is_name_of(kind, name)) return Error{Code::corrupt, 0, "its name is not that of one"};
+  switch (kind) {
+    case RecordKind::snapshot:
+    case RecordKind::trashed:
+      TRY(repository.unseal_snapshot(*SnapshotId::from_hex_text(name), sealed));
+      break;
+    case RecordKind::note:
+      TRY(unseal_note(repository.keys(), *NoteId::from_hex_text(name), sealed));
+      break;
+    case RecordKind::list:
+      TRY(unseal_condemned(repository.keys(), *generation_number(name), sealed));
+      break;
+    case RecordKind::key:
+      return prove_slot(repository, name, sealed);
   }
   return {};
 }
 
+std::string path_of(const Repository& repository, RecordKind kind, const std::string& name) {
+  return repository.path() + "/" + words_of(kind).folder + "/" + name;
+}
+
 Result<void> prove_file(const Repository& repository, RecordKind kind, const std::string& name) {
-  const std::string path = repository.path() + "/" + folder_of(kind) + "/" + name;
-  const Bytes sealed = TRY(read_file(repository.files(), path, kMaxObjectBytes));
+  const Bytes sealed =
+      TRY(read_file(repository.files(), path_of(repository, kind, name), kMaxObjectBytes));
   return prove(repository, kind, name, sealed);
 }
 
-// The sealed record that the index keeps, when that one proves itself.
-std::optional<Bytes> copy_in_index(Repository& repository, RecordKind kind,
-                                   const std::string& name) {
+// A whole snapshot record: the copy that the index keeps, or that of the other folder, where a
+// power cut may leave one.
+std::optional<Bytes> copy_of_snapshot(Repository& repository, RecordKind kind,
+                                      const std::string& name) {
   const auto id = SnapshotId::from_hex_text(name);
-  if (kind != RecordKind::snapshot || !id) return std::nullopt;
+  if (!id) return std::nullopt;
   auto kept = repository.index().snapshot(*id);
-  if (!kept || !*kept || !prove(repository, kind, name, **kept)) return std::nullopt;
-  return std::move(**kept);
+  if (kept && *kept && prove(repository, kind, name, **kept)) return std::move(**kept);
+  const RecordKind other =
+      kind == RecordKind::snapshot ? RecordKind::trashed : RecordKind::snapshot;
+  auto there = read_file(repository.files(), path_of(repository, other, name), kMaxObjectBytes);
+  if (there && prove(repository, other, name, *there)) return std::move(there).value();
+  return std::nullopt;
 }
 
-bool is_damage(const Error& error) { return error.code == Code::corrupt || error.errnum == EIO; }
+// What can stand in place of the damaged record. A list of which nobody knows what it named may as
+// well name nothing: no pack is deleted that no list names, and what is dead is found again. Its
+// number must stay (FORMAT.md section 8.4).
+std::optional<Bytes> substitute(Repository& repository, RecordKind kind, const std::string& name) {
+  if (is_snapshot(kind)) return copy_of_snapshot(repository, kind, name);
+  if (kind != RecordKind::list || !is_name_of(kind, name)) return std::nullopt;
+  return seal_condemned(repository.keys(), {*generation_number(name), {}});
+}
+
+// Whether a slot that does not prove itself may open all the same, for all that can be known.
+bool may_open(const Repository& repository, const std::string& name) {
+  const auto slot =
+      read_file(repository.files(), path_of(repository, RecordKind::key, name), kMaxSlotBytes);
+  if (!slot) return false;
+  const auto head = KeyRing::read_head(name, *slot);
+  return head.ok() || head.error().code == Code::unsupported;
+}
+
+bool is_broken(const Error& error) { return error.code == Code::corrupt || error.errnum == EIO; }
+
+std::string remedy_for(RecordKind kind, const DamagedRecord& record) {
+  const std::string command =
+      std::string("hint: bygone repair ") + words_of(kind).command + " " + record.name;
+  switch (kind) {
+    case RecordKind::snapshot:
+      return record.can_be_restored
+                 ? command + " writes it again, from a copy that is whole"
+                 : "the snapshot is lost, for no copy is left; " + command + " moves it aside";
+    case RecordKind::trashed:
+      return record.can_be_restored
+                 ? command + " writes it again, from a copy that is whole"
+                 : "it cannot be brought back, and prune waits until it has expired; " + command +
+                       " moves it aside";
+    case RecordKind::note:
+      return command + " moves it aside";
+    case RecordKind::list:
+      return "nothing is lost with it, but backups store anew what it may name; " + command +
+             ", or the next bygone prune, writes it again without packs";
+    case RecordKind::key:
+      break;
+  }
+  if (record.must_stay) {
+    return "it may open as ever, or not; hint: with its secret bygone key add makes another, and "
+           "then bygone key remove " +
+           record.name + " takes it away";
+  }
+  return "it opens for nobody; " + command +
+         " moves it aside, and with its secret bygone key add makes another";
+}
+
+// Only where nobody loses the way in: what goes opens for nobody, and one stays that is known to
+// open.
+Result<void> refuse_needed_slot(const Repository& repository, const std::string& name) {
+  if (may_open(repository, name)) {
+    return Error{Code::invalid, 0,
+                 "its keys may open as ever, though its label, or they, are damaged: it stays; "
+                 "hint: with its secret bygone key add makes another, and then bygone key remove " +
+                     name + " takes it away"};
+  }
+  if (name == repository.slot()) {
+    return Error{Code::invalid, 0,
+                 "it opened the repository a moment ago: it stays; hint: bygone key add makes "
+                 "another first"};
+  }
+  if (may_open(repository, repository.slot())) return {};
+  return Error{Code::invalid, 0,
+               "key slot " + repository.slot() +
+                   ", which opened the repository, is not there or damaged by now: this one stays"};
+}
+
+// A copy of the damaged bytes leaves, and the good ones replace the file in one step: whoever looks
+// meanwhile, or after a crash, never finds the name gone.
+Result<RecordRepair> replace_record(Repository& repository, RecordKind kind,
+                                    const std::string& name, ByteView good) {
+  Files& files = repository.files();
+  RecordRepair result{.name = name, .moved_to = {}, .restored = true};
+  const std::string tmp = repository.path() + "/tmp";
+  const auto damaged = read_file(files, path_of(repository, kind, name), kMaxObjectBytes);
+  if (!damaged && !is_broken(damaged.error())) return damaged.error();
+  if (damaged) {
+    const std::string as = TRY(free_name(files, repository.path(), words_of(kind).prefix + name));
+    TRY(write_durably(files, tmp, repository.path() + "/damaged", as, *damaged));
+    result.moved_to = "damaged/" + as;
+  }
+  TRY(write_durably(files, tmp, repository.path() + "/" + words_of(kind).folder, name, good));
+  return result;
+}
+
+// Else its successor would lack a predecessor for ever. Whose it was nobody knows. The caller holds
+// the lock on names.
+Result<void> note_gone(Repository& repository, const std::string& name) {
+  Snapshot snapshot;
+  snapshot.id = *SnapshotId::from_hex_text(name);
+  Notes notes = TRY(read_notes(repository));
+  return write_notes(repository, notes, {gone_note(snapshot)}, system_now());
+}
+
+Result<RecordRepair> repair_locked(Repository& repository, RecordKind kind,
+                                   const std::string& name) {
+  const auto proven = prove_file(repository, kind, name);
+  if (proven) return Error{Code::invalid, 0, "it is whole, and stays where it is"};
+  if (!is_broken(proven.error())) return proven.error();
+  if (const auto good = substitute(repository, kind, name)) {
+    return replace_record(repository, kind, name, *good);
+  }
+  if (kind == RecordKind::key) TRY(refuse_needed_slot(repository, name));
+  if (is_snapshot(kind)) TRY(note_gone(repository, name));
+  const RecordWords& words = words_of(kind);
+  std::string moved_to =
+      TRY(set_aside(repository.files(), repository.path(), words.folder, name, words.prefix));
+  return RecordRepair{.name = name, .moved_to = std::move(moved_to), .restored = false};
+}
 
 }  // namespace
 
 Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKind kind) {
   std::vector<DamagedRecord> found;
-  const std::string folder = repository.path() + "/" + folder_of(kind);
-  for (const std::string& name : TRY(repository.files().list(folder))) {
-    if (!SnapshotId::from_hex_text(name)) continue;  // not ours
+  const std::string folder = words_of(kind).folder;
+  for (const std::string& name : TRY(repository.files().list(repository.path() + "/" + folder))) {
+    if (!is_name_of(kind, name)) continue;
     const auto proven = prove_file(repository, kind, name);
     if (proven || proven.error().code == Code::not_found) continue;
     if (proven.error().code == Code::unsupported) continue;
-    if (!is_damage(proven.error())) return proven.error();
-    found.push_back({.name = name,
-                     .fault = proven.error().message,
-                     .can_be_restored = copy_in_index(repository, kind, name).has_value()});
+    if (!is_broken(proven.error())) return proven.error();
+    DamagedRecord record{.name = name,
+                         .path = folder + "/" + name,
+                         .fault = proven.error().message,
+                         .can_be_restored = substitute(repository, kind, name).has_value(),
+                         .must_stay = kind == RecordKind::key && may_open(repository, name),
+                         .remedy = {}};
+    record.remedy = remedy_for(kind, record);
+    found.push_back(std::move(record));
   }
   return found;
 }
@@ -69,40 +234,16 @@ Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKi
 Result<RecordRepair> repair_record(Repository& repository, RecordKind kind,
                                    const std::string& name) {
   Files& files = repository.files();
-  const std::string what = std::string(kind == RecordKind::snapshot ? "snapshot " : "note ") + name;
+  const std::string what = "repairing " + std::string(words_of(kind).noun) + " " + name;
   const RepairLocks locks = TRY(lock_for_repair(files, repository.path()));
   // What an earlier run left there would be in the way of this one.
   TRY(clean_temp_folder(files, repository.path() + "/tmp"));
   // Nobody may move or list records while one leaves.
   const auto names = lock_names(files, repository.path(), Lock::exclusive);
-  if (!names) return Error(names.error()).with("repairing " + what);
-  const auto proven = prove_file(repository, kind, name);
-  if (proven) {
-    return Error{Code::invalid, 0, "repairing " + what + ": it is whole, and stays where it is"};
-  }
-  if (!is_damage(proven.error())) return Error(proven.error()).with("repairing " + what);
-  RecordRepair result{.name = name, .moved_to = {}, .restored = false};
-  const char* const prefix = kind == RecordKind::snapshot ? "snapshot-" : "note-";
-  const std::string tmp = repository.path() + "/tmp";
-  const std::string folder = repository.path() + "/" + folder_of(kind);
-  if (const auto copy = copy_in_index(repository, kind, name)) {
-    // A copy of the damaged bytes leaves, and the good ones replace the file in one step: whoever
-    // looks meanwhile, or after a crash, never finds the name gone.
-    const auto damaged = read_file(files, folder + "/" + name, kMaxObjectBytes);
-    if (!damaged && !is_damage(damaged.error())) {
-      return Error(damaged.error()).with("repairing " + what);
-    }
-    if (damaged) {
-      result.moved_to = "damaged/" + TRY(free_name(files, repository.path(), prefix + name));
-      TRY(write_durably(files, tmp, repository.path() + "/damaged",
-                        result.moved_to.substr(result.moved_to.find('/') + 1), *damaged));
-    }
-    TRY(write_durably(files, tmp, folder, name, *copy));
-    result.restored = true;
-    return result;
-  }
-  result.moved_to = TRY(set_aside(files, repository.path(), folder_of(kind), name, prefix));
-  return result;
+  if (!names) return Error(names.error()).with(what);
+  auto repaired = repair_locked(repository, kind, name);
+  if (!repaired) return std::move(repaired).error().with(what);
+  return repaired;
 }
 
 }  // namespace bygone::store

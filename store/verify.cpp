@@ -63,7 +63,7 @@ class Verifier {
   Result<std::set<ChunkId>> walk_snapshots();
   [[nodiscard]] bool lacks_more_than_marked(const std::set<ChunkId>& lost) const;
   Result<void> walk(TreeVerifier& walker, const Snapshot& snapshot, const std::string& name);
-  Result<void> check_records();
+  Result<void> check_records(const std::vector<RecordKind>& kinds);
   Result<void> check_chain();
   Result<std::vector<const Snapshot*>> gaps(const std::vector<const Snapshot*>& snapshots);
   [[nodiscard]] std::vector<std::string> judge_bad_records(const std::vector<ChunkId>& broken,
@@ -107,15 +107,19 @@ Result<Fd> Verifier::lock() {
 }
 
 // What stands in the files: snapshots() is content with the copies in the index.
-Result<void> Verifier::check_records() {
-  for (const DamagedRecord& record : TRY(find_damaged(repository_, RecordKind::snapshot))) {
-    if (!record.can_be_restored) continue;  // named already
-    damaged("snapshot " + record.name + ": its file is damaged: " + record.fault +
-            "; hint: bygone repair snapshots writes it again from the index");
-  }
-  for (const DamagedRecord& record : TRY(find_damaged(repository_, RecordKind::note))) {
-    damaged("note " + record.name + " is damaged: " + record.fault +
-            "; hint: bygone repair notes moves it aside");
+Result<void> Verifier::check_records(const std::vector<RecordKind>& kinds) {
+  for (const RecordKind kind : kinds) {
+    for (const DamagedRecord& record : TRY(find_damaged(repository_, kind))) {
+      const bool was_read = kind == RecordKind::snapshot || kind == RecordKind::trashed;
+      auto& lines = report_.damage;
+      const auto line = std::find_if(lines.begin(), lines.end(), [&](const std::string& each) {
+        return was_read && each.find(record.path) != std::string::npos;
+      });
+      if (line != lines.end())
+        *line += "; " + record.remedy;
+      else
+        damaged(record.path + " is damaged: " + record.fault + "; " + record.remedy);
+    }
   }
   return {};
 }
@@ -413,7 +417,7 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   trashed_ = TRY(repository_.trashed_snapshots(&report_.damage));
   newest_first(snapshots_);
   newest_first(trashed_);
-  TRY(check_records());
+  TRY(check_records({RecordKind::snapshot, RecordKind::trashed, RecordKind::note}));
   TRY(list_packs());
   TRY(read_footers());
   if (options.read_data_percent > 0) TRY(read_records(options.read_data_percent));
@@ -426,6 +430,8 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   if (auto marked = write_marks(options, lost); !marked) {
     log::warning(marked.error().message + ": what is damaged could not be noted");
   }
+  // Last: it costs no snapshot anything, and keeps no mark where it is.
+  TRY(check_records({RecordKind::list, RecordKind::key}));
   if (options.read_data_percent >= 100) {
     note_verified(options.now != 0 ? options.now : system_now());
   }

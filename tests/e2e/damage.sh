@@ -88,3 +88,40 @@ check "verify" "$BYGONE" verify
 expect 1 "$BYGONE" repair snapshots "$(basename "$record")"
 says "it is whole"
 expect 2 "$BYGONE" repair packs nonsense
+
+step "a key slot that opens for nobody"
+head -c 64 /dev/urandom >"$WORK/other.key"
+own=$(find "$BYGONE_REPOSITORY/keys" -type f -printf '%f')
+quietly "$BYGONE" key add --new-key-file "$WORK/other.key" --label other
+slot=$(find "$BYGONE_REPOSITORY/keys" -type f ! -name "$own" -printf '%f')
+flip "$BYGONE_REPOSITORY/keys/$slot" 0
+expect 20 "$BYGONE" verify
+says "keys/$slot is damaged"
+expect 20 "$BYGONE" repair keys
+says "bygone repair keys $slot moves it aside"
+check "repair keys ID" "$BYGONE" repair keys "$slot"
+says "moved to damaged/key-$slot"
+expect 1 "$BYGONE" repair keys "$own"
+says "it is whole"
+check "verify" "$BYGONE" verify
+
+step "a list of prune, and a forgotten snapshot"
+next_second
+quietly "$BYGONE" backup --path "tree=$WORK/source"
+quietly "$BYGONE" forget tree@latest~1
+quietly "$BYGONE" prune
+record=$(find "$BYGONE_REPOSITORY/trash" -type f)
+flip "$record" 60
+for list in "$BYGONE_REPOSITORY"/condemned/*; do
+  [ -e "$list" ] || continue
+  flip "$list" 60
+  expect 20 "$BYGONE" verify
+  says "condemned/$(basename "$list") is damaged"
+  check "repair lists" "$BYGONE" repair lists "$(basename "$list")"
+  says "written again without packs"
+done
+expect 20 "$BYGONE" verify
+says "bygone repair trash"
+check "repair trash" "$BYGONE" repair trash "$(basename "$record")"
+check "verify" "$BYGONE" verify
+expect 2 "$BYGONE" repair lists nonsense

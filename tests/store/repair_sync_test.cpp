@@ -10,6 +10,7 @@
 #include "store/damage_marks.h"
 #include "store/notes.h"
 #include "store/repair.h"
+#include "store/snapshot_notes.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
@@ -107,7 +108,11 @@ class SyncOrderOfRepair : public testing::Test {
     if (!damaged->empty()) return damaged->front().fault;
     const auto snapshots = repository.snapshots();
     if (!snapshots) return snapshots.error().message;
-    if (what == Of::record) return snapshots->empty() ? "" : "it should not be there";
+    if (what == Of::record) {
+      if (!snapshots->empty()) return "it should not be there";
+      const bool explained = gone(value_of(read_notes(repository)), snapshot_).has_value();
+      return explained ? "" : "that it is gone is not explained";
+    }
     if (snapshots->size() != 1) return "the snapshot is gone";
     const auto tree = test::read_back(repository, snapshots->front());
     if (!tree) return tree.error().message;
@@ -195,7 +200,8 @@ TEST_F(SyncOrderOfRepair, HasNoSyncTooMany) {
                          "folder /notes", "folder /damaged", "folder /packs/OLD"});
   expect_harm(Of::record_with_copy, {"data of /tmp/snapshot-SNAPSHOT", "folder /damaged",
                                      "data of /tmp/SNAPSHOT", "folder /snapshots"});
-  expect_harm(Of::record, {"folder /damaged", "folder /snapshots"});
+  expect_harm(Of::record,
+              {"data of /tmp/NOTE", "folder /notes", "folder /damaged", "folder /snapshots"});
 }
 
 }  // namespace
