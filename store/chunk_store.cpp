@@ -119,7 +119,10 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::fetch_slowly(ChunkKind kind, co
 }
 
 Result<std::shared_ptr<const Bytes>> ChunkStore::get(ChunkKind kind, const ChunkId& id) {
-  return fetch(kind, id, 0);
+  auto bytes = fetch(kind, id, 0);
+  if (bytes || bytes.error().message.find(id.hex()) != std::string::npos) return bytes;
+  // What is broken may be its pack, or a base.
+  return std::move(bytes).error().with("chunk " + id.hex());
 }
 
 Result<std::optional<Link>> ChunkStore::find_link(
