@@ -233,6 +233,7 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
     // What could not be read is nowhere else. To try again without end would make snapshots without
     // end.
     kept_.insert(id);
+    well(id);  // what was told of before was another matter, and is over
     return fail(id, name,
                 "it has ended, and not all of it could be read: what it left stays held; hint: "
                 "docker rm -v bygone-holder-" +

@@ -236,6 +236,23 @@ TEST(Ephemeral, KeepsWhatWasCapturedPartly) {
   EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
 }
 
+TEST(Ephemeral, TellsOfWhatWasCapturedPartlyWhenItFailedBefore) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  world.capture_fails = Error{Code::not_found, 0, "no repository"};
+  const Ephemeral ephemeral(work_in(world));
+  ASSERT_TRUE(comes_true(world, [](World& w) { return w.failed.size() == 1; }));
+  world.with<void>([](World& w) {
+    w.capture_fails.reset();
+    w.captured = HeldCapture::partly;
+  });
+  ASSERT_TRUE(comes_true(world, [](World& w) { return w.failed.size() == 2; }));
+  world.with<void>([](World& w) {
+    EXPECT_NE(w.failed[1].find("what it left stays held"), std::string::npos) << w.failed[1];
+  });
+}
+
 TEST(Ephemeral, SaysWhenTheDataIsGone) {
   World world;
   world.runs = false;
