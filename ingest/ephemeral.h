@@ -29,7 +29,7 @@ namespace bygone::ingest {
 
 enum class HeldCapture {
   whole,
-  partly,  // not all could be read
+  partly,  // not all could be read of what goes with the holder
 };
 
 struct EphemeralWork {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include <fmt/core.h>
@@ -173,6 +174,23 @@ Result<void> Holders::release(const Held& held) {
 Result<void> Holders::remove_image() {
   Result<void> removed = engine_.remove_image(image());
   return !removed.ok() && removed.error().code == Code::not_found ? Result<void>() : removed;
+}
+
+bool is_lost_by_release(const docker::Container& container, const Source& source,
+                        const std::vector<Unreadable>& unreadable) {
+  std::set<std::string> staying;  // folders, as in Unreadable
+  for (const VolumeSource& volume : source.volumes) {
+    // The folder of a volume may be bound by its path as well, and is captured once.
+    const bool goes = std::any_of(
+        container.mounts.begin(), container.mounts.end(), [&](const docker::Mount& mount) {
+          return is_anonymous(container, mount) &&
+                 (mount.name == volume.origin || mount.source == volume.host_path);
+        });
+    if (!goes) staying.insert(volume.name);
+  }
+  return std::any_of(unreadable.begin(), unreadable.end(), [&](const Unreadable& one) {
+    return staying.count(one.path.substr(0, one.path.find('/'))) == 0;
+  });
 }
 
 std::string held_name(const docker::Container& container) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ingest/backup.h"
 #include "ingest/discover.h"
 #include "ingest/docker/engine.h"
 #include "ingest/source.h"
@@ -60,6 +61,11 @@ class Holders {
 
   docker::Engine& engine_;
 };
+
+// Whether some of what could not be read goes with release(), and then is nowhere: what is in a
+// volume that it removes. Binds and named volumes stay. `source` is held_source() of the container.
+[[nodiscard]] bool is_lost_by_release(const docker::Container& container, const Source& source,
+                                      const std::vector<Unreadable>& unreadable);
 
 // What a container is called in the repository: its label bygone.name where that can be a name.
 [[nodiscard]] std::string held_name(const docker::Container& container);

@@ -77,12 +77,13 @@ Result<HeldCapture> Daemon::capture_held(docker::Engine& engine,
   log_report(held.source.name + ", which has ended,", *outcome.report,
              outcome.ended - outcome.begun);
   tell(notice_of(held.source.name, *outcome.report));
+  const bool loses = is_lost_by_release(container, held.source, outcome.report->unreadable);
   post([this, source = std::move(held.source), begun = outcome.begun, report = *outcome.report] {
     if (places_.count(key_of(source)) == 0) return;  // it was gone before anybody had seen it
     note_report(state_of(source), begun, report);
     ledger_changed_ = true;
   });
-  return outcome.report->unreadable.empty() ? HeldCapture::whole : HeldCapture::partly;
+  return loses ? HeldCapture::partly : HeldCapture::whole;
 }
 
 // In the thread of watch_, unless it runs, or has run just now.

@@ -11,6 +11,7 @@
 
 #include "ingest/docker/parse.h"
 #include "tests/support/bare_engine.h"
+#include "tests/support/expect.h"
 
 namespace bygone::ingest {
 namespace {
@@ -266,6 +267,46 @@ TEST(Ephemeral, SaysWhenTheDataIsGone) {
     EXPECT_EQ(w.failed[0],
               "once: it has ended, and its data is gone and not saved: no such volume");
   });
+}
+
+// What is in binds and named volumes is there after the holder.
+TEST(Holder, LosesByReleaseOnlyWhatIsInAnonymousVolumes) {
+  const std::string bound(64, 'b');  // looks anonymous, and was given by name
+  const std::string twice(64, 'd');
+  const auto container = test::value_of(docker::parse_container(
+      R"({"Id":")" + kId + R"(","Name":"/once","Image":"sha256:01","Config":{"Image":"i"},)" +
+      R"("State":{"Status":"running"},"HostConfig":{"AutoRemove":true,"Binds":["/srv:/srv",)" +
+      R"("kept:/kept",")" + bound + R"(:/bound"]},"Mounts":[)" + R"({"Type":"volume","Name":")" +
+      kVolume + R"(","Source":"/v","Destination":"/data"},)" + R"({"Type":"volume","Name":")" +
+      twice + R"(","Source":"/w","Destination":"/w"},)" +
+      R"({"Type":"volume","Name":"kept","Source":"/k","Destination":"/kept"},)" +
+      R"({"Type":"volume","Name":")" + bound + R"(","Source":"/b","Destination":"/bound"},)" +
+      R"({"Type":"bind","Source":"/w","Destination":"/bind-of-w"},)" +
+      R"({"Type":"bind","Source":"/srv","Destination":"/srv"}]})"));
+  Source source;
+  const auto add = [&](const char* name, const std::string& origin, const char* host_path) {
+    VolumeSource volume;
+    volume.name = name;
+    volume.origin = origin;
+    volume.host_path = host_path;
+    source.volumes.push_back(volume);
+  };
+  add("bind-of-w", "/w", "/w");
+  add("bound", bound, "/b");
+  add("data", kVolume, "/v");
+  add("kept", "kept", "/k");
+  add("srv", "/srv", "/srv");
+  const auto loses = [&](const std::vector<std::string>& paths) {
+    std::vector<Unreadable> unreadable;
+    for (const std::string& path : paths) unreadable.push_back({path, "Permission denied"});
+    return is_lost_by_release(container, source, unreadable);
+  };
+  EXPECT_FALSE(loses({}));
+  EXPECT_FALSE(loses({"srv/root-squash/x", "kept/x", "bound/x"}));
+  EXPECT_TRUE(loses({"data/x"}));
+  EXPECT_TRUE(loses({"srv/x", "data/a/b"}));
+  EXPECT_TRUE(loses({"bind-of-w/x"})) << "the same folder as an anonymous volume's";
+  EXPECT_TRUE(loses({"unknown/x"}));
 }
 
 }  // namespace
