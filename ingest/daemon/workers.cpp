@@ -74,13 +74,15 @@ std::vector<SourceOutcome> back_up_group(const BackupSetup& setup, const Work& w
   return outcomes;
 }
 
-// Whether it failed because it is not there any more; a part of it that is missing is an error.
-bool went_meanwhile(const BackupSetup& setup, const Work& work, const Planned& known,
+// Whether it failed because it is not there any more, be it that another container has its name by
+// now; a part of it that is missing is an error. `tried` is what was backed up.
+bool went_meanwhile(const BackupSetup& setup, const Work& work, const Planned& tried,
                     const Result<BackupReport>& report) {
   if (report.ok() || report.error().code != Code::not_found) return false;
   const auto now =
-      look_again({known}, *work.config, work.engine.get(), setup.history.parent_names());
-  return now.ok() && now->empty();
+      look_again({tried}, *work.config, work.engine.get(), setup.history.parent_names());
+  return now.ok() &&
+         (now->empty() || now->front().source.container_id != tried.source.container_id);
 }
 
 }  // namespace
@@ -127,7 +129,10 @@ std::vector<SourceOutcome> back_up(const BackupSetup& setup, const Work& work,
     const auto done = std::find_if(outcomes.begin(), outcomes.end(),
                                    [&](const SourceOutcome& one) { return one.key == key; });
     if (done != outcomes.end()) {
-      done->is_gone = went_meanwhile(setup, work, known, done->report);
+      const auto tried = std::find_if(
+          now->begin(), now->end(), [&](const Planned& one) { return key_of(one.source) == key; });
+      CHECK(tried != now->end());  // only what was found was backed up
+      done->is_gone = went_meanwhile(setup, work, *tried, done->report);
       continue;
     }
     outcomes.push_back(
