@@ -23,7 +23,7 @@ constexpr std::size_t kHolders = 32;
 
 }  // namespace
 
-Ephemeral::Ephemeral(EphemeralWork work) : work_(std::move(work)) {
+Ephemeral::Ephemeral(EphemeralWork work) : work_(std::move(work)), record_(work_.state_folder) {
   threads_.emplace_back([this] { listen(); });
   threads_.emplace_back([this] { capture_in_turn(); });
   for (std::size_t i = 0; i < kHolders; ++i) threads_.emplace_back([this] { hold_in_turn(); });
@@ -182,6 +182,12 @@ void Ephemeral::fail(const std::string& id, const std::string& container, const 
 }
 
 void Ephemeral::capture_in_turn() {
+  const Result<void> read = record_.read();
+  if (!read.ok()) {
+    work_.warn(
+        "what was captured of containers that have ended is not known, and captured again: " +
+        read.error().message);
+  }
   for (;;) {
     {
       std::unique_lock lock(mutex_);
@@ -194,17 +200,41 @@ void Ephemeral::capture_in_turn() {
     }
     const auto engine = this->engine();
     if (!engine) continue;
-    const auto list = Holders(*engine).list();
-    if (!list.ok()) continue;
-    const std::set<std::string> present(list->present.begin(), list->present.end());
-    for (const Held& held : list->held) {
-      const std::string& id = held.container.id;
-      if (present.count(id) == 0 && kept_.count(id) == 0 && !stop_) capture(*engine, held);
-    }
-    tidy_up(*engine);
-    const std::lock_guard lock(mutex_);
-    looked_ = true;
+    capture_ended(*engine);
   }
+}
+
+void Ephemeral::capture_ended(docker::Engine& engine) {
+  const auto list = Holders(engine).list();
+  if (!list.ok()) return;
+  std::set<std::string> held_ids;
+  for (const Held& held : list->held) held_ids.insert(held.container.id);
+  told_if_not_kept(record_.keep_only(held_ids));
+  const std::set<std::string> present(list->present.begin(), list->present.end());
+  const bool is_first_look = !std::exchange(looked_at_held_, true);
+  for (const Held& held : list->held) {
+    if (stop_) return;
+    if (present.count(held.container.id) != 0) continue;
+    const std::optional<HeldCapture> before = record_.find(held.container.id);
+    if (!before) capture(engine, held);
+    if (before == HeldCapture::whole) release(engine, held);
+    if (before == HeldCapture::partly && is_first_look) {
+      work_.warn("container " + printable(held_name(held.container)) +
+                 ", of which not all could be read, is held still; hint: docker rm -v " +
+                 printable(held.holder_id) + " once it is not needed");
+    }
+  }
+  tidy_up(engine);
+  const std::lock_guard lock(mutex_);
+  looked_ = true;
+}
+
+void Ephemeral::told_if_not_kept(const Result<void>& written) {
+  if (!written.ok() && !told_not_kept_) {
+    work_.warn("what was captured of containers that have ended is forgotten by the next start: " +
+               written.error().message);
+  }
+  told_not_kept_ = !written.ok();
 }
 
 void Ephemeral::capture(docker::Engine& engine, const Held& held) {
@@ -216,6 +246,7 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
                     printable(held.holder_id));
   }
   const Result<HeldCapture> captured = work_.capture(engine, held.container, stop_);
+  if (captured.ok()) told_if_not_kept(record_.add(id, *captured));
   if (!captured.ok()) {
     const Error& error = captured.error();
     if (error.code == Code::cancelled && stop_) return;
@@ -232,7 +263,6 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
   } else if (*captured == HeldCapture::partly) {
     // What could not be read is nowhere else. To try again without end would make snapshots without
     // end.
-    kept_.insert(id);
     well(id);  // what was told of before was another matter, and is over
     return fail(id, name,
                 "it has ended, and not all of it could be read: what it left stays held; hint: "
@@ -240,9 +270,13 @@ void Ephemeral::capture(docker::Engine& engine, const Held& held) {
                     id + " once it is not needed");
   }
   well(id);
+  release(engine, held);
+}
+
+void Ephemeral::release(docker::Engine& engine, const Held& held) {
   const Result<void> released = Holders(engine).release(held);
   if (!released.ok()) {
-    work_.warn("container " + printable(name) +
+    work_.warn("container " + printable(held_name(held.container)) +
                ": its holder stays for now: " + released.error().message);
   }
 }

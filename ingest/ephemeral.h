@@ -21,16 +21,12 @@
 #include <thread>
 #include <vector>
 
+#include "ingest/capture_record.h"
 #include "ingest/docker/engine.h"
 #include "ingest/holder.h"
 #include "store/base/result.h"
 
 namespace bygone::ingest {
-
-enum class HeldCapture {
-  whole,
-  partly,  // not all could be read of what goes with the holder
-};
 
 struct EphemeralWork {
   std::function<Result<std::unique_ptr<docker::Engine>>()> connect;
@@ -39,7 +35,7 @@ struct EphemeralWork {
   // Backs a container up that is gone, as a rule by held_source() and backup(); one at a time, in
   // a thread of its own. An error has it called again later, but for not_found when the engine has
   // none of its volumes any more.
-  // What is captured partly stays held, and is left to people until the next start.
+  // What is captured partly stays held, and is left to people. Nothing is captured twice.
   std::function<Result<HeldCapture>(docker::Engine& engine, const docker::Container& container,
                                     const std::atomic<bool>& cancel)>
       capture;
@@ -47,6 +43,7 @@ struct EphemeralWork {
   // container once until it is well again, and once more when nothing is left to try.
   std::function<void(const std::string& container, const std::string& why)> failed;
   std::function<void(const std::string& line)> warn;  // for the log
+  std::string state_folder;                           // where the CaptureRecord stands
   std::chrono::milliseconds retry_after{30'000};      // of what failed
 };
 
@@ -72,12 +69,18 @@ class Ephemeral {
   void well(const std::string& id);
   void fail(const std::string& id, const std::string& container, const std::string& why);
   void capture_in_turn();
+  void capture_ended(docker::Engine& engine);
   void capture(docker::Engine& engine, const Held& held);
+  void release(docker::Engine& engine, const Held& held);
+  void told_if_not_kept(const Result<void>& written);
   void tidy_up(docker::Engine& engine);
   void want_look();
   std::shared_ptr<docker::Engine> engine() const;
 
   const EphemeralWork work_;
+  CaptureRecord record_;         // of the capturing thread alone, as the next two
+  bool told_not_kept_ = false;   // that the record cannot be written
+  bool looked_at_held_ = false;  // once
   std::atomic<bool> stop_{false};
   std::shared_mutex image_;   // held while the holders' image is used, alone while it is removed
   mutable std::mutex mutex_;  // guards all below
@@ -86,7 +89,6 @@ class Ephemeral {
   std::deque<std::string> to_hold_;  // ids of containers
   std::set<std::string> not_held_;   // that are to be tried again
   std::set<std::string> failed_;     // that were told of
-  std::set<std::string> kept_;       // captured partly; of one thread alone
   std::size_t holding_ = 0;
   bool look_ = false;  // at what is held and gone
   bool capturing_ = false;

@@ -40,6 +40,7 @@ EphemeralWork Daemon::ephemeral_work() {
           .failed = [this](const std::string& container,
                            const std::string& why) { tell_failure(container, why); },
           .warn = [](const std::string& line) { log::warning(line); },
+          .state_folder = options_.state_folder,
           .retry_after = std::chrono::seconds(30)};
 }
 

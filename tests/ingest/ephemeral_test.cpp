@@ -4,6 +4,8 @@
 // that it is tried again. tests/e2e/ephemeral.sh holds and captures with a real engine.
 #include "ingest/ephemeral.h"
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -12,6 +14,7 @@
 #include "ingest/docker/parse.h"
 #include "tests/support/bare_engine.h"
 #include "tests/support/expect.h"
+#include "tests/support/temp_folder.h"
 
 namespace bygone::ingest {
 namespace {
@@ -20,10 +23,12 @@ using std::chrono::milliseconds;
 
 const std::string kId(64, 'c');
 const std::string kVolume(64, 'a');
+const std::string kCreated = "2024-03-16T05:57:00Z";
 
 // As the engine tells of `docker run --rm --name once -v /data`.
-std::string once_json(const std::string& hold = "auto") {
-  return R"({"Id":")" + kId +
+std::string once_json(const std::string& hold = "auto", const std::string& id = kId,
+                      const std::string& created = kCreated) {
+  return R"({"Created":")" + created + R"(","Id":")" + id +
          R"(","Name":"/once","Image":"sha256:01","Config":{"Image":"i","Labels":{"bygone.hold":")" +
          hold + R"("}},)" +
          R"("State":{"Status":"running","Running":true},"HostConfig":{"AutoRemove":true},)" +
@@ -38,16 +43,30 @@ struct Quiet final : docker::EventStream {
   }
 };
 
+docker::ContainerSummary holder_of(const std::string& id, const std::string& created) {
+  return {"holder of " + id,
+          "bygone-holder-" + id,
+          {{kHolderLabel, id}, {"bygone.held", once_json("auto", id, created)}},
+          docker::Status::created,
+          {},
+          "",
+          ""};
+}
+
 // One container with --rm, or what a holder kept of it.
 struct World {
-  std::mutex mutex;  // guards all below
+  const test::TempFolder state;
+  std::mutex mutex;                               // guards all below
+  std::vector<docker::ContainerSummary> holders;  // of others, as the engine lists them
+  std::vector<std::string> captured_ids;
+  std::optional<Error> release_fails;
   bool runs = true, held = false, has_volume = true;
   docker::Status status = docker::Status::running;
   std::string hold = "auto";
   std::optional<Error> inspect_fails, hold_fails, capture_fails;
   HeldCapture captured = HeldCapture::whole;
   std::vector<std::string> failed, warned;
-  std::size_t tries = 0;
+  std::size_t tries = 0, releases = 0;
 
   template <class T>
   T with(const std::function<T(World&)>& change) {
@@ -65,15 +84,8 @@ class OneEngine final : public test::BareEngine {
     std::vector<docker::ContainerSummary> list;
     if (world_.runs)
       list.push_back({kId, "once", {{"bygone.hold", world_.hold}}, world_.status, {}, "i", ""});
-    if (world_.held) {
-      list.push_back({"holder",
-                      "bygone-holder-" + kId,
-                      {{kHolderLabel, kId}, {"bygone.held", once_json()}},
-                      docker::Status::created,
-                      {},
-                      "",
-                      ""});
-    }
+    if (world_.held) list.push_back(holder_of(kId, kCreated));
+    list.insert(list.end(), world_.holders.begin(), world_.holders.end());
     return list;
   }
   Result<docker::Container> container(const std::string&) override {
@@ -89,9 +101,13 @@ class OneEngine final : public test::BareEngine {
     world_.held = true;
     return std::string("holder");
   }
-  Result<void> remove_container(const std::string&, docker::RemoveVolumes, docker::Force) override {
+  Result<void> remove_container(const std::string& id, docker::RemoveVolumes,
+                                docker::Force) override {
     const std::lock_guard lock(world_.mutex);
-    world_.held = false;
+    ++world_.releases;
+    if (world_.release_fails) return *world_.release_fails;
+    if (id == "holder of " + kId) world_.held = false;
+    std::erase_if(world_.holders, [&](const auto& holder) { return holder.id == id; });
     return {};
   }
   Result<docker::Image> image(const std::string&) override { return docker::Image(); }
@@ -116,11 +132,12 @@ EphemeralWork work_in(World& world) {
             return std::unique_ptr<docker::Engine>(std::make_unique<OneEngine>(world));
           },
           .wanted = [](const docker::Container&) { return true; },
-          .capture = [&](docker::Engine&, const docker::Container&,
+          .capture = [&](docker::Engine&, const docker::Container& container,
                          const std::atomic<bool>&) -> Result<HeldCapture> {
             const std::lock_guard lock(world.mutex);
             ++world.tries;
             if (world.capture_fails) return *world.capture_fails;
+            world.captured_ids.push_back(container.id);
             return world.captured;
           },
           .failed =
@@ -133,7 +150,15 @@ EphemeralWork work_in(World& world) {
                 const std::lock_guard lock(world.mutex);
                 world.warned.push_back(line);
               },
+          .state_folder = world.state.path(),
           .retry_after = milliseconds(20)};
+}
+
+bool settles(const Ephemeral& ephemeral) {
+  for (int i = 0; i < 2000 && !ephemeral.is_settled(); ++i) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  return ephemeral.is_settled();
 }
 
 bool comes_true(World& world, const std::function<bool(World&)>& condition) {
@@ -178,10 +203,7 @@ TEST(Ephemeral, AsksNothingOfWhatHasEndedAndStays) {
   World world;
   world.status = docker::Status::exited;
   const Ephemeral ephemeral(work_in(world));
-  for (int i = 0; i < 400 && !ephemeral.is_settled(); ++i) {
-    std::this_thread::sleep_for(milliseconds(5));
-  }
-  EXPECT_TRUE(ephemeral.is_settled());
+  EXPECT_TRUE(settles(ephemeral));
   EXPECT_EQ(world.with<std::size_t>([](World& w) { return w.tries; }), 0U);
 }
 
@@ -233,8 +255,81 @@ TEST(Ephemeral, KeepsWhatWasCapturedPartly) {
     EXPECT_TRUE(w.held);
     w.captured = HeldCapture::whole;
   });
+  // The next daemon does not take it for newer than what ended since.
+  {
+    const Ephemeral next_start(work_in(world));
+    EXPECT_TRUE(settles(next_start));
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  world.with<void>([](World& w) {
+    EXPECT_EQ(w.tries, 1U);
+    EXPECT_EQ(w.failed.size(), 1U);
+    ASSERT_EQ(w.warned.size(), 1U);
+    EXPECT_NE(w.warned[0].find("is held still"), std::string::npos) << w.warned[0];
+    EXPECT_TRUE(w.held);
+    w.held = false;  // somebody removed the holder
+  });
+  {
+    const Ephemeral next_start(work_in(world));
+    EXPECT_TRUE(settles(next_start));
+  }
+  CaptureRecord record(world.state.path());
+  EXPECT_OK(record.read());
+  EXPECT_FALSE(record.find(kId)) << "what is gone is forgotten";
+}
+
+TEST(Ephemeral, ReleasesWhatWasCapturedBeforeAndCapturesItNotAgain) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  world.release_fails = Error{Code::io, 0, "the engine is busy"};
+  {
+    const Ephemeral ephemeral(work_in(world));
+    ASSERT_TRUE(comes_true(world, [](World& w) { return w.releases >= 3; }));
+  }
+  world.with<void>([](World& w) {
+    EXPECT_EQ(w.tries, 1U);
+    w.release_fails.reset();
+  });
   const Ephemeral next_start(work_in(world));
   EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
+  EXPECT_EQ(world.with<std::size_t>([](World& w) { return w.tries; }), 1U);
+}
+
+TEST(Ephemeral, SaysWhenItDoesNotKnowWhatWasCaptured) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  std::filesystem::create_directory(world.state / "held");
+  std::ofstream(world.state / "held/captured.json") << "{";
+  {
+    const Ephemeral ephemeral(work_in(world));
+    EXPECT_TRUE(comes_true(world, [](World& w) { return !w.held; }));
+  }
+  ASSERT_EQ(world.warned.size(), 1U);
+  EXPECT_NE(world.warned[0].find("is not known, and captured again: reading "), std::string::npos)
+      << world.warned[0];
+}
+
+TEST(Ephemeral, SaysOnceThatWhatWasCapturedCannotBeKept) {
+  World world;
+  world.runs = false;
+  world.held = true;
+  world.captured = HeldCapture::partly;
+  std::filesystem::create_symlink("nowhere", world.state / "held");
+  {
+    const Ephemeral ephemeral(work_in(world));
+    ASSERT_TRUE(comes_true(world, [](World& w) { return !w.warned.empty(); }));
+    std::this_thread::sleep_for(milliseconds(100));
+    EXPECT_EQ(world.with<std::size_t>([](World& w) { return w.tries; }), 1U);
+    std::filesystem::remove(world.state / "held");
+    CaptureRecord record(world.state.path());
+    EXPECT_TRUE(comes_true(world, [&](World&) { return record.read().ok() && record.find(kId); }))
+        << "it is written when that can be done again";
+  }
+  ASSERT_EQ(world.warned.size(), 1U);
+  EXPECT_NE(world.warned[0].find("is forgotten by the next start"), std::string::npos)
+      << world.warned[0];
 }
 
 TEST(Ephemeral, TellsOfWhatWasCapturedPartlyWhenItFailedBefore) {
