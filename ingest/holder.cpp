@@ -52,6 +52,31 @@ bool is_held(const docker::Container& container, const docker::Mount& mount) {
          (mount.type == MountType::volume && is_held_always(container));
 }
 
+// An engine writes all of them in the same form, "2024-03-16T05:57:00.1Z", which without its Z goes
+// by time. Empty for what cannot be understood.
+std::string created_at(const docker::Container& container) {
+  const auto document = docker::JsonDocument::parse(container.json);
+  if (!document.ok()) return {};
+  auto text = document->root().text("Created");
+  if (!text.ok()) return {};
+  if (text->ends_with('Z')) text->pop_back();
+  return std::move(*text);
+}
+
+// The oldest first, by when what they hold was created; Docker lists the newest first.
+void sort_by_age(std::vector<Held>& held) {
+  std::vector<std::pair<std::string, Held>> dated;
+  dated.reserve(held.size());
+  for (Held& one : held) {
+    std::string time = created_at(one.container);
+    dated.emplace_back(std::move(time), std::move(one));
+  }
+  std::reverse(dated.begin(), dated.end());
+  std::stable_sort(dated.begin(), dated.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (std::size_t i = 0; i < held.size(); ++i) held[i] = std::move(dated[i].second);
+}
+
 // Each volume at a place of its own.
 std::vector<std::string> binds_of(const docker::Container& container) {
   std::vector<std::string> binds;
@@ -144,6 +169,7 @@ Result<Holders::List> Holders::list() {
     held.by_name = needs_names(held.container);
     list.held.push_back(std::move(held));
   }
+  sort_by_age(list.held);
   return list;
 }
 

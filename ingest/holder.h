@@ -40,8 +40,8 @@ class Holders {
   // Makes the holder of a container; none when it has one already. Errors: not_found when the
   // container, or its data, was gone before.
   Result<void> hold(const docker::Container& container);
-  // All holders there are, made by whomever. One whose labels cannot be understood has an empty
-  // container.name. `present`: the ids of all containers that exist.
+  // All holders there are, made by whomever, the oldest first. One whose labels cannot be
+  // understood has an empty container.name. `present`: the ids of all containers that exist.
   struct List {
     std::vector<Held> held;
     std::vector<std::string> present;

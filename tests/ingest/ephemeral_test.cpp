@@ -296,6 +296,23 @@ TEST(Ephemeral, ReleasesWhatWasCapturedBeforeAndCapturesItNotAgain) {
   EXPECT_EQ(world.with<std::size_t>([](World& w) { return w.tries; }), 1U);
 }
 
+// What ended last is `latest` then. The engine lists the newest first, others as they like.
+TEST(Ephemeral, CapturesTheOldestFirst) {
+  const auto id = [](char digit) { return std::string(64, digit); };
+  World world;
+  world.runs = false;
+  world.holders = {
+      holder_of(id('5'), "2024-03-16T06:00:00.51Z"), holder_of(id('3'), "2024-03-16T06:00:00Z"),
+      holder_of(id('2'), "2024-03-16T06:00:00Z"), holder_of(id('1'), "2024-03-16T05:57:00.6Z"),
+      holder_of(id('4'), "2024-03-16T06:00:00.5Z")};
+  const Ephemeral ephemeral(work_in(world));
+  ASSERT_TRUE(comes_true(world, [](World& w) { return w.holders.empty(); }));
+  world.with<void>([&](World& w) {
+    EXPECT_EQ(w.captured_ids,
+              (std::vector<std::string>{id('1'), id('2'), id('3'), id('4'), id('5')}));
+  });
+}
+
 TEST(Ephemeral, SaysWhenItDoesNotKnowWhatWasCaptured) {
   World world;
   world.runs = false;
