@@ -15,6 +15,7 @@ namespace {
 
 using Kind = DumpWish::Kind;
 
+// Of each volume: a large one must not hide what lies in the next.
 constexpr std::size_t kMostNames = 20'000;
 constexpr std::size_t kMostSqlite = 200;
 constexpr std::string_view kSqliteMagic("SQLite format 3\0", 16);
@@ -98,6 +99,8 @@ class DataSearch {
       if (!root) continue;
       auto self = look_at(*root);
       if (!self) continue;
+      names_ = 0;
+      databases_ = 0;
       if (self->entry.is_directory()) {
         search(*root);
       } else if (self->entry.type == store::FileType::regular) {
@@ -114,10 +117,11 @@ class DataSearch {
         std::string_view(first.data(), first.size()) != kSqliteMagic) {
       return;
     }
-    if (found_.sqlite.size() == kMostSqlite) {
+    if (databases_ == kMostSqlite) {
       found_.whole = false;
       return;
     }
+    ++databases_;
     found_.kinds.insert(Kind::sqlite);
     found_.sqlite.push_back({volume_, path});
   }
@@ -164,7 +168,8 @@ class DataSearch {
 
   DataFound found_;
   std::size_t volume_ = 0;
-  std::size_t names_ = 0;
+  std::size_t names_ = 0;      // looked at in this volume, and
+  std::size_t databases_ = 0;  // found there
 };
 
 }  // namespace

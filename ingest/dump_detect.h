@@ -30,11 +30,11 @@ struct SqliteFile {
 };
 struct DataFound {
   std::set<DumpWish::Kind> kinds;
-  std::vector<SqliteFile> sqlite;  // sorted by volume and path
+  std::vector<SqliteFile> sqlite;  // by volume; of one what lies near its root comes first
   bool whole = true;               // false: there was more than is looked at
 };
-// Looks into the volumes that this host sees, four folders deep and at 20,000 names at most. What
-// cannot be read is passed by: the backup itself names it.
+// Looks into the volumes that this host sees, at 20,000 names of each and for 200 SQLite databases
+// in each at most. What cannot be read is passed by: the backup itself names it.
 [[nodiscard]] DataFound look_for_data(const Source& source);
 
 }  // namespace bygone::ingest

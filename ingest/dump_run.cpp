@@ -73,6 +73,7 @@ class Dumper {
   Result<void> dump_databases(const docker::Container& container);
   Result<std::vector<std::string>> list_databases(const docker::Container& container);
   Result<void> dump_sqlite_files(const DataFound& found, bool by_wish);
+  void note_if_not_whole(const DataFound& found);
   Result<void> dump_own_command();
 
   // What one try of one program came to.
@@ -199,7 +200,12 @@ Result<void> Dumper::dump_sqlite_files(const DataFound& found, bool by_wish) {
     return {};
   };
   if (found.sqlite.empty()) {
-    return by_wish ? cannot("no SQLite database is to be seen in its volumes") : Result<void>();
+    if (by_wish) {
+      return cannot(found.whole ? "no SQLite database is to be seen in its volumes"
+                                : "no SQLite database is among the files that were looked at");
+    }
+    note_if_not_whole(found);
+    return {};
   }
   for (const SqliteFile& file : found.sqlite) {
     const VolumeSource& volume = context_.source.volumes[file.volume];
@@ -218,12 +224,15 @@ Result<void> Dumper::dump_sqlite_files(const DataFound& found, bool by_wish) {
     }
     if (done.failure) TRY(fail(command.file, done.failure->message));
   }
-  if (!found.whole) {
-    report_.warnings.emplace_back(
-        "dumps of SQLite: its volumes hold more files than were looked at; there may be more "
-        "databases");
-  }
+  note_if_not_whole(found);
   return {};
+}
+
+void Dumper::note_if_not_whole(const DataFound& found) {
+  if (found.whole) return;
+  report_.warnings.emplace_back(
+      "dumps of SQLite: its volumes hold more files than were looked at; there may be more "
+      "databases");
 }
 
 Result<void> Dumper::dump_own_command() {

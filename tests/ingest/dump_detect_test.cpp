@@ -60,13 +60,15 @@ class DumpData : public testing::Test {
     stdfs::create_directories(whole.parent_path());
     std::ofstream(whole, std::ios::binary) << content;
   }
-  DataFound look() {
+  DataFound look(const std::vector<std::string>& volumes = {""}) {
     Source source;
-    VolumeSource volume;
-    volume.name = "data";
-    volume.host_path = folder_.path();
-    volume.access = access_;
-    source.volumes = {volume};
+    for (const std::string& path : volumes) {
+      VolumeSource volume;
+      volume.name = "data";
+      volume.host_path = folder_.path() + path;
+      volume.access = access_;
+      source.volumes.push_back(volume);
+    }
     return look_for_data(source);
   }
   Access access_ = Access::host;
@@ -120,6 +122,17 @@ TEST_F(DumpData, DoesNotLookForEver) {
   for (int i = 0; i < 201; ++i) put("many/" + std::to_string(i) + ".db", sqlite_);
   const DataFound found = look();
   EXPECT_EQ(found.sqlite.size(), 200u);
+  EXPECT_FALSE(found.whole);
+}
+
+TEST_F(DumpData, OfALargeVolumeHidesNothingInTheNext) {
+  for (int i = 0; i < 20'001; ++i) put("cache/" + std::to_string(i), "");
+  for (int i = 0; i < 201; ++i) put("chats/" + std::to_string(i) + ".db", sqlite_);
+  put("config/app.db", sqlite_);
+  const DataFound found = look({"/cache", "/chats", "/config"});
+  ASSERT_EQ(found.sqlite.size(), 201u);
+  EXPECT_EQ(found.sqlite.back().volume, 2u);
+  EXPECT_EQ(found.sqlite.back().path, "app.db");
   EXPECT_FALSE(found.whole);
 }
 

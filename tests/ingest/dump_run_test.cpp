@@ -43,6 +43,14 @@ TEST_F(Dumps, ArePacedLikeAllReads) {
   EXPECT_LT(slept, std::chrono::milliseconds(1500));
 }
 
+TEST_F(Dumps, SayThatTheyMayLackADatabaseWhereNotAllWasLookedAt) {
+  for (int i = 0; i < 20'001; ++i) write_file(source_dir() / std::to_string(i), "");
+  const BackupReport report = must_back_up(dumping(Kind::automatic));
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_NE(report.warnings[0].find("there may be more databases"), std::string::npos);
+  EXPECT_TRUE(report.failed.empty());
+}
+
 TEST_F(Dumps, AreNotMadeUnlessAskedFor) {
   const BackupReport report = must_back_up({});
   EXPECT_TRUE(requests_.empty());
