@@ -16,7 +16,6 @@ namespace {
 using store::Consistency;
 using store::Entry;
 
-constexpr std::size_t kMostShown = 5;  // names in a message
 // Shared by the backups of a group.
 constexpr std::size_t kPageCache = 16u << 20;
 constexpr std::size_t kLeastPageCache = 4u << 20;
@@ -156,28 +155,6 @@ std::optional<Entry> SourceBackup::parent_root(const VolumeSource& volume) const
     if (before.destination == volume.destination) return before.root;
   }
   return std::nullopt;
-}
-
-void SourceBackup::gather_notes(std::size_t number, const WalkNotes& notes) {
-  const VolumeSource& volume = source_.volumes[number];
-  const auto path = [&](const std::string& below) {
-    return volume.name.empty() ? below : volume.name + "/" + below;
-  };
-  for (const auto& [below, reason] : notes.unreadable) {
-    report_.unreadable.push_back({path(below), reason});
-  }
-  for (const std::string& skipped : notes.skipped) report_.skipped.push_back(path(skipped));
-  if (!notes.mounted.empty()) {
-    std::string shown;
-    for (std::size_t i = 0; i < notes.mounted.size() && i < kMostShown; ++i) {
-      shown += (i == 0 ? "" : ", ") + printable(path(notes.mounted[i]));
-    }
-    if (notes.mounted.size() > kMostShown) shown += ", ...";
-    warn("other file systems are mounted below it, and are not captured: " + shown +
-         "; hint: bind them by themselves, or exclude them");
-  }
-  for (const std::string& deleted : notes.deleted) deleted_ += "/" + printable(deleted) + "\n";
-  snapshot_.folders += notes.folders;
 }
 
 // Once a day: what lies in pages that are mostly dead is written anew.
