@@ -29,6 +29,9 @@
 
 namespace bygone::ingest {
 
+// Of a transfer that ends too early while nobody stands still for it.
+inline constexpr int kTransferTries = 3;
+
 // What all passes of a backup share.
 struct PassContext {
   store::Session& session;
@@ -78,6 +81,8 @@ class Pass {
   // Walks beside `hot`, what read() returned, and captures what differs. The notes are still those
   // of read() until store_captured().
   virtual Result<void> capture(const store::Entry& hot) = 0;
+  // After one of them has failed: whether a transfer ended too early, which another one may not.
+  [[nodiscard]] virtual bool has_ended_early() const { return false; }
   virtual Result<store::Entry> store_captured() = 0;
 
   // Of the last pass.

@@ -280,14 +280,12 @@ Result<void> SourceBackup::judge_transfer() {
 // Nobody stands still; but what the pre hook has prepared is what is to be captured.
 Result<void> SourceBackup::read_after_hook() {
   const Meter meter(*this);
-  for (std::size_t i = 0; i < passes_.size(); ++i) {
-    auto captured = passes_[i]->capture(roots_[i]);
-    if (auto loss = spill_.loss()) return *loss;
-    if (!captured) return std::move(captured).error().with(called(source_.volumes[i]));
-    roots_[i] = TRY(passes_[i]->store_captured());
-    if (auto loss = spill_.loss()) return *loss;
+  TRY(capture_volumes(kTransferTries));
+  if (failed_capture_) {
+    warn(*failed_capture_ + ": it is kept as it was read before its pre hook");
+    return {};
   }
-  return {};
+  return store_volumes();
 }
 
 Result<void> SourceBackup::sync() {
@@ -298,13 +296,21 @@ Result<void> SourceBackup::sync() {
 
 Result<void> SourceBackup::capture() {
   enter_phase("frozen");
+  return capture_volumes(1);
+}
+
+Result<void> SourceBackup::capture_volumes(int tries) {
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     auto captured = passes_[i]->capture(roots_[i]);
+    for (int left = tries - 1; left > 0 && !captured && passes_[i]->has_ended_early(); --left) {
+      log::warning(captured.error().message + ": reading the volume again");
+      captured = passes_[i]->capture(roots_[i]);
+    }
     const auto loss = spill_.loss();
     if (captured && loss) captured = *loss;  // no file that was read is to blame
     if (captured) continue;
-    // A transfer that fails under the freeze, or beside the writers after its deadline, is no
-    // reason to lose what the hot pass has.
+    // A transfer that fails under the freeze, or beside the writers, is no reason to lose what the
+    // hot pass has.
     const bool may_vanish = source_.volumes[i].access == Access::engine || writers().empty();
     const bool optional =
         may_vanish && options_.wish == Wish::automatic && captured.error().code != Code::cancelled;
@@ -320,11 +326,16 @@ Result<void> SourceBackup::store() {
   if (is_by_snapshot()) return store_snapshot();
   enter_phase("storing");
   const std::vector<Entry> hot = roots_;
-  for (std::size_t i = 0; i < passes_.size() && !failed_capture_; ++i) {
+  if (!failed_capture_) TRY(store_volumes());
+  return confirm_still(hot);
+}
+
+Result<void> SourceBackup::store_volumes() {
+  for (std::size_t i = 0; i < passes_.size(); ++i) {
     roots_[i] = TRY(passes_[i]->store_captured());
     if (auto loss = spill_.loss()) return *loss;
   }
-  return confirm_still(hot);
+  return {};
 }
 
 // Beside the database's own volumes there may be others: nothing says that they are of its moment,

@@ -115,8 +115,8 @@ class SourceBackup {
   Result<void> read_hot();
   // After read(): whether nobody is to stand still, because the transfer would take too long.
   [[nodiscard]] bool is_too_far() const { return too_far_; }
-  // Then, once its pre hook has run: captures what differs from what read() has read. Errors: as
-  // read().
+  // Then, once its pre hook has run: captures what differs from what read() has read. Where that
+  // fails, what read() has read is kept, with a warning. Errors: as capture() and store().
   Result<void> read_after_hook();
   // Before the hooks: copies what has changed since the hot pass, again and again while that makes
   // the next time shorter, so that little is left for capture().
@@ -201,6 +201,8 @@ class SourceBackup {
   Result<void> check_others();
   [[nodiscard]] std::optional<store::Entry> parent_root(const VolumeSource& volume) const;
   Result<void> judge_transfer();
+  Result<void> capture_volumes(int tries);
+  Result<void> store_volumes();
   Result<void> count_live_pages();
   void gather_notes(std::size_t number, const WalkNotes& notes);
   Result<void> write_extra();

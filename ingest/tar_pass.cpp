@@ -14,8 +14,6 @@ namespace {
 
 using store::Entry;
 
-constexpr int kTries = 3;
-
 Error cut_short(const FileWork& work) {
   return {Code::invalid, 0,
           "the archive cannot be believed: " + printable(work.path) +
@@ -196,7 +194,7 @@ Result<Entry> TarPass::patch(Entry root) {
   return root;
 }
 
-Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended_early) {
+Result<Entry> TarPass::read_once(const std::optional<Entry>& parent) {
   notes_ = WalkNotes();
   const auto stream = open_(context_.limiter, notes_);
   FileReader reader(context_.session, context_.trees, context_.jobs, reader_options());
@@ -218,7 +216,7 @@ Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended
   auto walked = walk.run(parent, [&](Item&& item) {
     return pipeline.push(std::move(item)) && !context_.cancel.load();
   });
-  ended_early = stream->ended_early();
+  ended_early_ = stream->ended_early();
   if (context_.cancel) pipeline.abandon();
   auto root = pipeline.finish();
   if (context_.cancel) return Error{Code::cancelled, 0, "cancelled"};
@@ -232,9 +230,8 @@ Result<Entry> TarPass::read_once(const std::optional<Entry>& parent, bool& ended
 
 Result<Entry> TarPass::read(const std::optional<Entry>& parent) {
   for (int attempt = 1;; ++attempt) {
-    bool ended_early = false;
-    auto root = read_once(parent, ended_early);
-    if (root || !ended_early || attempt == kTries) return root;
+    auto root = read_once(parent);
+    if (root || !ended_early_ || attempt == kTransferTries) return root;
     log::warning(root.error().message + ": reading the volume again");
   }
 }
@@ -254,10 +251,12 @@ Result<void> TarPass::capture_all(const Entry& hot) {
                 .is_stored = {},
                 .take = [&](FileWork& work, TreeStream& from) { return compare(work, from); }},
                notes_);
-  TRY(walk.run(hot, [&](Item&& item) {
+  const auto walked = walk.run(hot, [&](Item&& item) {
     captured_.push_back(std::move(item));
     return !context_.cancel.load();
-  }));
+  });
+  ended_early_ = stream->ended_early();
+  if (!walked) return walked;
   links_ = walk.link_changes();
   return {};
 }

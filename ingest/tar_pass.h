@@ -36,6 +36,7 @@ class TarPass final : public Pass {
   // A transfer sends all of it, and capture() needs one of its own.
   Result<void> look_ahead(const store::Entry&) override { return {}; }
   Result<void> capture(const store::Entry& hot) override;
+  [[nodiscard]] bool has_ended_early() const override { return ended_early_; }
   Result<store::Entry> store_captured() override;
   [[nodiscard]] const WalkNotes& notes() const override { return notes_; }
   [[nodiscard]] std::chrono::nanoseconds least_capture_time() const override {
@@ -43,7 +44,7 @@ class TarPass final : public Pass {
   }
 
  private:
-  Result<store::Entry> read_once(const std::optional<store::Entry>& parent, bool& ended_early);
+  Result<store::Entry> read_once(const std::optional<store::Entry>& parent);
   Result<void> take(FileReader& reader, FileWork& work, TreeStream& stream);
   Result<void> take_small(FileReader& reader, FileWork& work, TreeStream& stream);
   Result<void> take_large(FileWork& work, TreeStream& stream);
@@ -61,6 +62,7 @@ class TarPass final : public Pass {
   std::vector<Item> captured_;
   LinkChanges links_;
   std::chrono::nanoseconds transfer_time_{0};
+  bool ended_early_ = false;  // the last transfer
 };
 
 }  // namespace bygone::ingest

@@ -313,6 +313,38 @@ TEST_F(TarPassTest, RunsItsHooksWhereNobodyIsFrozenForATransferThatTakesTooLong)
   EXPECT_EQ(report.snapshot.files, 1U);
 }
 
+// A log that shrinks during a transfer is enough to end it.
+TEST_F(TarPassTest, LosesNothingToATransferThatFailsAfterItsHook) {
+  writers_ = {{"c1", "db", false, ""}};
+  container_ = "c1";
+  const std::string before = tree().end().bytes();
+  const std::string cut = before.substr(0, 2'000'000);
+  const std::string prepared =
+      TarMaker().folder("v0").folder("v0/a").file("v0/a/f", "prepared").end().bytes();
+  elsewhere_.before = [](std::size_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  };
+  elsewhere_.on_exec = [](const docker::ExecRequest&) { return test::Said{}; };
+  BackupOptions options;
+  options.max_freeze = std::chrono::milliseconds(50);
+  options.pre = Hook{.command = {"pre"}};
+  elsewhere_.archives = {before, cut, cut, prepared};
+  const BackupReport third = must(options);
+  EXPECT_EQ(elsewhere_.transfers, 4U);
+  EXPECT_EQ(content(third.snapshot, "a/f"), "prepared");
+  EXPECT_EQ(third.warnings.size(), 1U);
+  elsewhere_.archives = {before, cut};
+  const BackupReport none = must(options);
+  EXPECT_EQ(elsewhere_.transfers, 4U);
+  EXPECT_EQ(content(none.snapshot, "a/f"), "content");
+  EXPECT_EQ(content(none.snapshot, "large"), random_text(3'000'000, 2));
+  EXPECT_EQ(none.snapshot.consistency, store::Consistency::live);
+  ASSERT_EQ(none.warnings.size(), 2U);
+  EXPECT_NE(none.warnings[1].find("ended too early: it is not whole: it is kept as it was read"),
+            std::string::npos)
+      << none.warnings[1];
+}
+
 TEST_F(TarPassTest, IsCancelled) {
   elsewhere_.archives = {tree().end().bytes()};
   elsewhere_.before = [&](std::size_t) { cancel_ = true; };
