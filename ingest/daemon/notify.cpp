@@ -18,7 +18,7 @@ namespace bygone::ingest {
 namespace {
 
 constexpr std::size_t kMostWaiting = 1000;
-constexpr std::size_t kMostTold = 10'000;  // sources, and causes of one, that are remembered
+constexpr std::size_t kMostTold = 10'000;  // sources, and what was told of one, are remembered
 // Less than a day, or what fails each night would be told every other one.
 constexpr Nanoseconds kTellAgain = Nanoseconds{20} * 3600 * kSecond;
 constexpr std::chrono::seconds kDeadline{5};
@@ -50,8 +50,11 @@ bool is_for_each_run(const Notifier& notifier, const Notice& notice) {
   return notifier.kind == Notifier::Kind::ping && notice.event != Notice::Event::overdue;
 }
 
-std::string cause_of(const Notice& notice) {
-  return std::string(to_text(notice.event)) + ": " +
+// Whom it tells, and of what: that one was not heard is no reason to tell another again.
+std::string told_as(const Notifier& notifier, const Notice& notice) {
+  std::string key = std::string(to_text(notifier.kind)) + '\0' + notifier.url + '\0';
+  for (const std::string& word : notifier.command) key += word + '\0';
+  return key + to_text(notice.event) + ": " +
          (notice.cause.empty() ? notice.message : notice.cause);
 }
 
@@ -167,44 +170,43 @@ Notify::~Notify() {
   thread_.join();
 }
 
-bool Notify::is_news(const Notice& notice) const {
+bool Notify::is_news(const Notifier& notifier, const Notice& notice) const {
   if (notice.event == Notice::Event::success) return true;
   const auto source = told_.find(notice.source);
   if (source == told_.end()) return true;
-  const auto last = source->second.find(cause_of(notice));
+  const auto last = source->second.find(told_as(notifier, notice));
   if (last == source->second.end()) return true;
   const Nanoseconds age = notice.time - last->second;
   return age < 0 || age >= kTellAgain;
 }
 
-void Notify::remember(const Notice& notice) {
+void Notify::remember(const Notifier& notifier, const Notice& notice) {
   if (notice.event == Notice::Event::success) return;
   if (told_.size() >= kMostTold) told_.clear();
-  auto& causes = told_[notice.source];
-  if (causes.size() >= kMostTold) causes.clear();
-  causes.insert_or_assign(cause_of(notice), notice.time);
+  auto& told = told_[notice.source];
+  if (told.size() >= kMostTold) told.clear();
+  told.insert_or_assign(told_as(notifier, notice), notice.time);
 }
 
-// Nobody has heard of it after all.
-void Notify::forget(const Notice& notice) {
+// It was not heard after all.
+void Notify::forget(const Notifier& notifier, const Notice& notice) {
   const auto source = told_.find(notice.source);
-  if (source != told_.end()) source->second.erase(cause_of(notice));
+  if (source != told_.end()) source->second.erase(told_as(notifier, notice));
 }
 
 void Notify::tell(const std::vector<Notifier>& notifiers, const Notice& notice) {
   const std::lock_guard lock(mutex_);
-  const bool news = is_news(notice);
   if (notice.event == Notice::Event::success) told_.erase(notice.source);
   for (const Notifier& notifier : notifiers) {
     if (!wants(notifier, notice.event)) continue;
-    if (!news && !is_for_each_run(notifier, notice)) continue;
+    if (!is_for_each_run(notifier, notice) && !is_news(notifier, notice)) continue;
     if (queue_.size() == kMostWaiting) {
       log::warning("nobody was told of " + queue_.front().second.source + ": too much is waiting");
-      forget(queue_.front().second);
+      forget(queue_.front().first, queue_.front().second);
       queue_.pop_front();
     }
     queue_.emplace_back(notifier, notice);
-    if (!is_for_each_run(notifier, notice)) remember(notice);
+    if (!is_for_each_run(notifier, notice)) remember(notifier, notice);
   }
   changed_.notify_all();
 }
@@ -220,7 +222,7 @@ void Notify::tell_in_turn() {
     lock.unlock();
     const bool told = tell_one(notifier, notice);
     lock.lock();
-    if (!told && !is_for_each_run(notifier, notice)) forget(notice);
+    if (!told && !is_for_each_run(notifier, notice)) forget(notifier, notice);
     telling_ = false;
     changed_.notify_all();
   }

@@ -63,14 +63,14 @@ class Notify {
 
   // Returns at once. Of more than a thousand that wait the oldest are dropped, and that is logged.
   // What is not whole or fails in the same way at each run is told to webhooks and commands once a
-  // day, and so is an overdue source; a ping is for each run. What nobody could be told is news
-  // when it comes again.
+  // day, and so is an overdue source; a ping is for each run. What one of them could not be told is
+  // news for that one when it comes again.
   void tell(const std::vector<Notifier>& notifiers, const Notice& notice);
 
  private:
-  [[nodiscard]] bool is_news(const Notice& notice) const;
-  void remember(const Notice& notice);
-  void forget(const Notice& notice);
+  [[nodiscard]] bool is_news(const Notifier& notifier, const Notice& notice) const;
+  void remember(const Notifier& notifier, const Notice& notice);
+  void forget(const Notifier& notifier, const Notice& notice);
   void tell_in_turn();
   [[nodiscard]] bool tell_one(const Notifier& notifier, const Notice& notice) const;
 
@@ -78,7 +78,7 @@ class Notify {
   std::mutex mutex_;  // guards all below
   std::condition_variable changed_;
   std::deque<std::pair<Notifier, Notice>> queue_;
-  // When what was told of sources that are not well: by name, then event and cause.
+  // When what was told of sources that are not well: by name, then receiver, event and cause.
   std::map<std::string, std::map<std::string, Nanoseconds>> told_;
   bool telling_ = false;
   bool stop_ = false;

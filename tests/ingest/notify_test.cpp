@@ -168,12 +168,39 @@ TEST(Notify, TellsThatASourceIsOverdueOnceADayOnceItWasHeard) {
     const std::lock_guard lock(mutex);
     is_down = false;
   }
-  tell(one, "hphp");
-  tell(one, "hphp");
+  tell(one, "hph");  // who has heard it does not hear it again for the other's sake
+  tell(one, "hph");
   one.time += 86'400 * kSecond;
-  tell(one, "hphphp");
+  tell(one, "hphhp");
   Notice other = notice(Notice::Event::success);
-  tell(other, "hphphphp");  // and nothing of the first came in between
+  tell(other, "hphhphp");  // and nothing of the first came in between
+}
+
+TEST(Notify, TellsAFailureAgainToNobodyButWhoDidNotHearIt) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string told;
+  Notify notify([&](const Visit& visit) -> Result<void> {
+    const std::lock_guard lock(mutex);
+    told += visit.url.front();  // of the ping it is p/fail
+    changed.notify_all();
+    if (visit.url == "b") return Error{Code::unavailable, 0, "down"};
+    return {};
+  });
+  const auto hook = [](const char* url) {
+    return Notifier{.kind = Notifier::Kind::webhook, .url = url, .command = {}};
+  };
+  const auto tell = [&](Notice::Event event, const std::string& then) {
+    notify.tell({hook("a"), hook("b"), ping("p")}, notice(event));
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60),
+                                 [&] { return told.size() >= then.size(); }));
+    EXPECT_EQ(told, then);
+  };
+  tell(Notice::Event::failure, "abp");
+  tell(Notice::Event::failure, "abpbp");
+  tell(Notice::Event::partial, "abpbpabp");
+  tell(Notice::Event::partial, "abpbpabpbp");
 }
 
 TEST_F(RepeatedNotices, ComeAgainAfterASuccess) {
