@@ -11,7 +11,7 @@ namespace {
 constexpr Nanoseconds kSettle = 3 * kSecond;
 constexpr Nanoseconds kFirstRetry = 30 * kSecond;
 constexpr Nanoseconds kLongestRetry = 1800 * kSecond;
-constexpr unsigned kPartlyTries = 3;
+constexpr unsigned kPartlyTries = 3;  // after the first
 
 Nanoseconds retry_after(unsigned failures) {
   Nanoseconds wait = kFirstRetry;
@@ -50,6 +50,7 @@ void Planner::set_sources(const std::vector<PlannedSource>& sources, Nanoseconds
     if (const auto old = before.find(name); old != before.end()) {
       unit.running = old->second.running;
       unit.failures = old->second.failures;
+      unit.partly = old->second.partly;
       unit.retry_at = old->second.retry_at;
     }
     plan(unit, now);
@@ -123,7 +124,10 @@ void Planner::finished(const PlannedRun& run, RunOutcome outcome, Nanoseconds no
     units_.erase(found);
     return;
   }
-  const bool enough = outcome == RunOutcome::partly && unit.failures >= kPartlyTries;
+  // Runs in which all failed froze nobody for nothing: they do not count.
+  if (outcome == RunOutcome::partly) ++unit.partly;
+  const bool enough = outcome == RunOutcome::partly && unit.partly > kPartlyTries;
+  if (outcome == RunOutcome::done || enough) unit.partly = 0;
   unit.failures = outcome == RunOutcome::done || enough ? 0
                   : outcome == RunOutcome::put_off      ? std::max(unit.failures, 1U)
                                                         : unit.failures + 1;

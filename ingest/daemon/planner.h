@@ -37,7 +37,7 @@ struct PlannedRun {
 enum class RunOutcome {
   done,
   failed,   // tried again soon, later each time
-  partly,   // of a group: the same, but a few times only, for the others stand still each time
+  partly,   // of a group: the same, but three times only, for the others stand still each time
   put_off,  // somebody else is at it: tried again soon
 };
 
@@ -75,6 +75,7 @@ class Planner {
     std::optional<Nanoseconds> next;
     Nanoseconds retry_at = 0;  // 0: no failure
     unsigned failures = 0;     // in a row
+    unsigned partly = 0;       // tries in which only some members failed, since the last good one
     bool running = false;
   };
 

@@ -152,6 +152,29 @@ TEST(Planner, TriesAGroupThatLacksAMemberAFewTimesOnly) {
   EXPECT_EQ(waits, (std::vector<Nanoseconds>{30, 60, 120, 86'400 - 210, 30}));
 }
 
+// While the engine is away all fail. Then the one that fails still has its tries.
+TEST(Planner, CountsNoFailureOfAWholeGroupAsATryForAMember) {
+  Planner planner(1);
+  planner.set_sources(
+      {source("app", "@daily", kMidnight, "shop"), source("db", "@daily", kMidnight, "shop")},
+      kMidnight);
+  Nanoseconds now = kMidnight + 24 * kHour;
+  std::vector<Nanoseconds> waits;
+  for (int i = 0; i < 8; ++i) {
+    const auto runs = planner.take(now);
+    ASSERT_EQ(runs.size(), 1U) << i;
+    const bool all = i < 3 || i == 5;
+    planner.finished(runs[0], all ? RunOutcome::failed : RunOutcome::partly, now);
+    planner.set_sources(
+        {source("app", "@daily", kMidnight, "shop"), source("db", "@daily", kMidnight, "shop")},
+        now);
+    waits.push_back((*planner.next("db") - now) / kSecond);
+    now = *planner.next("db");
+  }
+  const Nanoseconds tomorrow = 86'400 - (30 + 60 + 120 + 240 + 480 + 960 + 1800);
+  EXPECT_EQ(waits, (std::vector<Nanoseconds>{30, 60, 120, 240, 480, 960, 1800, tomorrow}));
+}
+
 TEST(Planner, WaitsWithAFirstBackupThatFailed) {
   Planner planner(1);
   planner.set_sources({source("a", "@daily", 0)}, kMidnight);
