@@ -34,13 +34,15 @@ FingerprintRoom& FingerprintRoom::operator=(FingerprintRoom&& other) noexcept {
   if (this != &other) {
     give_back();
     owner_ = other.owner_;
+    for_ = other.for_;
     bytes_ = std::exchange(other.bytes_, 0);
   }
   return *this;
 }
 
 bool FingerprintRoom::take(std::uint64_t bytes) {
-  if (owner_->memory_.fetch_add(bytes) + bytes > owner_->most_memory_) {
+  const std::uint64_t most = owner_->most_memory_;
+  if (owner_->memory_.fetch_add(bytes) + bytes > (for_ == For::names ? most : most / 8 * 7)) {
     owner_->memory_ -= bytes;
     return false;
   }
@@ -72,20 +74,14 @@ std::uint64_t FileFingerprints::zeros_until(std::uint64_t block) const {
   return run == nullptr ? block : std::max(block, run->end);
 }
 
-void FileFingerprints::drop() {
-  is_complete_ = false;
-  prints_ = {};
-  runs_ = {};
-  zeros_ = 0;
-  room_.give_back();
-}
-
+// Where there is no room for one, none follows: each is known by how many there are before it.
 void FileFingerprints::add(const Fingerprint& print) {
   if (!is_complete_) return;
   if (prints_.size() == prints_.capacity()) {
     // Not twice as many: what is not used counts, too.
-    const std::size_t more = std::max<std::size_t>(4, prints_.capacity() / 4);
-    if (!room_.take(more * sizeof print)) return drop();
+    const std::size_t more = std::max<std::size_t>(4, prints_.capacity() / 8);
+    is_complete_ = room_.take(more * sizeof print);
+    if (!is_complete_) return;
     prints_.reserve(prints_.capacity() + more);
   }
   prints_.push_back(print);
@@ -107,7 +103,11 @@ void FileFingerprints::add_zeros(std::uint64_t count, const Fingerprint& print) 
     return;
   }
   // A vector may have as much again in reserve.
-  if (!room_.take(2 * sizeof(Run))) return drop();
+  if (!room_.take(2 * sizeof(Run))) {
+    is_complete_ = false;
+    zeros_ -= count;
+    return;
+  }
   runs_.push_back({.begin = begin, .end = begin + count, .zeros = zeros_});
 }
 
@@ -155,6 +155,10 @@ FileFingerprints Fingerprinter::finish() {
   return std::move(result_);
 }
 
+std::uint64_t Fingerprints::memory_for(std::uint64_t usable, std::size_t share) {
+  return std::max(kLeastMemory, std::min(usable / 32, kMostMemory) / share);
+}
+
 Fingerprints::Fingerprints(std::uint64_t most_memory) : most_memory_(most_memory) {
   std::array<std::uint8_t, 8> random{};
   store::fill_random(random);
@@ -166,7 +170,8 @@ void Fingerprints::put(std::size_t volume, const store::Entry& entry, FileFinger
   // A million small files leave room for what it is worth more for.
   const bool is_small = prints.size() < store::kSmallFile;
   const std::uint64_t most = is_small ? most_memory_ / 2 : most_memory_;
-  const bool has_room = prints.is_complete() && memory_ + kFileCost <= most;
+  const bool is_worth_it = prints.is_complete() || prints.blocks() > 0;
+  const bool has_room = is_worth_it && memory_ + kFileCost <= most;
   const std::lock_guard lock(mutex_);
   if (const auto found = files_.find({volume, entry.inode}); found != files_.end()) {
     found->second.reset();

@@ -37,10 +37,14 @@ class Fingerprints;
 // Memory that is taken of what all fingerprints of a backup may have, until it ends.
 class FingerprintRoom {
  public:
+  // The names of files have the last eighth for themselves: a large file must not make those after
+  // it unknown.
+  enum class For { prints, names };
   FingerprintRoom() = default;
-  explicit FingerprintRoom(Fingerprints& owner) : owner_(&owner) {}
+  explicit FingerprintRoom(Fingerprints& owner, For what = For::prints)
+      : owner_(&owner), for_(what) {}
   FingerprintRoom(FingerprintRoom&& other) noexcept
-      : owner_(other.owner_), bytes_(std::exchange(other.bytes_, 0)) {}
+      : owner_(other.owner_), for_(other.for_), bytes_(std::exchange(other.bytes_, 0)) {}
   FingerprintRoom& operator=(FingerprintRoom&& other) noexcept;
   FingerprintRoom(const FingerprintRoom&) = delete;
   FingerprintRoom& operator=(const FingerprintRoom&) = delete;
@@ -51,6 +55,7 @@ class FingerprintRoom {
 
  private:
   Fingerprints* owner_ = nullptr;
+  For for_ = For::prints;
   std::uint64_t bytes_ = 0;
 };
 
@@ -62,9 +67,10 @@ class FileFingerprints {
   explicit FileFingerprints(Fingerprints& owner) : room_(owner) {}
 
   [[nodiscard]] std::uint64_t size() const { return size_; }  // of the file, in bytes
-  // Else there are none: there was no room for them.
+  // Whether all blocks have one; else there was no room for more than the first blocks().
   [[nodiscard]] bool is_complete() const { return is_complete_; }
   [[nodiscard]] std::uint64_t blocks() const { return prints_.size() + zeros_; }
+  // Never of a block from blocks() on, whatever it holds.
   [[nodiscard]] bool has(std::uint64_t block, const Fingerprint& print) const;
   // Where a run of whole blocks of zeros ends that `block` is in; `block` when it is in none that
   // is known.
@@ -79,7 +85,6 @@ class FileFingerprints {
   [[nodiscard]] const Run* run_before(std::uint64_t block) const;
   void add(const Fingerprint& print);
   void add_zeros(std::uint64_t count, const Fingerprint& print);
-  void drop();
 
   std::uint64_t size_ = 0;
   bool is_complete_ = true;
@@ -108,17 +113,20 @@ class Fingerprinter {
 
 class Fingerprints {
  public:
-  // Of 128 GiB that are no holes.
-  static constexpr std::uint64_t kMostMemory = 128u << 20;
+  // Of the first 120 GiB and more that are no holes; of 800 GiB.
+  static constexpr std::uint64_t kLeastMemory = 160u << 20;
+  static constexpr std::uint64_t kMostMemory = 1u << 30;
+  // For one of `share` backups at once, of a process that may use `usable` bytes in all.
+  [[nodiscard]] static std::uint64_t memory_for(std::uint64_t usable, std::size_t share);
 
-  explicit Fingerprints(std::uint64_t most_memory = kMostMemory);
+  explicit Fingerprints(std::uint64_t most_memory = kLeastMemory);
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
   // That of a whole block of zeros.
   [[nodiscard]] const Fingerprint& zeros() const { return zeros_; }
   // Bytes that the fingerprints of files take, those still being gathered included.
   [[nodiscard]] std::uint64_t memory() const { return memory_; }
-  // Those of one reading of the file that `entry` is of. Where there is no room for them, there are
-  // none: all of the file counts as changed.
+  // Those of one reading of the file that `entry` is of. What there is no room for counts as
+  // changed.
   void put(std::size_t volume, const store::Entry& entry, FileFingerprints prints);
   // Those of the reading that gave `hot` its content, where the file that is `now` in its place is
   // the same one. Nothing (nullptr) where that is not sure: a file that was renamed or linked
@@ -152,8 +160,9 @@ class Fingerprints {
   Fingerprint zeros_;
   const std::uint64_t most_memory_;
   std::atomic<std::uint64_t> memory_{0};
-  mutable std::mutex mutex_;      // guards all below
-  FingerprintRoom names_{*this};  // what files_ takes beside the fingerprints
+  mutable std::mutex mutex_;  // guards all below
+  // What files_ takes beside the fingerprints.
+  FingerprintRoom names_{*this, FingerprintRoom::For::names};
   // Of small files, and of all: one was left out, so that nobody knows of a later one whether it
   // is read for the first time.
   bool small_are_closed_ = false;

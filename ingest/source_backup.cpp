@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "ingest/dump_run.h"
+#include "ingest/usable_memory.h"
 #include "ingest/volume_pass.h"
 #include "store/base/log.h"
 #include "store/format.h"
@@ -61,6 +62,7 @@ SourceBackup::SourceBackup(store::Session& session, const Source& source,
       trees_(session, std::max(kLeastPageCache, kPageCache / share)),
       writer_(session.repository().keys(), session),
       jobs_(session, options.compression, threads(), options.limiter, effort_of(share)),
+      fingerprints_(Fingerprints::memory_for(usable_memory(), share)),
       spill_(session.repository().path() + "/tmp", kSpillMemory / share),
       context_{.session = session,
                .writer = writer_,

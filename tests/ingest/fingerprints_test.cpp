@@ -94,18 +94,57 @@ TEST(Fingerprints, StayWithinTheirRoom) {
     EXPECT_LE(prints.memory(), kRoom);
     return entry;
   };
-  const auto is_known = [&](const store::Entry& entry) {
-    return prints.find(0, entry, entry) != nullptr;
+  // How many blocks.
+  const auto known = [&](const store::Entry& entry) {
+    const auto found = prints.find(0, entry, entry);
+    return found == nullptr ? 0 : found->blocks();
   };
   const store::Entry fits = put(1, 2000);
   const store::Entry too_large = put(2, 4000);
-  EXPECT_TRUE(is_known(fits));
-  EXPECT_FALSE(is_known(too_large));
-  EXPECT_TRUE(is_known(put(3, 500)));  // what was too large has left its room
-  EXPECT_FALSE(is_known(put(2, 10)));  // read twice: nobody knows which reading counts
+  EXPECT_EQ(known(fits), 2000U);
+  EXPECT_GT(known(too_large), 1000U);
+  EXPECT_LT(known(too_large), 2000U);
+  put(2, 10);  // read twice: nobody knows which reading counts
+  EXPECT_EQ(known(too_large), 0U);
+  EXPECT_EQ(known(put(3, 500)), 500U);  // its room is free again
   put(1, 2000);
-  EXPECT_FALSE(is_known(fits));
-  EXPECT_TRUE(is_known(put(4, 2000)));  // the room of the first is free again
+  EXPECT_EQ(known(fits), 0U);
+  EXPECT_EQ(known(put(4, 2000)), 2000U);
+}
+
+// What lies behind the last one that there was room for must not pass for unchanged, least of all
+// zeros, of which a run has a place and no fingerprints.
+TEST(Fingerprints, OfAFileThatIsTooLargeAreThoseOfItsBeginning) {
+  Fingerprints prints(64u << 10);
+  Fingerprinter printer(prints);
+  const Bytes block = test::noise(kPrintBlock, 1);
+  const Fingerprint print = fingerprint(block, prints.seed());
+  for (int i = 0; i < 4000; ++i) printer.data(block);
+  printer.zeros(20 * kPrintBlock);
+  printer.data(block);
+  const store::Entry entry = file_entry(1, 4021 * kPrintBlock);
+  prints.put(0, entry, printer.finish());
+  const auto found = prints.find(0, entry, entry);
+  ASSERT_NE(found, nullptr);
+  EXPECT_FALSE(found->is_complete());
+  EXPECT_EQ(found->size(), 4021 * kPrintBlock);
+  const std::uint64_t known = found->blocks();
+  EXPECT_GT(known, 3000U);
+  EXPECT_LT(known, 4000U);
+  for (std::uint64_t at = 0; at < 4021; ++at) {
+    ASSERT_EQ(found->has(at, print), at < known) << at;
+    ASSERT_FALSE(found->has(at, prints.zeros())) << at;
+    ASSERT_EQ(found->zeros_until(at), at);
+  }
+}
+
+TEST(Fingerprints, HaveAShareOfTheMemory) {
+  constexpr std::uint64_t kGiB = 1ULL << 30U;
+  EXPECT_EQ(Fingerprints::memory_for(kGiB, 1), Fingerprints::kLeastMemory);
+  EXPECT_EQ(Fingerprints::memory_for(16 * kGiB, 1), kGiB / 2);
+  EXPECT_EQ(Fingerprints::memory_for(16 * kGiB, 2), kGiB / 4);
+  EXPECT_EQ(Fingerprints::memory_for(16 * kGiB, 100), Fingerprints::kLeastMemory);
+  EXPECT_EQ(Fingerprints::memory_for(UINT64_MAX, 1), Fingerprints::kMostMemory);
 }
 
 // A reading that was not kept must not make a second one pass for the only one.

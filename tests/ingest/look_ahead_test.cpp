@@ -119,15 +119,23 @@ class LookAhead : public BackupTest {
   Entry hot_, root_;
 };
 
-TEST_F(LookAhead, CapturesAllOfAFileThatHasNoRoomForFingerprints) {
+TEST_F(LookAhead, CapturesWhatOfAFileHasNoRoomForFingerprints) {
   const stdfs::path file = source_dir() / "db";
-  room_ = 800;
-  write_file(file, random_text(64 * kBlock + 100, 1));
+  room_ = 2048;
+  write_file(file, random_text(130 * kBlock, 1));
+  overwrite(file, 160 * kBlock, random_text(40 * kBlock + 100, 2));  // behind a hole
   begin();
   EXPECT_LE(prints_->memory(), room_);
+  const Entry hot = *value_of(trees_->lookup(hot_, "db"));
+  const auto found = prints_->find(0, hot, hot);
+  ASSERT_NE(found, nullptr);
+  const std::uint64_t known = found->blocks();
+  ASSERT_GT(known, 90U);
+  ASSERT_LT(known, 120U);
   overwrite(file, 3 * kBlock, "changed");
-  stdfs::resize_file(file, 80 * kBlock);
-  EXPECT_EQ(capture(), 65U);
+  overwrite(file, 120 * kBlock, std::string(10 * kBlock, '\0'));
+  stdfs::resize_file(file, 220 * kBlock);
+  EXPECT_EQ(capture(), 1 + (130 - known) + 41);
   expect_as_it_stands();
 }
 
