@@ -59,7 +59,9 @@ void BackupReporter::print_notes(const ingest::BackupReport& report) {
     output_.error(one.reason, name_ + ":" + one.path);
   }
   for (const std::string& text : report.failed) output_.error(printable(text), name_);
-  for (const std::string& text : report.warnings) output_.warning(printable(text));
+  for (const auto* list : {&report.warnings, &report.lasting}) {
+    for (const std::string& text : *list) output_.warning(printable(text));
+  }
   for (const std::string& text : report.skipped) {
     output_.info(printable(name_) + ": not captured: " + printable(text));
   }

@@ -80,6 +80,7 @@ struct BackupReport {
   std::vector<Unreadable> unreadable;  // exit code 3 when there are any
   std::vector<std::string> skipped;    // not captured on purpose, each with its reason
   std::vector<std::string> warnings;   // "db: frozen longer than 10 s, captured live"
+  std::vector<std::string> lasting;    // those of every run, until somebody changes something
   std::string live_because;            // why it is of no one moment, though it was to be
   std::vector<std::string> failed;     // hooks and dumps, each with its reason; exit code 22
   std::uint64_t new_files = 0;         // not in the parent

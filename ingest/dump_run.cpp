@@ -230,7 +230,7 @@ Result<void> Dumper::dump_sqlite_files(const DataFound& found, bool by_wish) {
 
 void Dumper::note_if_not_whole(const DataFound& found) {
   if (found.whole) return;
-  report_.warnings.emplace_back(
+  report_.lasting.emplace_back(
       "dumps of SQLite: its volumes hold more files than were looked at; there may be more "
       "databases");
 }

@@ -39,6 +39,7 @@ struct DumpContext {
 struct DumpReport {
   std::vector<std::string> failed;
   std::vector<std::string> warnings;
+  std::vector<std::string> lasting;  // as in BackupReport
   std::vector<std::string> skipped;
 };
 

@@ -208,6 +208,7 @@ Result<void> SourceBackup::dump(docker::Engine* engine) {
   DumpReport dumps = TRY(make_dumps(context));
   for (std::string& line : dumps.failed) note_failed(std::move(line));
   for (std::string& line : dumps.warnings) warn(std::move(line));
+  for (std::string& line : dumps.lasting) report_.lasting.push_back(std::move(line));
   for (std::string& line : dumps.skipped) report_.skipped.push_back(std::move(line));
   enter_phase("reading");
   return {};

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "ingest/dataless.h"
 #include "ingest/layer.h"
 #include "store/base/log.h"
 #include "store/format.h"
@@ -69,6 +70,15 @@ bool Walk::is_unchanged(const Entry& now, const Entry& before) const {
   return !options_.rescan && before.flags == 0 && same_metadata(now, before);
 }
 
+void Walk::note_mount(const std::string& path, std::uint64_t device) {
+  const std::string what = dataless(device);
+  if (what.empty()) {
+    notes_.mounted.push_back(path);
+  } else {
+    notes_.skipped.push_back(path + ": a file system that is " + what);
+  }
+}
+
 // The leaves and entries of the parent's folder; none when it had none.
 Result<std::vector<store::LeafRef>> Walk::load_parent(Frame& frame) {
   if (!frame.parent || !frame.parent->is_directory()) return std::vector<store::LeafRef>();
@@ -102,7 +112,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     const std::string path = join_path(frames_.back()->folder->path, item.entry.name);
     if (error.errnum == EXDEV) {
       item.entry.flags = store::kNotCrossed;
-      notes_.mounted.push_back(path);
+      note_mount(path, frames_.back()->folder->entries[frames_.back()->next - 1].listed.device);
     } else {
       item.entry.flags = store::kUnreadable;
       cannot_read(path, error);

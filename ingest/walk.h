@@ -55,7 +55,8 @@ struct WalkOptions {
 struct WalkNotes {
   std::vector<std::pair<std::string, std::string>> unreadable;  // path, reason
   std::vector<std::string> skipped;                             // "path: reason"
-  std::vector<std::string> mounted;  // paths at which another file system begins, left out
+  // Paths at which another file system begins, left out; one that keeps no data is skipped.
+  std::vector<std::string> mounted;
   // Of a layer: paths of the image that were deleted; with a slash behind it a folder whose content
   // in the image does not show any more.
   std::vector<std::string> deleted;
@@ -96,6 +97,7 @@ class Walk {
   bool is_unchanged(const store::Entry& now, const store::Entry& before) const;
   void put(Item&& item);
   void cannot_read(const std::string& path, const Error& error);
+  void note_mount(const std::string& path, std::uint64_t device);
 
   Scanner& scanner_;
   store::TreeReader& trees_;

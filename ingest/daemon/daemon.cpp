@@ -214,10 +214,12 @@ void Daemon::take_sources(std::vector<Planned> sources, bool with_engine) {
     known_.insert_or_assign(key, std::move(known));
   }
   for (SourceState& state : ledger_.sources) {
-    const bool here = known_.count(source_key(state.kind, state.host_id, state.name)) != 0;
+    const std::string key = source_key(state.kind, state.host_id, state.name);
+    const bool here = known_.count(key) != 0;
     if (here || state.gone_since != 0) continue;
     if (!with_engine && state.kind != store::SourceKind::folder) continue;
     state.gone_since = now;
+    lasting_said_.erase(key);
     log::info(spelled(state) + " is gone, or not wanted any more");
   }
   planner_.set_sources(planned, now);
@@ -274,7 +276,9 @@ RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   if (outcome.report.ok()) {
     const BackupReport& report = *outcome.report;
     note_report(state, outcome.begun, report);
-    log_report(spelled(state), report, outcome.ended - outcome.begun);
+    std::vector<std::string>& said = lasting_said_[key_of(named)];
+    log_report(spelled(state), report, outcome.ended - outcome.begun, said);
+    said = report.lasting;
     tell(notice_of(spelled(state), report));
     return RunOutcome::done;
   }
@@ -312,6 +316,7 @@ void Daemon::reread_config() {
     if (new_limit) limiter_ = std::make_shared<Limiter>(config_->limit_read);
   }
   problems_said_.clear();
+  lasting_said_.clear();
   serve_metrics();
   log::info("the configuration is read again");
   if (watch_) watch_->look_again();

@@ -130,6 +130,8 @@ class Daemon {
   std::shared_ptr<docker::Engine> engine_;     // nullptr: away
   Notify notify_;
   std::set<std::string> problems_said_;
+  // Lasting warnings of the last report, by key.
+  std::map<std::string, std::vector<std::string>> lasting_said_;
   std::set<std::string> thaw_said_;                  // of the thread of watch_ alone
   Chore late_;                                       // starts again what stops late
   Chore owed_;                                       // runs owed hooks

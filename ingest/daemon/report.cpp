@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest/daemon/report.h"
 
+#include <algorithm>
 #include <set>
 
 #include <fmt/core.h>
@@ -39,7 +40,8 @@ std::string reasons_of(const std::vector<Unreadable>& unreadable) {
 
 }  // namespace
 
-void log_report(const std::string& source, const BackupReport& report, Nanoseconds took) {
+void log_report(const std::string& source, const BackupReport& report, Nanoseconds took,
+                const std::vector<std::string>& said) {
   const store::Snapshot& snapshot = report.snapshot;
   std::string how = store::to_text(snapshot.consistency);
   if (snapshot.window > 0) how += fmt::format(" for {:.0f} ms", in_milliseconds(snapshot.window));
@@ -47,6 +49,9 @@ void log_report(const std::string& source, const BackupReport& report, Nanosecon
                         snapshot.listed_name, how, snapshot.files, snapshot.bytes,
                         snapshot.added_bytes, in_milliseconds(took) / 1e3));
   for (const std::string& text : report.warnings) log::warning(text);
+  for (const std::string& text : report.lasting) {
+    if (std::find(said.begin(), said.end(), text) == said.end()) log::warning(source + ": " + text);
+  }
   for (const std::string& text : report.failed) log::error(source + ": " + text);
   for (std::size_t i = 0; i < report.unreadable.size() && i < kMostUnreadable; ++i) {
     const Unreadable& one = report.unreadable[i];

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ingest/backup.h"
 #include "ingest/daemon/ledger.h"
@@ -12,8 +13,10 @@
 
 namespace bygone::ingest {
 
-// A line for the snapshot, and one for each warning, name that could not be read, and failure.
-void log_report(const std::string& source, const BackupReport& report, Nanoseconds took);
+// A line for the snapshot, and one for each warning, name that could not be read, and failure. Of
+// the lasting warnings not those in `said`.
+void log_report(const std::string& source, const BackupReport& report, Nanoseconds took,
+                const std::vector<std::string>& said = {});
 // Why a snapshot that was made counts as failed all the same: a hook or a dump. Empty: it does not.
 [[nodiscard]] std::string failure_text(const BackupReport& report);
 // What others are told of a snapshot that was made: a failure when it counts as failed, partial

@@ -378,21 +378,41 @@ TEST_F(BackupTest, LeavesOutOfAVolumeWhatItsOwnPatternsSay) {
 
 // A container sees it, for its binds are recursive.
 TEST_F(BackupTest, SaysWhenAnotherFileSystemIsMountedBelow) {
-  const stdfs::path disk = source_dir() / "disk";
-  stdfs::create_directory(disk);
+  const stdfs::path disk = source_dir() / "disk", memory = source_dir() / "memory";
+  const test::TempFolder elsewhere("/var/tmp");  // not in memory
+  for (const auto& path : {disk, memory}) stdfs::create_directory(path);
   write_file(source_dir() / "file", "content");
-  if (::mount("none", disk.c_str(), "tmpfs", 0, "size=64k") != 0) {
+  write_file(elsewhere / "inside", "content");
+  if (::mount(elsewhere.path().c_str(), disk.c_str(), nullptr, MS_BIND, nullptr) != 0) {
     GTEST_SKIP() << "needs root to mount something";
   }
-  write_file(disk / "inside", "content");
+  EXPECT_EQ(::mount("none", memory.c_str(), "tmpfs", 0, "size=64k"), 0);
   const auto report = run();
+  // As a container has it that binds both, and one that has another volume there.
+  Source both = *folder_source("data", source_dir());
+  both.volumes[0].name = "data";
+  both.volumes.push_back(both.volumes[0]);
+  both.volumes[1].name = both.volumes[1].destination = "disk";
+  both.volumes[1].host_path = disk;
+  const auto bound = run(both, {});
+  both.volumes.pop_back();
+  both.volumes[0].nested = {"disk"};
+  const auto covered = run(both, {});
   EXPECT_EQ(::umount(disk.c_str()), 0);
+  EXPECT_EQ(::umount(memory.c_str()), 0);
   ASSERT_TRUE(report.ok()) << report.error().message;
-  ASSERT_EQ(report->warnings.size(), 1U);
-  EXPECT_NE(report->warnings[0].find("are not captured: disk; hint"), std::string::npos)
-      << report->warnings[0];
+  ASSERT_EQ(report->lasting.size(), 1U);
+  EXPECT_NE(report->lasting[0].find("are not captured: disk; hint"), std::string::npos)
+      << report->lasting[0];
+  const std::vector<std::string> memory_alone{"memory: a file system that is in memory alone"};
+  EXPECT_EQ(report->skipped, memory_alone);
   EXPECT_FALSE(report->snapshot.partial);
-  EXPECT_TRUE(must_run().warnings.empty()) << "it is an empty folder now";
+  ASSERT_TRUE(bound.ok()) << bound.error().message;
+  EXPECT_TRUE(bound->lasting.empty()) << bound->lasting[0];
+  EXPECT_EQ(bound->snapshot.volumes.size(), 2U);
+  ASSERT_TRUE(covered.ok()) << covered.error().message;
+  EXPECT_TRUE(covered->lasting.empty()) << covered->lasting[0];
+  EXPECT_TRUE(must_run().lasting.empty()) << "it is an empty folder now";
 }
 
 TEST_F(BackupTest, ReadsABindOfOneFile) {

@@ -46,8 +46,8 @@ TEST_F(Dumps, ArePacedLikeAllReads) {
 TEST_F(Dumps, SayThatTheyMayLackADatabaseWhereNotAllWasLookedAt) {
   for (int i = 0; i < 20'001; ++i) write_file(source_dir() / std::to_string(i), "");
   const BackupReport report = must_back_up(dumping(Kind::automatic));
-  ASSERT_EQ(report.warnings.size(), 1u);
-  EXPECT_NE(report.warnings[0].find("there may be more databases"), std::string::npos);
+  ASSERT_EQ(report.lasting.size(), 1u);
+  EXPECT_NE(report.lasting[0].find("there may be more databases"), std::string::npos);
   EXPECT_TRUE(report.failed.empty());
 }
 

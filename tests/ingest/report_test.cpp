@@ -32,6 +32,21 @@ TEST(Report, OfASnapshotThatIsNotAsItWasToBeIsPartial) {
   EXPECT_NE(both.cause, live.cause);
 }
 
+TEST(Report, SaysWhatLastsOnce) {
+  BackupReport report = saved_as("t");
+  report.lasting = {"first", "second"};
+  testing::internal::CaptureStderr();
+  log_report("db", report, 0);
+  const std::string all = testing::internal::GetCapturedStderr();
+  EXPECT_NE(all.find("db: first"), std::string::npos) << all;
+  EXPECT_NE(all.find("db: second"), std::string::npos) << all;
+  testing::internal::CaptureStderr();
+  log_report("db", report, 0, {"first"});
+  const std::string rest = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(rest.find("db: first"), std::string::npos) << rest;
+  EXPECT_NE(rest.find("db: second"), std::string::npos) << rest;
+}
+
 TEST(Report, OfAFailedHookIsAFailureWhateverElse) {
   BackupReport report = saved_as("t");
   report.live_because = "unable to freeze";
