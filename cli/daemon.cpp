@@ -13,7 +13,7 @@
 #include "cli/text.h"
 #include "cli/thaw.h"
 #include "ingest/config.h"
-#include "ingest/freeze.h"
+#include "ingest/container_claims.h"
 #include "store/base/log.h"
 
 namespace bygone::cli {
@@ -21,8 +21,8 @@ namespace {
 
 // What a service manager allows before it kills: TimeoutStopSec of scripts/bygone.service is more.
 constexpr std::chrono::seconds kPatience{9};
-// While a container stands still, or is being stopped: nobody else would start it again. Less than
-// TimeoutStopSec.
+// While this process has a container stand still, or stops one: nobody else would start it again.
+// What others hold, or have left, is not waited for. Less than TimeoutStopSec.
 constexpr std::chrono::seconds kPatienceWithHeld{100};
 
 // Takes SIGTERM, SIGINT and SIGHUP for a daemon, in a thread of its own. Made before all other
@@ -65,7 +65,7 @@ class DaemonSignals {
       }
       const auto waited = std::chrono::steady_clock::now() - asked;
       if (stopping && waited > kPatience &&
-          (waited > kPatienceWithHeld || !ingest::has_journals(ingest::default_state_folder()))) {
+          (waited > kPatienceWithHeld || !ingest::container_claims().any())) {
         log::error(
             "a backup does not end; what it may have left frozen is resumed, and the post hooks "
             "that it owes are run, by bygone thaw");
@@ -126,8 +126,9 @@ Exit daemon(Context& context) {
 Action add_daemon(CLI::App& app) {
   app.footer(
       "Runs in the foreground, for systemd or another service manager (scripts/bygone.service).\n"
-      "SIGHUP reads the configuration again, SIGTERM ends it within ten seconds. What it does,\n"
-      "and when it will, tells bygone status.\n\n"
+      "SIGHUP reads the configuration again, SIGTERM ends it within ten seconds, or once\n"
+      "containers that it is just stopping run again. What it does, and when it will, tells\n"
+      "bygone status.\n\n"
       "Examples:\n"
       "  bygone daemon\n"
       "  bygone daemon --config ./bygone.yaml -v");

@@ -26,6 +26,11 @@ void ContainerClaims::give(const std::set<std::string>& ids) {
   given_.notify_all();
 }
 
+bool ContainerClaims::any() const {
+  const std::lock_guard lock(mutex_);
+  return !held_.empty();
+}
+
 ContainerClaims& container_claims() {
   static ContainerClaims one;
   return one;

@@ -21,9 +21,11 @@ class ContainerClaims {
   Result<void> take(const std::set<std::string>& ids,
                     std::chrono::steady_clock::time_point deadline);
   void give(const std::set<std::string>& ids);
+  // Whether this process holds any still, or is about to.
+  [[nodiscard]] bool any() const;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable given_;
   std::set<std::string> held_;
 };

@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include "ingest/container_claims.h"
 #include "tests/ingest/freeze_fixture.h"
 
 namespace bygone::ingest {
@@ -33,6 +34,23 @@ TEST_F(Freeze, PausesAllAndResumesAll) {
   EXPECT_EQ(f->skew(), kSecond);
   EXPECT_EQ(f->window(), 2 * kSecond);
   EXPECT_EQ(f->frozen_at(), 1003 * kSecond) << "the journal took one look at the clock, too";
+}
+
+// Whoever ends this process waits for what it holds itself, and for nothing that others hold or
+// left.
+TEST_F(Freeze, IsKnownToHoldAContainerFromItsPauseToItsEnd) {
+  leave_journal({"db"});
+  EXPECT_FALSE(container_claims().any());
+  std::vector<bool> any;
+  engine_.before = [&](const std::string& call) {
+    if (holds({"pause web", "unpause web"}, call)) any.push_back(container_claims().any());
+  };
+  auto f = freezer();
+  ASSERT_TRUE(f->freeze({writer("web")}).ok());
+  EXPECT_TRUE(container_claims().any());
+  ASSERT_TRUE(f->thaw().ok());
+  EXPECT_EQ(any, (std::vector<bool>{true, true}));
+  EXPECT_FALSE(container_claims().any());
 }
 
 TEST_F(Freeze, WritesTheJournalBeforeTheFirstPause) {
