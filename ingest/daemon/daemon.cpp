@@ -260,13 +260,6 @@ void Daemon::take_outcomes(const PlannedRun& run, const std::vector<SourceOutcom
   ledger_changed_ = true;
 }
 
-void Daemon::note_report(SourceState& state, Nanoseconds begun, const BackupReport& report) {
-  state.last_begun = begun;
-  state.last_error = failure_text(report);
-  state.failures = state.last_error.empty() ? 0 : state.failures + 1;
-  note_good(state, report.snapshot);
-}
-
 RunOutcome Daemon::take_outcome(const SourceOutcome& outcome) {
   Source named;
   named.kind = outcome.kind;

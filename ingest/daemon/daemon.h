@@ -88,7 +88,6 @@ class Daemon {
   void take_sources(std::vector<Planned> sources, bool with_engine);
   void take_outcomes(const PlannedRun& run, const std::vector<SourceOutcome>& outcomes);
   RunOutcome take_outcome(const SourceOutcome& outcome);
-  static void note_report(SourceState& state, Nanoseconds begun, const BackupReport& report);
   void begin_due();
   EphemeralWork ephemeral_work();
   void serve_metrics();

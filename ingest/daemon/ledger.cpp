@@ -59,6 +59,7 @@ void visit(State& s, const Visitor& field) {
   field("bytes", s.bytes);
   field("added_bytes", s.added_bytes);
   field("partial", s.partial);
+  field("live", s.live);
 }
 
 struct FieldWriter {
@@ -137,6 +138,7 @@ std::string spelled(const SourceState& source) {
 
 void note_good(SourceState& source, const store::Snapshot& snapshot) {
   if (snapshot.instant < source.good_instant) return;
+  if (source.snapshot_id != snapshot.id.hex()) source.live = false;  // its report says more
   source.good_begun = snapshot.started;
   source.good_instant = snapshot.instant;
   source.snapshot_id = snapshot.id.hex();

@@ -41,6 +41,8 @@ struct SourceState {
   std::uint64_t bytes = 0;
   std::uint64_t added_bytes = 0;
   bool partial = false;  // some files could not be read
+  // It was to be of one moment, and is of none; known of what the daemon made.
+  bool live = false;
 };
 
 struct Ledger {

@@ -58,10 +58,8 @@ constexpr Metric kMetrics[] = {
     {"bygone_source_partial", "Whether the last good snapshot lacks what could not be read.",
      [](const SourceState& state, Nanoseconds) { return state.partial ? 1.0 : 0.0; }},
     {"bygone_source_live",
-     "Whether the last good snapshot was captured while containers could write.",
-     [](const SourceState& state, Nanoseconds) {
-       return state.consistency == store::to_text(store::Consistency::live) ? 1.0 : 0.0;
-     }},
+     "Whether the last good snapshot was to be of one moment, and was captured live.",
+     [](const SourceState& state, Nanoseconds) { return state.live ? 1.0 : 0.0; }},
     {"bygone_source_size_bytes", "Bytes in regular files of the last good snapshot.",
      [](const SourceState& state, Nanoseconds) { return static_cast<double>(state.bytes); }},
     {"bygone_source_added_bytes", "Bytes stored for the last good snapshot.",

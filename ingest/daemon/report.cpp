@@ -69,6 +69,14 @@ std::string failure_text(const BackupReport& report) {
   return text;
 }
 
+void note_report(SourceState& state, Nanoseconds begun, const BackupReport& report) {
+  state.last_begun = begun;
+  state.last_error = failure_text(report);
+  state.failures = state.last_error.empty() ? 0 : state.failures + 1;
+  note_good(state, report.snapshot);
+  if (state.snapshot_id == report.snapshot.id.hex()) state.live = !report.live_because.empty();
+}
+
 Notice notice_of(const std::string& source, const BackupReport& report) {
   Notice notice;
   notice.source = source;

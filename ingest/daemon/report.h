@@ -17,6 +17,8 @@ namespace bygone::ingest {
 // the lasting warnings not those in `said`.
 void log_report(const std::string& source, const BackupReport& report, Nanoseconds took,
                 const std::vector<std::string>& said = {});
+// Takes up the outcome of a backup that made a snapshot.
+void note_report(SourceState& state, Nanoseconds begun, const BackupReport& report);
 // Why a snapshot that was made counts as failed all the same: a hook or a dump. Empty: it does not.
 [[nodiscard]] std::string failure_text(const BackupReport& report);
 // What others are told of a snapshot that was made: a failure when it counts as failed, partial

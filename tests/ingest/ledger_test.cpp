@@ -46,6 +46,7 @@ TEST(Ledger, ComesBackAsItWasWritten) {
   source.bytes = 1ULL << 50U;
   source.added_bytes = 13;
   source.partial = true;
+  source.live = true;
   Ledger ledger{.repository = "/srv/bygone",
                 .engine_error = "gone",
                 .written = 1,
@@ -60,6 +61,7 @@ TEST(Ledger, ComesBackAsItWasWritten) {
   EXPECT_EQ(read->sources[0].last_error, source.last_error);
   EXPECT_EQ(read->sources[0].bytes, source.bytes);
   EXPECT_TRUE(read->sources[0].partial);
+  EXPECT_TRUE(read->sources[0].live);
 }
 
 TEST(Ledger, CarriesWhatIsNoTextAsText) {

@@ -44,11 +44,16 @@ TEST(Metrics, ShowsEachSourceThatIsThere) {
   db.good_instant = 1'500'000'000;
   db.bytes = 42;
   db.partial = true;
+  db.live = true;
+  SourceState etc = db;  // a folder is always captured live, and is meant to be
+  etc.name = "etc";
+  etc.consistency = "live";
+  etc.live = false;
   SourceState gone = db;
   gone.name = "gone";
   gone.gone_since = 1;
-  const std::string text =
-      to_metrics({.engine_error = "away", .sources = {db, gone}}, Nanoseconds{1'000'000} * kSecond);
+  const std::string text = to_metrics({.engine_error = "away", .sources = {db, etc, gone}},
+                                      Nanoseconds{1'000'000} * kSecond);
   EXPECT_NE(text.find("bygone_engine_up 0\n"), std::string::npos) << text;
   EXPECT_NE(text.find("bygone_source_overdue{source=\"db\",host=\"en\\\"gine\"} 1\n"),
             std::string::npos)
@@ -58,6 +63,12 @@ TEST(Metrics, ShowsEachSourceThatIsThere) {
             std::string::npos)
       << text;
   EXPECT_NE(text.find("bygone_source_partial{source=\"db\",host=\"en\\\"gine\"} 1\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("bygone_source_live{source=\"db\",host=\"en\\\"gine\"} 1\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("bygone_source_live{source=\"etc\",host=\"en\\\"gine\"} 0\n"),
             std::string::npos)
       << text;
   EXPECT_EQ(text.find("gone\""), std::string::npos);

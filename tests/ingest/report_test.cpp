@@ -32,6 +32,25 @@ TEST(Report, OfASnapshotThatIsNotAsItWasToBeIsPartial) {
   EXPECT_NE(both.cause, live.cause);
 }
 
+TEST(Report, TellsTheLedgerWhatIsLiveAgainstItsWish) {
+  BackupReport report = saved_as("t");
+  report.snapshot.id.bytes[0] = 1;
+  report.snapshot.instant = 5;
+  report.snapshot.consistency = store::Consistency::live;
+  SourceState state;
+  note_report(state, 4, report);
+  EXPECT_FALSE(state.live) << "a folder, or as it was wished for";
+  report.live_because = "unable to freeze";
+  note_report(state, 4, report);
+  EXPECT_TRUE(state.live);
+  note_good(state, report.snapshot);
+  EXPECT_TRUE(state.live) << "the same one, seen in the repository";
+  report.snapshot.id.bytes[0] = 2;
+  report.snapshot.instant = 6;
+  note_good(state, report.snapshot);
+  EXPECT_FALSE(state.live) << "a newer one";
+}
+
 TEST(Report, SaysWhatLastsOnce) {
   BackupReport report = saved_as("t");
   report.lasting = {"first", "second"};
