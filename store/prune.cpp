@@ -294,9 +294,8 @@ Result<std::uint64_t> Pruner::size_of(const PackSet& packs) {
   std::uint64_t bytes = 0;
   for (const PackId& pack : packs) {
     const auto info = files_.info(pack_path(path_, pack));
-    if (!info && info.error().code == Code::not_found) continue;
-    if (!info) return info.error();
-    bytes += info->size;
+    if (info) bytes += info->size;
+    if (!info && info.error().code != Code::not_found) return info.error();
   }
   return bytes;
 }
@@ -359,6 +358,8 @@ Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Surv
     if (condemned_.contains(pack)) continue;
     const auto reader = TRY(repository_.chunks().pack(pack));
     again.push_back({.pack = pack, .chunks = chunk_ids(reader->records())});
+    // A row promises a pack that a power cut cannot take away, whoever wrote it.
+    TRY(files_.sync_directory(parent_folder(pack_path(path_, pack))));
   }
   if (changed && !again.empty()) changed = index.insert(again);
   if (!changed) log::warning(changed.error().message + "; the index catches up later");

@@ -146,6 +146,7 @@ Result<void> Repacker::prove(Ordinal ordinal) {
 
 Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<bool>& leaves,
                                        const PackSet& proven) {
+  std::set<std::string> buckets;
   for (std::size_t number = 0; number < leaves.size(); ++number) {
     if (!leaves[number]) continue;
     const RecordTable::Pack& pack = table_.packs()[number];
@@ -155,7 +156,19 @@ Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<b
       if (!kept || !survey.is_kept(*kept) || leaves[table_.pack_number(*kept)]) continue;
       if (proven.contains(table_.pack_of(*kept).id)) continue;
       TRY(prove(*kept));
+      TRY(add_buckets(*kept, buckets));
     }
+  }
+  for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
+  return {};
+}
+
+// The folders of the packs that a record is read from.
+Result<void> Repacker::add_buckets(Ordinal ordinal, std::set<std::string>& buckets) {
+  for (std::optional<Ordinal> at = ordinal; at;) {
+    const RecordTable::Pack& pack = table_.pack_of(*at);
+    buckets.insert(parent_folder(pack_path(repository_.path(), pack.id)));
+    at = TRY(base_of(pack.kind, *TRY(record(*at))));
   }
   return {};
 }

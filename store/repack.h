@@ -9,6 +9,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
@@ -40,7 +42,8 @@ class Repacker {
   Result<void> prove(Ordinal ordinal);
   // Of every record in the packs that leave, by their number, which is not kept because another one
   // of its id is: proves that one, unless it stands in a pack that leaves as well (then it is
-  // copied) or in one of `proven`. Errors: as prove(): nothing may be deleted then.
+  // copied) or in one of `proven`; and makes the name of its pack durable, and of its bases', for
+  // whoever wrote them may have died before. Errors: as prove(): nothing may be deleted then.
   Result<void> prove_survivors(const Survey& survey, const std::vector<bool>& leaves,
                                const PackSet& proven);
 
@@ -57,6 +60,7 @@ class Repacker {
   Result<std::shared_ptr<const Bytes>> decode(Ordinal ordinal);
   Result<void> copy_one(Ordinal ordinal, PackWriter& writer);
   Result<void> finish(PackWriter& writer, const std::vector<Ordinal>& ordinals);
+  Result<void> add_buckets(Ordinal ordinal, std::set<std::string>& buckets);
   Result<void> copy_all(const std::vector<Ordinal>& ordinals);
 
   Repository& repository_;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "store/chunk_store.h"
+#include "store/prune.h"
 #include "store/verify.h"
 #include "tests/support/damage.h"
 #include "tests/support/delta_pack.h"
@@ -28,6 +29,8 @@ using test::FaultyFiles;
 using test::MemoryTree;
 using test::PowerCutFiles;
 using test::value_of;
+
+const std::atomic<bool> kNoCancel{false};
 
 class Crash : public testing::Test {
  protected:
@@ -237,6 +240,30 @@ class SyncOrder : public Crash {
     return cut(disk, {{kFirst, {{"a", one_.at("a")}}}}, {kFirst});
   }
 
+  // A session that died left a copy of a chunk in a pack whose folder nobody synced. Prune keeps
+  // that one, for it is newer, and deletes the other.
+  std::string fault_after_prune() {
+    const std::string root = folder_ / "disk";
+    const MemoryTree tree{{"a", one_.at("a")}};
+    filesystem::create_directory(root);
+    value_of(Repository::create(root + "/repo", test::key_file()));
+    value_of(back_up(root + "/repo", folder_ / "index", tree, kFirst));
+    for (const auto& each : filesystem::recursive_directory_iterator(root + "/repo/packs")) {
+      filesystem::last_write_time(each.path(), each.last_write_time() - std::chrono::hours(1));
+    }
+    PowerCutFiles disk(system_files(), root);
+    {
+      const auto repository = value_of(Repository::open(
+          root + "/repo", test::key_file(), {.index_dir = folder_ / "index", .files = &disk}));
+      const PackId left = test::write_pack(*repository, {{.raw = tree.at("a")}});
+      value_of(prune(*repository, {.spare_orphans = std::chrono::seconds(0)}, {}, kNoCancel));
+      const auto packs = value_of(repository->chunks().list_packs());
+      EXPECT_NE(std::find(packs.begin(), packs.end(), left), packs.end()) << "the other was kept";
+      EXPECT_EQ(packs.size(), 2u);
+    }
+    return cut(disk, {{kFirst, tree}}, {kFirst});
+  }
+
   std::string cut(const PowerCutFiles& disk, const std::map<Nanoseconds, MemoryTree>& known,
                   const std::set<Nanoseconds>& committed) {
     disk.cut(folder_ / "after", PowerCutFiles::Unsynced::nothing);
@@ -261,6 +288,7 @@ TEST_F(SyncOrder, IsSufficient) {
   EXPECT_EQ(fault_after_init({}), "");
   EXPECT_EQ(fault_after_backup({}), "");
   EXPECT_EQ(fault_after_adoption(true), "");
+  EXPECT_EQ(fault_after_prune(), "");
 }
 
 // Mutations of the code: with any one sync left out a power cut does harm, and these tests see it.
