@@ -158,7 +158,16 @@ Result<std::vector<PackId>> ChunkStore::list_packs() {
   return packs;
 }
 
+bool ChunkStore::has_failed_sync() {
+  const std::lock_guard lock(sync_mutex_);
+  return failed_sync_.has_value();
+}
+
 Result<std::vector<PackId>> ChunkStore::adopt_packs() {
+  {
+    const std::lock_guard lock(sync_mutex_);
+    if (failed_sync_) return *failed_sync_;
+  }
   // Known first, listing second: a pack that is finished in between is adopted once too often,
   // never taken for gone.
   const auto known_list = TRY(index_.packs());
@@ -170,7 +179,13 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
     // A row promises a pack that a power cut cannot take away.
     std::set<std::string> buckets;
     for (const auto& each : batch) buckets.insert(parent_folder(pack_path(repository_, each.pack)));
-    for (const std::string& bucket : buckets) TRY(files_.sync_directory(bucket));
+    for (const std::string& bucket : buckets) {
+      auto synced = files_.sync_directory(bucket);
+      if (synced) continue;
+      const std::lock_guard lock(sync_mutex_);
+      failed_sync_ = synced.error();
+      return synced;
+    }
     TRY(index_.insert(batch));
     batch.clear();
     rows = 0;

@@ -60,8 +60,10 @@ class ChunkStore : public ChunkSource {
   void pass_by(DamageMarks marks);
   // Inserts packs that the index does not know (adoption). Those that are gone keep their names in
   // it, for a session to see; their rows are no answer. Damaged footers are skipped with a warning.
-  // Returns the listing. Errors: of the medium; of the index.
+  // Returns the listing. Errors: of the medium; of the index; that of a folder of packs that could
+  // not be synced, again at each later call: a second sync would say that all is well.
   Result<std::vector<PackId>> adopt_packs();
+  [[nodiscard]] bool has_failed_sync();
   // Empties the index and adopts all packs. Errors: as adopt_packs(); an index so damaged that it
   // cannot be emptied is marked, and the next start makes a new one.
   Result<void> rebuild_index();
@@ -91,6 +93,8 @@ class ChunkStore : public ChunkSource {
   std::atomic<std::uint64_t> decoded_bytes_{0};
   std::mutex slow_mutex_;  // one rebuild at a time; the others wait for its answer
   bool rebuilt_ = false;   // guarded by slow_mutex_
+  std::mutex sync_mutex_;
+  std::optional<Error> failed_sync_;  // guarded by sync_mutex_
   std::mutex marks_mutex_;
   std::shared_ptr<const DamageMarks> marks_;  // guarded by marks_mutex_
 };

@@ -10,6 +10,7 @@
 
 #include "store/chunk_store.h"
 #include "store/session.h"
+#include "tests/support/delta_pack.h"
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
@@ -122,6 +123,15 @@ TEST_F(SessionFaults, NothingIsCommittedAfterAFolderOfPacksCouldNotBeSynced) {
   ClaimedSource unchanged = claim_unchanged(*session);
   EXPECT_CODE(Code::io, session->commit(unchanged, *unchanged.parent));
   EXPECT_EQ(value_of(repository_->snapshots()).size(), 1u);
+}
+
+// A second sync of that folder would say that all is well.
+TEST_F(SessionFaults, NothingBuildsOnAPackWhoseFolderCouldNotBeSynced) {
+  test::write_pack(*repository_, {{.raw = test::noise(70'000, 7)}});
+  files_.fail_bucket_sync = true;
+  EXPECT_CODE(Code::io, Session::begin(*repository_, Compression::off));
+  EXPECT_FALSE(files_.fail_bucket_sync);
+  EXPECT_CODE(Code::io, Session::begin(*repository_, Compression::off));
 }
 
 }  // namespace
