@@ -113,7 +113,9 @@ class Accounts {
   Result<bool> look(const SourceId& source, const Seen& seen) {
     if (TRY(repository_.has_record(seen.id))) return true;
     if (!gone_) {
-      const Notes notes = TRY(read_notes(repository_));
+      // However many there are: that they are too many is not for this to say.
+      NoteReader reader(repository_, NoteReader::Limit::none);
+      const Notes notes = TRY(reader.read());
       // What says that it is gone may be sealed with a newer key.
       if (notes.locked()) return *notes.locked();
       gone_.emplace(notes);
@@ -205,13 +207,14 @@ Result<void> remember(Repository& repository, const std::string& state_folder,
 Result<void> accept_rollback(Repository& repository, const std::string& state_folder) {
   Files& files = repository.files();
   const std::string folder = folder_of(repository, state_folder);
+  // First: who cannot tell what is there forgets nothing.
+  std::vector<std::string> damaged;
+  const auto snapshots = TRY(repository.snapshots(&damaged));
   const auto names = TRY(names_in(files, folder));
   for (const std::string& name : names) {
     if (name == kConfig || name.starts_with(kSource)) TRY(files.remove(folder + "/" + name));
   }
   if (!names.empty()) TRY(files.sync_directory(folder));
-  std::vector<std::string> damaged;
-  const auto snapshots = TRY(repository.snapshots(&damaged));
   for (const Snapshot* newest : newest_of_sources(snapshots)) {
     TRY(remember(repository, state_folder, *newest));
   }

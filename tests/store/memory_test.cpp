@@ -79,6 +79,17 @@ TEST_F(MemoryTest, AnOlderStateIsAnAlarmUntilItIsAccepted) {
   EXPECT_TRUE(alarms().empty());
 }
 
+TEST_F(MemoryTest, IsKeptWhenNobodyCanTellWhatIsThere) {
+  keep();
+  back_up(1);
+  put_back();
+  ASSERT_EQ(alarms().size(), 1u);
+  filesystem::rename(folder_ / "repo/snapshots", folder_ / "aside");
+  EXPECT_FALSE(accept_rollback(*repository_, state_).ok());
+  filesystem::rename(folder_ / "aside", folder_ / "repo/snapshots");
+  EXPECT_EQ(alarms().size(), 1u);
+}
+
 TEST_F(MemoryTest, WhatIsGoneForLongIsNoAlarmAndWhatIsMissingStaysOne) {
   const std::string of_then = state_ + "/of-then";  // of a host that was away since
   const Snapshot one = back_up(1);
