@@ -177,6 +177,7 @@ Result<NewestSlot> newest_slot(Files& files, const std::string& repository) {
   const std::string folder = repository + "/keys";
   NewestSlot newest;
   for (const std::string& name : TRY(files.list(folder))) {
+    if (!PackId::from_hex_text(name)) continue;  // not ours: ids alike have 16 bytes
     const auto raw = read_slot(files, folder, name);
     if (!raw && raw.error().code == Code::not_found) continue;  // removed since the listing
     if (!raw) return raw.error();
@@ -314,6 +315,7 @@ Result<std::string> import_slot(const std::string& path, const Secret& secret,
   }
   const auto keys = TRY(KeyRing::unwrap(paper.repository, secret, paper.name, paper.slot));
   TRY(prove_config(raw, *keys));
+  for (const char* folder : {"/tmp", "/keys"}) TRY(expect_folder(files, path + folder));
   const Fd lock = TRY(lock_prune(files, path));
   // The name is that of the paper: an import that was killed left a file of it, and while no slot
   // opens the repository nobody else cleans.

@@ -333,6 +333,22 @@ TEST_F(Slots, ComeBackFromPaper) {
   EXPECT_TRUE(opens(test::key_file()));
 }
 
+TEST_F(Slots, FromPaperAreNotWrittenThroughALink) {
+  const std::string text = [&] {
+    const auto repository = open(test::key_file());
+    return value_of(export_slot(*repository, repository->slot()));
+  }();
+  std::filesystem::rename(path_ + "/keys", folder_ / "elsewhere");
+  std::filesystem::create_symlink(folder_ / "elsewhere", path_ + "/keys");
+  EXPECT_CODE(Code::invalid, import_slot(path_, test::key_file(), text));
+}
+
+TEST_F(Slots, AreAddedBesideWhatIsNotOurs) {
+  std::filesystem::create_directory(path_ + "/keys/@eaDir");
+  value_of(add_slot(*open(test::key_file()), test::key_file("second"), "laptop"));
+  EXPECT_TRUE(opens(test::key_file("second")));
+}
+
 TEST_F(Slots, FromPaperNameTheLineThatIsMistyped) {
   const auto repository = open(test::key_file());
   const std::string text = value_of(export_slot(*repository, repository->slot()));
