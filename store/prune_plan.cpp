@@ -37,10 +37,12 @@ bool is_mostly_dead(const PackUse& use, double max_dead_percent) {
 PruneTime prune_time(const Survey& survey, const Clock& clock) {
   std::vector<Nanoseconds> instants;
   for (const Snapshot& snapshot : survey.snapshots()) instants.push_back(snapshot.instant);
-  for (const RecordTable::Pack& pack : survey.table().packs()) {
-    instants.push_back(written_at(pack));
-  }
   const Nanoseconds now = clock();
+  for (const RecordTable::Pack& pack : survey.table().packs()) {
+    // What is of the future is young for that alone; a file server's clock that was ahead once, or
+    // a copy of the repository, is no reason to doubt this one for years.
+    if (written_at(pack) <= now) instants.push_back(written_at(pack));
+  }
   return {.now = now, .clock_doubt = doubt_about_clock(std::move(instants), now)};
 }
 

@@ -127,6 +127,19 @@ TEST_F(PruneTest, SparesYoungPacksThatNothingEverReached) {
   EXPECT_TRUE(packs().empty());
 }
 
+// A file server's clock was ahead once.
+TEST_F(PruneTest, DropsWhatNothingEverReachedBesideAPackOfTheFuture) {
+  test::write_pack(*repository_, {{.raw = test::noise(100'000, 1)}});
+  const PackId ahead = test::write_pack(*repository_, {{.raw = test::noise(100'000, 2)}});
+  std::filesystem::last_write_time(
+      pack_path(repository_->path(), ahead),
+      std::filesystem::file_time_type::clock::now() + std::chrono::hours(30 * 24));
+  const Nanoseconds later = system_now() + Nanoseconds{8 * 86'400} * kSecond;
+  const PruneReport report = value_of(prune({.clock = [later] { return later; }}));
+  EXPECT_TRUE(report.warnings.empty());
+  EXPECT_EQ(packs(), std::set<PackId>{ahead});
+}
+
 // An interrupted first backup would begin again from nothing.
 TEST_F(PruneTest, SparesWhatNothingEverReachedFromAClockThatLeapt) {
   test::write_pack(*repository_, {{.raw = test::noise(100'000, 1)}});
