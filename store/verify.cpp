@@ -7,6 +7,7 @@
 #include <mutex>
 #include <random>
 #include <set>
+#include <span>
 #include <thread>
 
 #include <fmt/core.h>
@@ -362,13 +363,16 @@ Result<void> Verifier::check_chain() {
 // nobody knows: retention keeps the newest such. That this cannot be written is no damage.
 void Verifier::note_verified(Nanoseconds now) {
   if (sound_.empty()) return;
-  const auto write = [&]() -> Result<void> {
-    NoteReader reader(repository_);
+  NoteReader reader(repository_);
+  // Each note is synced, and the lock is held for moments.
+  constexpr std::size_t kNotedAtOnce = 64;
+  const std::span<const SnapshotId> sound(sound_);
+  const auto write = [&](std::size_t at) -> Result<void> {
     reader.read_ahead();
     const Fd lock = TRY(lock_names(repository_.files(), repository_.path(), Lock::exclusive));
     Notes notes = TRY(reader.read());
     std::vector<NewNote> list;
-    for (const SnapshotId& id : sound_) {
+    for (const SnapshotId& id : sound.subspan(at, std::min(kNotedAtOnce, sound.size() - at))) {
       // On one that went meanwhile nobody would take the note away again.
       if (TRY(repository_.has_record(id))) list.push_back(verified_note(id, now));
     }
@@ -376,8 +380,11 @@ void Verifier::note_verified(Nanoseconds now) {
     TRY(remove_superseded(repository_, notes));
     return {};
   };
-  if (auto written = write(); !written) {
+  for (std::size_t at = 0; at < sound.size(); at += kNotedAtOnce) {
+    auto written = write(at);
+    if (written) continue;
     log::warning("noting what was verified: " + written.error().message);
+    return;
   }
 }
 
