@@ -11,6 +11,7 @@
 #include "store/base/log.h"
 #include "store/format.h"
 #include "store/gone_records.h"
+#include "store/index.h"
 #include "store/locks.h"
 #include "store/snapshot_notes.h"
 
@@ -52,6 +53,8 @@ class Folding {
   [[nodiscard]] const std::vector<NewNote>& lists() const { return lists_; }
   [[nodiscard]] const std::vector<NoteId>& useless() const { return useless_; }
   [[nodiscard]] const std::vector<NoteId>& folded() const { return folded_; }
+  // Records that went for good.
+  [[nodiscard]] const std::vector<SnapshotId>& gone_for_good() const { return gone_; }
 
  private:
   void fold(const SourceId& source, const std::vector<GoneRecord>& records);
@@ -62,6 +65,7 @@ class Folding {
   std::size_t listed_;
   std::vector<NewNote> lists_;
   std::vector<NoteId> useless_, folded_;
+  std::vector<SnapshotId> gone_;
 };
 
 void Folding::plan() {
@@ -74,6 +78,7 @@ void Folding::plan() {
     // Of a record that could not be read nobody knows whose it was; and a copy of it may yet be put
     // back, with its pin.
     if (!said || said->source.is_zero()) continue;
+    gone_.push_back(id);
     for (const Note* other : notes_.about(note->subject)) {
       if (ends_with_record(other->key)) useless_.push_back(other->id);
     }
@@ -123,10 +128,26 @@ GoneList Folding::shortened(const std::set<GoneRecord>& records, std::uint64_t u
 
 }  // namespace
 
+namespace {
+
+// The lock on names is held for moments.
+Result<void> remove_in_batches(Repository& repository, const std::vector<NoteId>& ids) {
+  constexpr std::size_t kRemovedAtOnce = 256;
+  for (std::size_t at = 0; at < ids.size(); at += kRemovedAtOnce) {
+    const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto count = static_cast<std::ptrdiff_t>(std::min(kRemovedAtOnce, ids.size() - at));
+    const Fd lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
+    TRY(remove_notes(repository, std::vector<NoteId>(begin, begin + count)));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::size_t> fold_notes(Repository& repository, Nanoseconds now, std::size_t listed) {
   NoteReader reader(repository, NoteReader::Limit::none);
   reader.read_ahead();
-  const Fd lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
+  std::optional<Fd> lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
   Notes notes = TRY(reader.read());
   if (!notes.unreadable().empty()) return std::size_t{0};
   const auto present = TRY(list_records(repository));
@@ -141,8 +162,14 @@ Result<std::size_t> fold_notes(Repository& repository, Nanoseconds now, std::siz
   }
   TRY(std::move(written));
   const std::size_t superseded = TRY(remove_superseded(repository, notes));
-  TRY(remove_notes(repository, folding.useless()));
-  TRY(remove_notes(repository, folding.folded()));
+  lock.reset();
+  // The index keeps what may be the last good copy of a record, and of these nobody wants one.
+  if (auto forgotten = repository.index().forget_snapshots(folding.gone_for_good()); !forgotten) {
+    log::info(forgotten.error().message);
+  }
+  // In this order: what is said of a record goes before what says that it is gone.
+  TRY(remove_in_batches(repository, folding.useless()));
+  TRY(remove_in_batches(repository, folding.folded()));
   return superseded + folding.useless().size() + folding.folded().size();
 }
 

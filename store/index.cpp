@@ -302,4 +302,11 @@ Result<void> Index::keep_snapshot(const SnapshotId& id, ByteView sealed) {
   return txn.commit();
 }
 
+Result<void> Index::forget_snapshots(const std::vector<SnapshotId>& ids) {
+  if (ids.empty()) return {};
+  lmdb::WriteTxn txn = TRY(env_->write());
+  for (const SnapshotId& id : ids) TRY(txn.remove(Table::snapshots, id.view()));
+  return txn.commit();
+}
+
 }  // namespace bygone::store

@@ -74,6 +74,8 @@ class Index {
   // The sealed record of a snapshot as it is on disk; nothing when not kept yet.
   Result<std::optional<Bytes>> snapshot(const SnapshotId& id);
   Result<void> keep_snapshot(const SnapshotId& id, ByteView sealed);
+  // Of snapshots that were removed for good. Those that it does not know are no error.
+  Result<void> forget_snapshots(const std::vector<SnapshotId>& ids);
 
   // Which snapshots need no look for what they may lack (FORMAT.md section 9): those that were
   // committed through this index, as long as it finds no pack gone that it knew.

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "store/format.h"
+#include "store/index.h"
 #include "store/memory.h"
 #include "store/session.h"
 #include "tests/store/fold_fixture.h"
@@ -81,6 +82,15 @@ TEST_F(FoldTest, NotesDoNotGrowWithWhatEverWas) {
   prune();
   EXPECT_EQ(note_files().size(), 2 + 2u);
   EXPECT_TRUE(damage().empty());
+}
+
+TEST_F(FoldTest, TheIndexKeepsNoCopyOfWhatWasRemovedForGood) {
+  const auto all = back_up_many(3);
+  remove({all[0], all[1]});
+  EXPECT_TRUE(value_of(repository_->index().snapshot(all[0].id)));
+  fold();
+  EXPECT_FALSE(value_of(repository_->index().snapshot(all[0].id)));
+  EXPECT_TRUE(value_of(repository_->index().snapshot(all[2].id)));
 }
 
 TEST_F(FoldTest, AListNamesTheNewestAndTellsOfOlderOnesByNumber) {
