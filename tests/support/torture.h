@@ -20,9 +20,13 @@ constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;
 #endif
-// Tests that fail the n-th call try each n; every third with a sanitizer, which is several times
-// slower and looks for other mistakes. Odd, so that n takes both parities.
+// Tests that fail the n-th call try each n; not all of them with a sanitizer, which is several
+// times slower and looks for other mistakes. Odd, so that n takes both parities.
+#if defined(__SANITIZE_THREAD__)
+constexpr std::size_t kCallStride = 9;
+#else
 constexpr std::size_t kCallStride = kSanitized ? 3 : 1;
+#endif
 
 // The number in a variable of the environment; nothing when there is none.
 inline std::optional<std::uint64_t> number_from(const char* name) {
