@@ -27,7 +27,9 @@
 #include "store/survey.h"
 #include "store/trash.h"
 #include "store/verify.h"
+#include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 #include "tests/year/world.h"
 
@@ -254,6 +256,24 @@ class Year {
     return static_cast<double>(added_) / static_cast<double>(pages_written_ * World::kPage);
   }
 
+  // Files that the newest snapshot lacks, has too many, or gives with other bytes than the world.
+  std::size_t differing_files() {
+    MemoryTree tree = value_of(read_back(*repository_, newest_));
+    std::size_t differing = 0;
+    for (const auto& entry : filesystem::recursive_directory_iterator(base_ + "/source")) {
+      if (!entry.is_regular_file()) continue;
+      const auto name = filesystem::relative(entry.path(), base_ + "/source").string();
+      const auto file = tree.find(name);
+      if (file == tree.end()) {
+        ++differing;
+        continue;
+      }
+      if (file->second != read_whole(entry.path())) ++differing;
+      tree.erase(file);
+    }
+    return differing + tree.size();
+  }
+
   int check() {
     int complaints = 0;
     const auto demand = [&](bool holds, const std::string& what) {
@@ -279,6 +299,9 @@ class Year {
            fmt::format("a restore decodes {:.2f} bytes for a byte", last_.bytes_per_byte));
     demand(increment_share() < 1,
            fmt::format("an increment adds {:.2f} of the pages written", increment_share()));
+    const std::size_t differing = differing_files();
+    demand(differing == 0, fmt::format("{} of {} files read otherwise from the newest snapshot",
+                                       differing, options_.world.files + 1));
     const auto report =
         value_of(store::verify(*repository_, {.read_data_percent = 100}, {}, cancel_));
     for (const std::string& line : report.damage) fmt::print("{}\n", line);
