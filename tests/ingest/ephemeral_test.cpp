@@ -24,6 +24,7 @@ using std::chrono::milliseconds;
 const std::string kId(64, 'c');
 const std::string kVolume(64, 'a');
 const std::string kCreated = "2024-03-16T05:57:00Z";
+const std::string kStarting(64, 's');
 
 // As the engine tells of `docker run --rm --name once -v /data`.
 std::string once_json(const std::string& hold = "auto", const std::string& id = kId,
@@ -67,6 +68,7 @@ struct World {
   HeldCapture captured = HeldCapture::whole;
   std::vector<std::string> failed, warned;
   std::size_t tries = 0, releases = 0;
+  std::size_t starting = 0;  // other containers, which the engine tells nothing about meanwhile
 
   template <class T>
   T with(const std::function<T(World&)>& change) {
@@ -82,14 +84,21 @@ class OneEngine final : public test::BareEngine {
   Result<std::vector<docker::ContainerSummary>> containers() override {
     const std::lock_guard lock(world_.mutex);
     std::vector<docker::ContainerSummary> list;
+    for (std::size_t i = 0; i < world_.starting; ++i) {
+      list.push_back({kStarting, "starting", {}, docker::Status::created, {}, "i", ""});
+    }
     if (world_.runs)
       list.push_back({kId, "once", {{"bygone.hold", world_.hold}}, world_.status, {}, "i", ""});
     if (world_.held) list.push_back(holder_of(kId, kCreated));
     list.insert(list.end(), world_.holders.begin(), world_.holders.end());
     return list;
   }
-  Result<docker::Container> container(const std::string&) override {
+  Result<docker::Container> container(const std::string& id) override {
+    while (id == kStarting && world_.with<bool>([](World& w) { return w.starting != 0; })) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
     const std::lock_guard lock(world_.mutex);
+    if (id == kStarting) return Error{Code::not_found, 0, "no such container"};
     ++world_.tries;
     if (world_.inspect_fails) return *world_.inspect_fails;
     if (!world_.runs) return Error{Code::not_found, 0, "no such container"};
@@ -180,6 +189,15 @@ TEST(Ephemeral, TellsOnceOfWhatIsNotHeldAndTriesAgain) {
     w.hold_fails.reset();
   });
   EXPECT_TRUE(comes_true(world, [](World& w) { return w.held; }));
+}
+
+// A burst: what has begun to run must not wait for those that are yet to.
+TEST(Ephemeral, HoldsOneWhileTheEngineStartsManyOthers) {
+  World world;
+  world.starting = 25;
+  const Ephemeral ephemeral(work_in(world));
+  EXPECT_TRUE(comes_true(world, [](World& w) { return w.held; }));
+  world.with<void>([](World& w) { w.starting = 0; });
 }
 
 TEST(Ephemeral, AsksAgainWhenTheEngineDidNotTell) {
