@@ -251,7 +251,7 @@ Result<void> TarPass::capture_all(const Entry& hot) {
                 .is_stored = {},
                 .take = [&](FileWork& work, TreeStream& from) { return compare(work, from); }},
                notes_);
-  const auto walked = walk.run(hot, [&](Item&& item) {
+  auto walked = walk.run(hot, [&](Item&& item) {
     captured_.push_back(std::move(item));
     return !context_.cancel.load();
   });
