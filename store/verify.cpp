@@ -7,7 +7,6 @@
 #include <mutex>
 #include <random>
 #include <set>
-#include <span>
 #include <thread>
 
 #include <fmt/core.h>
@@ -18,9 +17,9 @@
 #include "store/format.h"
 #include "store/gone_records.h"
 #include "store/locks.h"
+#include "store/note_verified.h"
 #include "store/notes.h"
 #include "store/repair.h"
-#include "store/snapshot_notes.h"
 #include "store/verify_tree.h"
 
 namespace bygone::store {
@@ -70,7 +69,6 @@ class Verifier {
   [[nodiscard]] std::vector<std::string> judge_bad_records(const std::vector<ChunkId>& broken,
                                                            const std::set<ChunkId>& lost);
   Result<void> write_marks(const VerifyOptions& options, const std::set<ChunkId>& lost);
-  void note_verified(Nanoseconds now);
   void damaged(const std::string& line) {
     const std::lock_guard guard(mutex_);
     report_.damage.push_back(line);
@@ -359,35 +357,6 @@ Result<void> Verifier::check_chain() {
   return {};
 }
 
-// A snapshot in whose reach all was read and found whole is worth more than a newer one of which
-// nobody knows: retention keeps the newest such. That this cannot be written is no damage.
-void Verifier::note_verified(Nanoseconds now) {
-  if (sound_.empty()) return;
-  NoteReader reader(repository_);
-  // Each note is synced, and the lock is held for moments.
-  constexpr std::size_t kNotedAtOnce = 64;
-  const std::span<const SnapshotId> sound(sound_);
-  const auto write = [&](std::size_t at) -> Result<void> {
-    reader.read_ahead();
-    const Fd lock = TRY(lock_names(repository_.files(), repository_.path(), Lock::exclusive));
-    Notes notes = TRY(reader.read());
-    std::vector<NewNote> list;
-    for (const SnapshotId& id : sound.subspan(at, std::min(kNotedAtOnce, sound.size() - at))) {
-      // On one that went meanwhile nobody would take the note away again.
-      if (TRY(repository_.has_record(id))) list.push_back(verified_note(id, now));
-    }
-    TRY(write_notes(repository_, notes, list, now));
-    TRY(remove_superseded(repository_, notes));
-    return {};
-  };
-  for (std::size_t at = 0; at < sound.size(); at += kNotedAtOnce) {
-    auto written = write(at);
-    if (written) continue;
-    log::warning("noting what was verified: " + written.error().message);
-    return;
-  }
-}
-
 Result<void> Verifier::walk(TreeVerifier& walker, const Snapshot& snapshot,
                             const std::string& name) {
   TRY(step("snapshots", report_.snapshots + report_.trashed, snapshots_.size() + trashed_.size()));
@@ -440,7 +409,11 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
   // Last: it costs no snapshot anything, and keeps no mark where it is.
   TRY(check_records({RecordKind::list, RecordKind::key}));
   if (options.read_data_percent >= 100) {
-    note_verified(options.now != 0 ? options.now : system_now());
+    // That this cannot be written is no damage.
+    const Nanoseconds now = options.now != 0 ? options.now : system_now();
+    if (auto noted = note_verified(repository_, sound_, now); !noted) {
+      log::warning("noting what was verified: " + noted.error().message);
+    }
   }
   return std::move(report_);
 }
