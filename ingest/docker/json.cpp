@@ -176,6 +176,8 @@ JsonDocument& JsonDocument::operator=(JsonDocument&&) noexcept = default;
 JsonDocument::~JsonDocument() = default;
 
 Result<JsonDocument> JsonDocument::parse(std::string_view text) {
+  // It may have no address.
+  if (text.empty()) return Error{Code::invalid, 0, "no valid JSON: nothing"};
   constexpr std::size_t kMaxDepth = 64;
   auto parsed = std::make_unique<Parsed>();
   simdjson::error_code code = parsed->parser.allocate(text.size(), kMaxDepth);
