@@ -54,15 +54,7 @@ class IndexCrash : public testing::Test {
   }
 
   std::string fault_of_snapshots(Repository& repository) {
-    const auto snapshots = repository.snapshots();
-    if (!snapshots) return snapshots.error().message;
-    if (snapshots->size() != trees_.size()) return "a snapshot is gone";
-    for (const Snapshot& snapshot : *snapshots) {
-      const auto tree = test::read_back(repository, snapshot);
-      if (!tree) return tree.error().message;
-      if (*tree != trees_.at(snapshot.id)) return "another tree than backed up";
-    }
-    return "";
+    return test::fault_of_trees(repository, trees_);
   }
 
   // All that makes an index anew or asks one.

@@ -87,14 +87,7 @@ class PruneCrash : public testing::Test {
         const auto report = store::prune(repository, kEverything, {}, kUncancelled);
         if (!report) return report.error().message;
       }
-      const auto snapshots = repository.snapshots();
-      if (!snapshots) return snapshots.error().message;
-      if (snapshots->size() != trees_.size()) return "a snapshot is gone";
-      for (const Snapshot& snapshot : *snapshots) {
-        const auto tree = test::read_back(repository, snapshot);
-        if (!tree) return tree.error().message;
-        if (*tree != trees_.at(snapshot.id)) return "another tree than backed up";
-      }
+      if (auto fault = test::fault_of_trees(repository, trees_); !fault.empty()) return fault;
       const auto report = verify(repository, {.read_data_percent = 100}, {}, kUncancelled);
       if (!report) return report.error().message;
       if (!report->damage.empty()) return report->damage.front();

@@ -80,14 +80,7 @@ class SyncOrderOfPrune : public testing::Test {
 
   // `may_be_rubbish`: the list that prune has to mend.
   std::string fault_of_snapshots(Repository& repository, bool may_be_rubbish) {
-    const auto snapshots = repository.snapshots();
-    if (!snapshots) return snapshots.error().message;
-    if (snapshots->size() != trees_.size()) return "a snapshot is gone";
-    for (const Snapshot& snapshot : *snapshots) {
-      const auto tree = test::read_back(repository, snapshot);
-      if (!tree) return tree.error().message;
-      if (*tree != trees_.at(snapshot.id)) return "another tree than backed up";
-    }
+    if (auto fault = test::fault_of_trees(repository, trees_); !fault.empty()) return fault;
     const auto report = verify(repository, {.read_data_percent = 100}, {}, kNeverStopped);
     if (!report) return report.error().message;
     for (const std::string& line : report->damage) {

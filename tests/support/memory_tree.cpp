@@ -227,6 +227,18 @@ Result<MemoryTree> read_back(Repository& repository, const Snapshot& snapshot) {
   return out;
 }
 
+std::string fault_of_trees(Repository& repository, const std::map<SnapshotId, MemoryTree>& trees) {
+  const auto snapshots = repository.snapshots();
+  if (!snapshots) return snapshots.error().message;
+  if (snapshots->size() != trees.size()) return "a snapshot is gone";
+  for (const Snapshot& snapshot : *snapshots) {
+    const auto tree = read_back(repository, snapshot);
+    if (!tree) return tree.error().message;
+    if (*tree != trees.at(snapshot.id)) return "another tree than backed up";
+  }
+  return "";
+}
+
 std::unique_ptr<Repository> new_repository(const std::string& path) {
   value_of(Repository::create(path, key_file()));
   return reopen(path);

@@ -38,6 +38,9 @@ Result<store::Snapshot> back_up(store::Repository& repository, const MemoryTree&
 Result<store::Snapshot> back_up(store::Session& session, const MemoryTree& tree,
                                 const BackUpOptions& options = {});
 Result<MemoryTree> read_back(store::Repository& repository, const store::Snapshot& snapshot);
+// What is wrong with the snapshots of a repository that should have just these; empty for nothing.
+[[nodiscard]] std::string fault_of_trees(store::Repository& repository,
+                                         const std::map<SnapshotId, MemoryTree>& trees);
 
 // A repository in a new folder, opened with key_file(); its index is in the repository unless
 // `index_dir` says otherwise.
