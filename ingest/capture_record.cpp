@@ -30,8 +30,8 @@ Result<void> CaptureRecord::decode(std::string_view text) {
     if (id.empty() || !TRY(one.has("whole"))) {
       return Error{Code::invalid, 0, "a container lacks its id, or how it was captured"};
     }
-    captured[id] = TRY(one.flag("whole"))
-    ? HeldCapture::whole : HeldCapture::partly;
+    const bool whole = TRY(one.flag("whole"));
+    captured[id] = whole ? HeldCapture::whole : HeldCapture::partly;
   }
   captured_ = std::move(captured);
   return {};

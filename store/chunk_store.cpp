@@ -2,9 +2,9 @@
 #include "store/chunk_store.h"
 
 #include <cerrno>
-#include <set>
 
 #include "store/base/log.h"
+#include "store/pack_writer.h"
 
 namespace bygone::store {
 namespace {
@@ -177,11 +177,7 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
   std::size_t rows = 0;
   const auto insert = [&]() -> Result<void> {
     // A row promises a pack that a power cut cannot take away.
-    std::set<std::string> buckets;
-    for (const auto& each : batch) buckets.insert(parent_folder(pack_path(repository_, each.pack)));
-    for (const std::string& bucket : buckets) {
-      auto synced = files_.sync_directory(bucket);
-      if (synced) continue;
+    if (auto synced = sync_pack_folders(files_, repository_, pack_ids(batch)); !synced) {
       const std::lock_guard lock(sync_mutex_);
       failed_sync_ = synced.error();
       return synced;

@@ -126,10 +126,6 @@ GoneList Folding::shortened(const std::set<GoneRecord>& records, std::uint64_t u
   return list;
 }
 
-}  // namespace
-
-namespace {
-
 // The lock on names is held for moments.
 Result<void> remove_in_batches(Repository& repository, const std::vector<NoteId>& ids) {
   constexpr std::size_t kRemovedAtOnce = 256;

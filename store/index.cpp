@@ -302,6 +302,13 @@ Result<void> Index::keep_snapshot(const SnapshotId& id, ByteView sealed) {
   return txn.commit();
 }
 
+std::vector<PackId> pack_ids(const std::vector<PackContents>& packs) {
+  std::vector<PackId> ids;
+  ids.reserve(packs.size());
+  for (const PackContents& pack : packs) ids.push_back(pack.pack);
+  return ids;
+}
+
 Result<void> Index::forget_snapshots(const std::vector<SnapshotId>& ids) {
   if (ids.empty()) return {};
   lmdb::WriteTxn txn = TRY(env_->write());

@@ -37,6 +37,8 @@ struct PackContents {
   std::vector<ChunkId> chunks;
 };
 
+[[nodiscard]] std::vector<PackId> pack_ids(const std::vector<PackContents>& packs);
+
 class Index {
  public:
   // Opens the index in `folder`; when that cannot be written (read-only medium, another user, full

@@ -10,6 +10,7 @@
 #include "store/fold_notes.h"
 #include "store/index.h"
 #include "store/locks.h"
+#include "store/pack_writer.h"
 #include "store/prune_plan.h"
 #include "store/repack.h"
 #include "store/reserve.h"
@@ -301,7 +302,6 @@ Result<std::uint64_t> Pruner::size_of(const PackSet& packs) {
 }
 
 Result<void> Pruner::delete_packs(const std::vector<PackId>& packs, const Survey& survey) {
-  std::set<std::string> buckets;
   std::vector<PackContents> contents;
   std::size_t rows = 0;
   std::uint64_t done = 0;
@@ -320,9 +320,7 @@ Result<void> Pruner::delete_packs(const std::vector<PackId>& packs, const Survey
       ++report_.packs_deleted;
       report_.bytes_deleted += info->size;
     }
-    // Where an earlier run got no further than here, the folder may not be synced yet, and the
-    // index still knows the pack.
-    buckets.insert(parent_folder(file));
+    // Where an earlier run got no further than here, the index still knows the pack.
     rows += each.chunks.size();
     contents.push_back(std::move(each));
     if (rows < kRowsBatch) continue;
@@ -330,17 +328,15 @@ Result<void> Pruner::delete_packs(const std::vector<PackId>& packs, const Survey
     rows = 0;
   }
   // Before the lists are closed: a pack that comes back after a power cut is still named by one.
-  for (const std::string& bucket : buckets) TRY(files_.sync_directory(bucket));
+  // Where an earlier run got no further, the folders of those that are gone may not be synced yet.
+  TRY(sync_pack_folders(files_, path_, packs));
   return forget_rows(contents, survey);
 }
 
 // Takes rows of deleted packs out of the index; where another copy is kept, its row comes back.
 Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Survey& survey) {
   Index& index = repository_.index();
-  std::vector<PackId> packs;
-  packs.reserve(contents.size());
-  for (const PackContents& pack : contents) packs.push_back(pack.pack);
-  auto changed = index.remove_packs(packs);
+  auto changed = index.remove_packs(pack_ids(contents));
   std::set<std::size_t> others;
   for (const PackContents& pack : contents) {
     for (const ChunkId& id : pack.chunks) {
@@ -358,9 +354,9 @@ Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Surv
     if (condemned_.contains(pack)) continue;
     const auto reader = TRY(repository_.chunks().pack(pack));
     again.push_back({.pack = pack, .chunks = chunk_ids(reader->records())});
-    // A row promises a pack that a power cut cannot take away, whoever wrote it.
-    TRY(files_.sync_directory(parent_folder(pack_path(path_, pack))));
   }
+  // A row promises a pack that a power cut cannot take away, whoever wrote it.
+  TRY(sync_pack_folders(files_, path_, pack_ids(again)));
   if (changed && !again.empty()) changed = index.insert(again);
   if (!changed) log::warning(changed.error().message + "; the index catches up later");
   contents.clear();

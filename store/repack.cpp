@@ -146,7 +146,7 @@ Result<void> Repacker::prove(Ordinal ordinal) {
 
 Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<bool>& leaves,
                                        const PackSet& proven) {
-  std::set<std::string> buckets;
+  std::vector<PackId> packs;
   for (std::size_t number = 0; number < leaves.size(); ++number) {
     if (!leaves[number]) continue;
     const RecordTable::Pack& pack = table_.packs()[number];
@@ -156,18 +156,17 @@ Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<b
       if (!kept || !survey.is_kept(*kept) || leaves[table_.pack_number(*kept)]) continue;
       if (proven.contains(table_.pack_of(*kept).id)) continue;
       TRY(prove(*kept));
-      TRY(add_buckets(*kept, buckets));
+      TRY(add_packs(*kept, packs));
     }
   }
-  for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
-  return {};
+  return sync_pack_folders(repository_.files(), repository_.path(), packs);
 }
 
-// The folders of the packs that a record is read from.
-Result<void> Repacker::add_buckets(Ordinal ordinal, std::set<std::string>& buckets) {
+// The packs that a record is read from.
+Result<void> Repacker::add_packs(Ordinal ordinal, std::vector<PackId>& packs) {
   for (std::optional<Ordinal> at = ordinal; at;) {
     const RecordTable::Pack& pack = table_.pack_of(*at);
-    buckets.insert(parent_folder(pack_path(repository_.path(), pack.id)));
+    packs.push_back(pack.id);
     at = TRY(base_of(pack.kind, *TRY(record(*at))));
   }
   return {};
@@ -240,12 +239,8 @@ Result<bool> Repacker::copy(const std::vector<Ordinal>& ordinals) {
 }
 
 Result<void> Repacker::publish() {
-  std::set<std::string> buckets;
-  for (const PackContents& pack : made_) {
-    buckets.insert(parent_folder(pack_path(repository_.path(), pack.pack)));
-  }
-  for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
   if (made_.empty()) return {};
+  TRY(sync_pack_folders(repository_.files(), repository_.path(), pack_ids(made_)));
   if (auto inserted = repository_.index().insert(made_); !inserted) {
     log::warning(inserted.error().message + "; the packs are safe, the index catches up later");
   }

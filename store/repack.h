@@ -9,8 +9,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
-#include <string>
 #include <unordered_set>
 #include <vector>
 
@@ -60,7 +58,7 @@ class Repacker {
   Result<std::shared_ptr<const Bytes>> decode(Ordinal ordinal);
   Result<void> copy_one(Ordinal ordinal, PackWriter& writer);
   Result<void> finish(PackWriter& writer, const std::vector<Ordinal>& ordinals);
-  Result<void> add_buckets(Ordinal ordinal, std::set<std::string>& buckets);
+  Result<void> add_packs(Ordinal ordinal, std::vector<PackId>& packs);
   Result<void> copy_all(const std::vector<Ordinal>& ordinals);
 
   Repository& repository_;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The half of session.h that stores: from a chunk to a durable pack with its rows in the index.
-#include <set>
 #include <utility>
 
 #include "store/base/log.h"
@@ -223,13 +222,11 @@ Result<void> Session::insert_finished() {
     packs.swap(finished_);
   }
   if (packs.empty()) return {};
-  std::set<std::string> buckets;
   std::vector<PackContents> contents;
   for (const auto& pack : packs) {
-    buckets.insert(parent_folder(pack_path(repository_.path(), pack->writer->id())));
     contents.push_back({.pack = pack->writer->id(), .chunks = chunk_ids(pack->writer->records())});
   }
-  for (const std::string& bucket : buckets) TRY(repository_.files().sync_directory(bucket));
+  TRY(sync_pack_folders(repository_.files(), repository_.path(), pack_ids(contents)));
   {
     const std::unique_lock lock(listing_mutex_);
     for (const auto& pack : packs) listing_.insert(pack->writer->id());
