@@ -223,6 +223,7 @@ Result<void> Session::insert_finished() {
   }
   if (packs.empty()) return {};
   std::vector<PackContents> contents;
+  contents.reserve(packs.size());
   for (const auto& pack : packs) {
     contents.push_back({.pack = pack->writer->id(), .chunks = chunk_ids(pack->writer->records())});
   }
