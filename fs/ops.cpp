@@ -11,11 +11,10 @@
 #include <sys/uio.h>
 
 #include "store/base/log.h"
+#include "store/stat_types.h"
 
 namespace bygone::fs {
 namespace {
-
-using store::FileType;
 
 constexpr std::size_t kMostPieces = 1000;  // writev(2) takes 1024, libfuse adds one
 
@@ -33,37 +32,10 @@ double seconds(Lifetime lifetime) {
   return 0.0;
 }
 
-mode_t type_bits(FileType type) {
-  switch (type) {
-    case FileType::regular:
-      return S_IFREG;
-    case FileType::directory:
-      return S_IFDIR;
-    case FileType::symlink:
-      return S_IFLNK;
-    case FileType::fifo:
-      return S_IFIFO;
-    case FileType::socket:
-      return S_IFSOCK;
-    case FileType::char_device:
-      return S_IFCHR;
-    case FileType::block_device:
-      return S_IFBLK;
-  }
-  return S_IFREG;
-}
-
-struct timespec to_timespec(const store::Timestamp& t) {
-  struct timespec out {};
-  out.tv_sec = t.seconds;
-  out.tv_nsec = static_cast<long>(t.nanoseconds);
-  return out;
-}
-
 struct stat to_stat(const Attributes& a) {
   struct stat out {};
   out.st_ino = a.ino;
-  out.st_mode = type_bits(a.type) | (a.mode & 07777);
+  out.st_mode = store::format_bits(a.type) | (a.mode & 07777);
   out.st_nlink = a.links;
   out.st_uid = a.uid;
   out.st_gid = a.gid;
@@ -72,8 +44,8 @@ struct stat to_stat(const Attributes& a) {
   out.st_blksize = 4096;
   // cp looks for holes only where blocks are fewer than the size needs.
   out.st_blocks = static_cast<blkcnt_t>((a.allocated + 4095) / 4096 * 8);
-  out.st_mtim = to_timespec(a.mtime);
-  out.st_ctim = to_timespec(a.ctime);
+  out.st_mtim = store::to_timespec(a.mtime);
+  out.st_ctim = store::to_timespec(a.ctime);
   out.st_atim = out.st_mtim;
   return out;
 }

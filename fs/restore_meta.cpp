@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "store/base/files.h"
+#include "store/stat_types.h"
 
 namespace bygone::fs {
 namespace {
@@ -131,11 +132,8 @@ void Limits::note(const std::string& text) {
 }
 
 Result<void> set_times(const Node& node, const Entry& entry) {
-  timespec times[2];
-  times[0].tv_sec = 0;
+  timespec times[2] = {{}, store::to_timespec(entry.mtime)};
   times[0].tv_nsec = UTIME_OMIT;
-  times[1].tv_sec = entry.mtime.seconds;
-  times[1].tv_nsec = static_cast<long>(entry.mtime.nanoseconds);
   const int rc = node.fd >= 0
                      ? futimens(node.fd, times)
                      : utimensat(node.folder, node.name.c_str(), times, AT_SYMLINK_NOFOLLOW);

@@ -11,37 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/base/clock.h"
+#include "store/stat_types.h"
 
 namespace bygone::fs {
 namespace {
 
 using store::Entry;
 using store::FileType;
-
-mode_t format_bits(FileType type) {
-  switch (type) {
-    case FileType::regular:
-      return S_IFREG;
-    case FileType::directory:
-      return S_IFDIR;
-    case FileType::symlink:
-      return S_IFLNK;
-    case FileType::fifo:
-      return S_IFIFO;
-    case FileType::socket:
-      return S_IFSOCK;
-    case FileType::char_device:
-      return S_IFCHR;
-    case FileType::block_device:
-      return S_IFBLK;
-  }
-  return 0;
-}
-
-store::Timestamp mtime_of(const struct stat& status) {
-  return {status.st_mtim.tv_sec, static_cast<std::uint32_t>(status.st_mtim.tv_nsec)};
-}
 
 Result<bool> same_link(int folder, const std::string& name, const Entry& entry) {
   std::string target(entry.target.size() + 1, '\0');
@@ -53,13 +29,13 @@ Result<bool> same_link(int folder, const std::string& name, const Entry& entry) 
 
 Result<bool> is_unchanged(int folder, const std::string& name, const struct stat& standing,
                           const Entry& entry) {
-  if ((standing.st_mode & S_IFMT) != format_bits(entry.type)) return false;
+  if ((standing.st_mode & S_IFMT) != store::format_bits(entry.type)) return false;
   // A file with other names elsewhere is not ours alone to touch.
   if (entry.links <= 1 && standing.st_nlink > 1) return false;
   switch (entry.type) {
     case FileType::regular:
       return static_cast<std::uint64_t>(standing.st_size) == entry.size &&
-             mtime_of(standing) == entry.mtime;
+             store::to_timestamp(standing.st_mtim) == entry.mtime;
     case FileType::symlink:
       return same_link(folder, name, entry);
     case FileType::char_device:
@@ -96,7 +72,8 @@ Result<Decision> decide(int folder, const std::string& name,
     case Overwrite::never:
       return Decision::keep;
     case Overwrite::if_newer:
-      return entry.mtime > mtime_of(*standing) ? Decision::replace : Decision::keep;
+      return entry.mtime > store::to_timestamp(standing->st_mtim) ? Decision::replace
+                                                                  : Decision::keep;
     case Overwrite::if_changed:
       return TRY(is_unchanged(folder, name, *standing, entry))
       ? Decision::refresh : Decision::replace;
@@ -111,7 +88,7 @@ Decision decide_folder(const std::optional<struct stat>& standing, const Entry& 
   if (!standing) return Decision::create;
   if (S_ISDIR(standing->st_mode)) return Decision::refresh;
   if (overwrite == Overwrite::never) return Decision::keep;
-  if (overwrite == Overwrite::if_newer && entry.mtime <= mtime_of(*standing)) {
+  if (overwrite == Overwrite::if_newer && entry.mtime <= store::to_timestamp(standing->st_mtim)) {
     return Decision::keep;
   }
   return Decision::replace;
@@ -147,7 +124,7 @@ Result<Fd> Placement::create_file() {
 Result<void> Placement::create_special(const Entry& entry) {
   const int rc = entry.type == FileType::symlink
                      ? symlinkat(entry.target.c_str(), folder_, current_.c_str())
-                     : mknodat(folder_, current_.c_str(), format_bits(entry.type) | 0600,
+                     : mknodat(folder_, current_.c_str(), store::format_bits(entry.type) | 0600,
                                static_cast<dev_t>(entry.device));
   if (rc != 0) return os_error(errno, "creating the special file");
   created_ = true;

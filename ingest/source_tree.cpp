@@ -19,6 +19,7 @@
 
 #include "ingest/btrfs.h"
 #include "ingest/layer.h"
+#include "store/stat_types.h"
 
 namespace bygone::ingest {
 namespace {
@@ -76,33 +77,8 @@ int own_descriptors() {
   return folder.get();
 }
 
-std::optional<FileType> type_of(mode_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return FileType::regular;
-    case S_IFDIR:
-      return FileType::directory;
-    case S_IFLNK:
-      return FileType::symlink;
-    case S_IFIFO:
-      return FileType::fifo;
-    case S_IFSOCK:
-      return FileType::socket;
-    case S_IFCHR:
-      return FileType::char_device;
-    case S_IFBLK:
-      return FileType::block_device;
-    default:
-      return std::nullopt;
-  }
-}
-
-store::Timestamp time_of(const timespec& t) {
-  return {.seconds = t.tv_sec, .nanoseconds = static_cast<std::uint32_t>(t.tv_nsec)};
-}
-
 std::optional<Listed> to_listed(const struct stat& st) {
-  const auto type = type_of(st.st_mode);
+  const auto type = store::file_type(st.st_mode);
   if (!type) return std::nullopt;
   Listed listed;
   Entry& entry = listed.entry;
@@ -110,8 +86,8 @@ std::optional<Listed> to_listed(const struct stat& st) {
   entry.mode = st.st_mode & 07777;
   entry.uid = st.st_uid;
   entry.gid = st.st_gid;
-  entry.mtime = time_of(st.st_mtim);
-  entry.ctime = time_of(st.st_ctim);
+  entry.mtime = store::to_timestamp(st.st_mtim);
+  entry.ctime = store::to_timestamp(st.st_ctim);
   entry.size = *type == FileType::regular ? static_cast<std::uint64_t>(st.st_size) : 0;
   entry.inode = st.st_ino;
   // A folder's link count follows its subfolders and says nothing that they do not.

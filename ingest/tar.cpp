@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "store/format.h"
+#include "store/stat_types.h"
 
 namespace bygone::ingest {
 namespace {
@@ -43,25 +44,6 @@ class CLocale {
 
 Error lie(const std::string& what) {
   return {Code::invalid, 0, "the archive cannot be believed: " + what};
-}
-
-std::optional<FileType> type_of(mode_t type) {
-  switch (type) {
-    case S_IFREG:
-      return FileType::regular;
-    case S_IFDIR:
-      return FileType::directory;
-    case S_IFLNK:
-      return FileType::symlink;
-    case S_IFIFO:
-      return FileType::fifo;
-    case S_IFCHR:
-      return FileType::char_device;
-    case S_IFBLK:
-      return FileType::block_device;
-    default:
-      return std::nullopt;
-  }
 }
 
 Result<std::uint32_t> owner(std::int64_t id, const std::string& path) {
@@ -219,7 +201,7 @@ class TarReader::Impl {
       if (::archive_entry_size(from) > 0) return lie(printable(name) + ", a link, has content");
       return out;
     }
-    const auto type = type_of(::archive_entry_filetype(from));
+    const auto type = store::file_type(::archive_entry_filetype(from));
     if (!type) return lie(printable(name) + " is of an unknown type");
     entry.type = *type;
     entry.mode = ::archive_entry_perm(from) & 07777;
