@@ -44,6 +44,9 @@ Result<void> move_records(Files& files, const std::string& from, const std::stri
     TRY(files.rename(from + "/" + id.hex(), to + "/" + id.hex()));
   }
   TRY(files.sync_directory(to));
+  // Where the power went between the two syncs, both names are of one file: of these rename(2)
+  // takes none away.
+  for (const SnapshotId& id : ids) TRY(remove_file(files, from + "/" + id.hex()));
   return files.sync_directory(from);
 }
 

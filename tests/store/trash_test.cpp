@@ -125,6 +125,21 @@ TEST_F(TrashTest, ARecordInBothFoldersWasNotForgotten) {
   EXPECT_EQ(trashed(), std::set{one.id});
 }
 
+// Where the power went within the rename, the two names are of one file, as rename(2) leaves them.
+TEST_F(TrashTest, ARecordWithBothNamesMovesAllTheSame) {
+  const Snapshot one = back_up(1);
+  const auto live_name = folder_ / "repo/snapshots/" + one.id.hex();
+  const auto trash_name = folder_ / "repo/trash/" + one.id.hex();
+  filesystem::create_hard_link(live_name, trash_name);
+  value_of(move_to_trash(*repository_, {one.id}, kAnHourLater));
+  EXPECT_EQ(trashed(), std::set{one.id});
+  EXPECT_TRUE(live().empty());
+  filesystem::create_hard_link(trash_name, live_name);
+  value_of(restore_from_trash(*repository_, one.id));
+  EXPECT_EQ(live(), std::set{one.id});
+  EXPECT_FALSE(filesystem::exists(trash_name));
+}
+
 TEST_F(TrashTest, VerifyNotesWhatItReadWhole) {
   const Snapshot one = back_up(1);
   const std::atomic<bool> cancel{false};
