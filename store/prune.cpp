@@ -273,6 +273,8 @@ Result<bool> Pruner::finish(std::unique_ptr<Survey> survey) {
     if (!needed.contains(pack)) packs.push_back(pack);
   }
   report_.taken_back += needed.size();
+  // A record that comes back after a power cut would lack its packs for ever.
+  TRY(sync_records(repository_));
   TRY(delete_packs(packs, *survey));
   TRY(close_lists());
   return true;

@@ -147,6 +147,13 @@ Result<void> remove_batch(Repository& repository, NoteReader& reader,
 
 }  // namespace
 
+Result<void> sync_records(Repository& repository) {
+  for (const std::string& folder : {live_folder(repository), trash_folder(repository)}) {
+    TRY(repository.files().sync_directory(folder));
+  }
+  return {};
+}
+
 Result<Moved> move_to_trash(Repository& repository, const std::vector<SnapshotId>& ids,
                             Nanoseconds now) {
   Moved moved;

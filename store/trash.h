@@ -16,6 +16,10 @@
 
 namespace bygone::store {
 
+// Makes durable which records stand where: whoever took one away may have died before he synced
+// that. Errors: io.
+[[nodiscard]] Result<void> sync_records(Repository& repository);
+
 // What a call did; ids that were passed by are in neither list.
 struct Moved {
   std::vector<SnapshotId> done;

@@ -4,6 +4,7 @@
 // that is seen here, or has a reason beside it why not. Whoever adds a sync adds its line.
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include <gtest/gtest.h>
 
@@ -42,7 +43,7 @@ class SyncOrderOfPrune : public testing::Test {
 
   // A prune that does all it can do: mends a list that does not prove itself, finishes an older
   // one, folds a note, takes a snapshot out of the trash for good, copies what lives, drops the
-  // rest.
+  // rest. Records were taken away before by somebody who died before he synced that.
   SyncOrderOfPrune() {
     filesystem::create_directory(origin_);
     const std::string path = origin_ + "/repo";
@@ -52,12 +53,21 @@ class SyncOrderOfPrune : public testing::Test {
     const Snapshot old = back_up(*repository, {{"old", test::noise(5000, 9)}});
     keep(*repository, {{"a", test::noise(3000, 1)}, {"b/c", test::prose(60'000, 2)}});
     const auto packs = value_of(repository->chunks().list_packs());
+    for (const char* source : {"left", "left in the trash"}) {
+      taken_.push_back(value_of(test::back_up(*repository, {{source, test::noise(3000, 8)}},
+                                              {.source = source, .instant = now_})));
+    }
+    value_of(move_to_trash(*repository, {taken_.back().id}, now_));
+    std::vector<PackId> condemned;
+    std::ranges::set_difference(value_of(repository->chunks().list_packs()), packs,
+                                std::back_inserter(condemned));
     keep(*repository, {{"a", test::noise(3000, 3)}});
     value_of(move_to_trash(*repository, {old.id}, now_));
     const PackId orphan = test::write_pack(*repository, {{.raw = test::noise(4000, 5)}});
     value_of(repository->chunks().adopt_packs());
     test::write_whole(path + "/condemned/2", as_bytes("rubbish"));
-    value_of(write_condemned(system_files(), repository->keys(), path, {3, {packs[0], orphan}}));
+    condemned.insert(condemned.end(), {packs[0], orphan});
+    value_of(write_condemned(system_files(), repository->keys(), path, {3, condemned}));
     test::write_pack(*repository, {{.raw = test::noise(4000, 6)}});
     value_of(repository->chunks().adopt_packs());
   }
@@ -80,7 +90,11 @@ class SyncOrderOfPrune : public testing::Test {
 
   // `may_be_rubbish`: the list that prune has to mend.
   std::string fault_of_snapshots(Repository& repository, bool may_be_rubbish) {
-    if (auto fault = test::fault_of_trees(repository, trees_); !fault.empty()) return fault;
+    auto trees = trees_;
+    // Whole as long as its packs are there.
+    const Snapshot& left = taken_.front();
+    if (value_of(repository.has_record(left.id))) trees[left.id] = {{"left", test::noise(3000, 8)}};
+    if (auto fault = test::fault_of_trees(repository, trees); !fault.empty()) return fault;
     const auto report = verify(repository, {.read_data_percent = 100}, {}, kNeverStopped);
     if (!report) return report.error().message;
     for (const std::string& line : report->damage) {
@@ -120,6 +134,8 @@ class SyncOrderOfPrune : public testing::Test {
     std::string fault;
     {
       PowerCutFiles disk(system_files(), root);
+      value_of(disk.remove(root + "/repo/snapshots/" + taken_.front().id.hex()));
+      value_of(disk.remove(root + "/repo/trash/" + taken_.back().id.hex()));
       disk.lie_about(left_out.lies());
       test::ChangingFiles files(disk);
       const auto look = [&](bool is_done) {
@@ -159,6 +175,7 @@ class SyncOrderOfPrune : public testing::Test {
   test::TempFolder folder_;
   const std::string origin_ = folder_ / "origin";
   std::map<SnapshotId, MemoryTree> trees_;
+  std::vector<Snapshot> taken_;
   Nanoseconds now_ = 1'710'000'000 * kSecond;
 };
 
@@ -176,22 +193,28 @@ TEST_F(SyncOrderOfPrune, HasNoSyncTooMany) {
   constexpr const char* kMendedAgain = "it does not prove itself, as before: it is mended again";
   constexpr const char* kWhole = "what comes back is whole, and dropped again";
   constexpr const char* kClosedAgain = "it names what is gone or needed: it is closed again";
+  constexpr const char* kSyncedAgain = "it is, before any pack goes";
+  constexpr const char* kNobodySince = "what was taken away before was synced for the list before";
   const PruneSync syncs[] = {
       {"data of /tmp/2", Harm::none, kMendedAgain},
       {"folder /condemned", Harm::none, kMendedAgain},
       // The list that an earlier prune left.
+      {"folder /snapshots", Harm::meanwhile},
+      {"folder /trash", Harm::meanwhile},
       {"folder /packs/*", Harm::none, kWhole},
       {"data of /tmp/3", Harm::after},
       {"folder /condemned", Harm::none, kClosedAgain},
       // The trash, and what lives.
       {"data of /tmp/NOTE", Harm::after},
       {"folder /notes", Harm::after},
-      {"folder /trash", Harm::after},
+      {"folder /trash", Harm::none, kSyncedAgain},
       {"data of /tmp/pack-*", Harm::after},
       {"folder /packs/*", Harm::after},
       // The list of this one.
       {"data of /tmp/4", Harm::meanwhile},
       {"folder /condemned", Harm::meanwhile},
+      {"folder /snapshots", Harm::none, kNobodySince},
+      {"folder /trash", Harm::none, kNobodySince},
       {"folder /packs/*", Harm::none, kWhole},
       {"data of /tmp/4", Harm::after},
       {"folder /condemned", Harm::none, kClosedAgain},
