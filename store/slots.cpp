@@ -21,6 +21,14 @@ constexpr std::string_view kPaperTitle = "bygone key, repository ";
 
 std::string keys_folder(const Repository& repository) { return repository.path() + "/keys"; }
 
+// What has another name is not ours: a folder that a NAS puts everywhere, what somebody keeps
+// there.
+Result<std::vector<std::string>> slot_names(Files& files, const std::string& folder) {
+  std::vector<std::string> names = TRY(files.list(folder));
+  std::erase_if(names, [](const std::string& name) { return !PackId::from_hex_text(name); });
+  return names;
+}
+
 Result<Bytes> read_slot(Files& files, const std::string& folder, const std::string& name) {
   return read_file(files, folder + "/" + name, kMaxSlotBytes);
 }
@@ -176,8 +184,7 @@ Result<RotationPlan> plan_rotation(Repository& repository, const std::vector<std
 Result<NewestSlot> newest_slot(Files& files, const std::string& repository) {
   const std::string folder = repository + "/keys";
   NewestSlot newest;
-  for (const std::string& name : TRY(files.list(folder))) {
-    if (!PackId::from_hex_text(name)) continue;  // not ours: ids alike have 16 bytes
+  for (const std::string& name : TRY(slot_names(files, folder))) {
     const auto raw = read_slot(files, folder, name);
     if (!raw && raw.error().code == Code::not_found) continue;  // removed since the listing
     if (!raw) return raw.error();
@@ -192,7 +199,7 @@ Result<NewestSlot> newest_slot(Files& files, const std::string& repository) {
 Result<std::vector<Slot>> list_slots(Repository& repository) {
   std::vector<Slot> slots;
   const std::string folder = keys_folder(repository);
-  for (const std::string& name : TRY(repository.files().list(folder))) {
+  for (const std::string& name : TRY(slot_names(repository.files(), folder))) {
     auto raw = read_slot(repository.files(), folder, name);
     if (!raw && raw.error().code == Code::not_found) continue;  // removed since the listing
     Slot slot{.name = name,
@@ -263,7 +270,7 @@ Result<std::size_t> rotate_keys(Repository& repository, const std::vector<Secret
   const Fd lock = TRY(lock_prune(repository.files(), repository.path()));
   TRY(refuse_with_old_keys(repository));
   const std::string folder = keys_folder(repository);
-  const std::vector<std::string> before = TRY(repository.files().list(folder));
+  const std::vector<std::string> before = TRY(slot_names(repository.files(), folder));
   const RotationPlan plan = TRY(plan_rotation(repository, before, secrets));
   if (plan.others > 0 && others == Others::keep) {
     return Error{Code::invalid, 0,

@@ -349,6 +349,21 @@ TEST_F(Slots, AreAddedBesideWhatIsNotOurs) {
   EXPECT_TRUE(opens(test::key_file("second")));
 }
 
+// `@eaDir` sorts between the digits: what came behind it stayed.
+TEST_F(Slots, AreRotatedBesideWhatIsNotOurs) {
+  std::filesystem::create_directory(path_ + "/keys/@eaDir");
+  test::write_whole(path_ + "/keys/README", as_bytes("of somebody else"));
+  for (int i = 0; i < 16; ++i) {
+    value_of(add_slot(*open(test::key_file()), test::key_file("second"), "laptop"));
+  }
+  EXPECT_EQ(value_of(list_slots(*open(test::key_file()))).size(), 17u);
+  EXPECT_EQ(value_of(rotate_keys(*open(test::key_file()), secrets_of({kOwn}), Others::drop)), 16u);
+  EXPECT_FALSE(opens(test::key_file("second")));
+  EXPECT_EQ(value_of(list_slots(*open(test::key_file()))).size(), 1u);
+  EXPECT_TRUE(std::filesystem::exists(path_ + "/keys/README"));
+  EXPECT_EQ(value_of(rotate_keys(*open(test::key_file()), secrets_of({kOwn}), Others::keep)), 0u);
+}
+
 TEST_F(Slots, FromPaperNameTheLineThatIsMistyped) {
   const auto repository = open(test::key_file());
   const std::string text = value_of(export_slot(*repository, repository->slot()));
