@@ -2,9 +2,11 @@
 #include "store/fold_notes.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -26,20 +28,40 @@ struct Present {
   SnapshotIds predecessors;  // what they call the record before them
 };
 
-// Nothing when one of them cannot be read. The caller holds the lock on names.
-Result<std::optional<Present>> list_records(Repository& repository) {
-  const auto listed = TRY(repository.trashed_ids());
-  const auto live = repository.all_snapshots();
-  const auto trashed = repository.trashed_snapshots();
-  if (!live || !trashed || trashed->size() != listed.size()) return std::optional<Present>();
+// Reads each record once, for it never changes: those of the trash, of which the index keeps no
+// copy, before anybody has to wait.
+class RecordLister {
+ public:
+  explicit RecordLister(Repository& repository) : repository_(repository) {}
+  // Nothing when one of them cannot be read.
+  Result<std::optional<Present>> list();
+
+ private:
+  Repository& repository_;
+  std::unordered_map<SnapshotId, SnapshotId, IdHash> previous_;
+};
+
+Result<std::optional<Present>> RecordLister::list() {
   Present present;
-  for (const auto* list : {&*live, &*trashed}) {
-    for (const Snapshot& snapshot : *list) {
-      present.ids.insert(snapshot.id);
-      present.predecessors.insert(snapshot.previous);
+  bool is_complete = true;
+  const auto add = [&](const SnapshotId& id, const std::function<Result<Snapshot>()>& read) {
+    auto known = previous_.find(id);
+    if (known == previous_.end()) {
+      const auto record = read();
+      is_complete = is_complete && record.ok();
+      if (!record) return;
+      known = previous_.emplace(id, record->previous).first;
     }
+    present.ids.insert(id);
+    present.predecessors.insert(known->second);
+  };
+  for (const SnapshotId& id : TRY(repository_.trashed_ids())) {
+    add(id, [&] { return repository_.trashed_snapshot(id); });
   }
-  return std::optional<Present>(std::move(present));
+  for (const SnapshotId& id : TRY(repository_.snapshot_ids())) {
+    add(id, [&] { return repository_.snapshot(id); });
+  }
+  return is_complete ? std::optional<Present>(std::move(present)) : std::nullopt;
 }
 
 class Folding {
@@ -143,10 +165,12 @@ Result<void> remove_in_batches(Repository& repository, const std::vector<NoteId>
 Result<std::size_t> fold_notes(Repository& repository, Nanoseconds now, std::size_t listed) {
   NoteReader reader(repository, NoteReader::Limit::none);
   reader.read_ahead();
+  RecordLister records(repository);
+  ignore(records.list(), "what is not read now is read under the lock");
   std::optional<Fd> lock = TRY(lock_names(repository.files(), repository.path(), Lock::exclusive));
   Notes notes = TRY(reader.read());
   if (!notes.unreadable().empty()) return std::size_t{0};
-  const auto present = TRY(list_records(repository));
+  const auto present = TRY(records.list());
   if (!present) return std::size_t{0};
   Folding folding(notes, *present, listed);
   folding.plan();

@@ -7,6 +7,7 @@
 #include <functional>
 #include <thread>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "store/format.h"
@@ -354,6 +355,40 @@ TEST_F(FoldListings, NotesThatWereReadAreNotReadAgain) {
   files.notes = 0;
   EXPECT_EQ(value_of(reader.read()).size(), 3u);
   EXPECT_EQ(files.notes, 1u);
+}
+
+// Counts records that are read in the trash, and those of them for which everybody has to wait.
+class TrashReads final : public test::WatchedFiles {
+ public:
+  TrashReads(Files& inner, std::string repository)
+      : WatchedFiles(inner), repository_(std::move(repository)) {}
+  std::size_t reads = 0, while_locked = 0;
+
+ protected:
+  Result<void> before(Call call, const std::string& path) override {
+    if (call != Call::open || path.find("/trash/") == std::string::npos) return {};
+    ++reads;
+    const Fd names = value_of(inner_.open(repository_ + "/locks/names", O_RDWR, 0));
+    if (!value_of(inner_.try_lock(names, Lock::shared))) ++while_locked;
+    return {};
+  }
+
+ private:
+  std::string repository_;
+};
+
+// A commit waits for it, and a cold disk takes minutes for the records of a busy week.
+TEST_F(FoldTest, NoRecordOfTheTrashIsReadWhileOthersWait) {
+  const auto list = back_up_many(5);
+  trash({list[0], list[1]});
+  remove({list[4]});
+  TrashReads files(system_files(), path_);
+  repository_.reset();
+  repository_ = value_of(Repository::open(path_, test::key_file(), {.files = &files}));
+  EXPECT_GT(fold(), 0u);
+  EXPECT_EQ(files.reads, 2u);
+  EXPECT_EQ(files.while_locked, 0u);
+  repository_.reset();
 }
 
 TEST_F(FoldTest, WhoLooksBesideItSeesNoAlarm) {
