@@ -158,16 +158,38 @@ Result<std::vector<PackId>> ChunkStore::list_packs() {
   return packs;
 }
 
-bool ChunkStore::has_failed_sync() {
+Result<void> ChunkStore::sync_folders(const std::vector<PackId>& packs) {
+  std::set<std::string> folders;
+  for (const PackId& pack : packs) folders.insert(parent_folder(pack_path(repository_, pack)));
+  for (const std::string& folder : folders) {
+    auto synced = files_.sync_directory(folder);
+    if (synced) continue;
+    const std::lock_guard lock(sync_mutex_);
+    unsynced_folders_.insert(folder);
+    return synced;
+  }
+  return {};
+}
+
+bool ChunkStore::is_in_unsynced_folder(const PackId& pack) {
   const std::lock_guard lock(sync_mutex_);
-  return failed_sync_.has_value();
+  return !unsynced_folders_.empty() &&
+         unsynced_folders_.contains(parent_folder(pack_path(repository_, pack)));
+}
+
+std::unordered_set<PackId, IdHash> ChunkStore::undurable(const std::vector<PackId>& packs) {
+  std::unordered_set<PackId, IdHash> some;
+  for (const PackId& pack : packs) {
+    if (is_in_unsynced_folder(pack)) some.insert(pack);
+  }
+  if (some.empty()) return some;
+  // Without an answer none is known.
+  const auto known = index_.packs();
+  for (const PackId& pack : known ? *known : std::vector<PackId>()) some.erase(pack);
+  return some;
 }
 
 Result<std::vector<PackId>> ChunkStore::adopt_packs() {
-  {
-    const std::lock_guard lock(sync_mutex_);
-    if (failed_sync_) return *failed_sync_;
-  }
   // Known first, listing second: a pack that is finished in between is adopted once too often,
   // never taken for gone.
   const auto known_list = TRY(index_.packs());
@@ -177,10 +199,10 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
   std::size_t rows = 0;
   const auto insert = [&]() -> Result<void> {
     // A row promises a pack that a power cut cannot take away.
-    if (auto synced = sync_pack_folders(files_, repository_, pack_ids(batch)); !synced) {
-      const std::lock_guard lock(sync_mutex_);
-      failed_sync_ = synced.error();
-      return synced;
+    for (auto synced = sync_folders(pack_ids(batch)); !synced;
+         synced = sync_folders(pack_ids(batch))) {
+      log::warning(synced.error().message + ": what was new there is not built on");
+      std::erase_if(batch, [&](const auto& each) { return is_in_unsynced_folder(each.pack); });
     }
     TRY(index_.insert(batch));
     batch.clear();
@@ -188,7 +210,7 @@ Result<std::vector<PackId>> ChunkStore::adopt_packs() {
     return {};
   };
   for (const PackId& id : listing) {
-    if (known.erase(id) != 0) continue;
+    if (known.erase(id) != 0 || is_in_unsynced_folder(id)) continue;
     auto reader = PackReader::open(files_, keys_, repository_, id);
     if (!reader && reader.error().code == Code::not_found) continue;  // pruned since the listing
     if (!reader) {

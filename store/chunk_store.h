@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -58,18 +59,24 @@ class ChunkStore : public ChunkSource {
   Result<std::vector<PackId>> list_packs();
   // Has find_link() and is_stored() pass by what is marked as damaged, from now on.
   void pass_by(DamageMarks marks);
-  // Inserts packs that the index does not know (adoption). Those that are gone keep their names in
-  // it, for a session to see; their rows are no answer. Damaged footers are skipped with a warning.
-  // Returns the listing. Errors: of the medium; of the index; that of a folder of packs that could
-  // not be synced, again at each later call: a second sync would say that all is well.
+  // Inserts packs that the index does not know (adoption), but for undurable() ones. Those that are
+  // gone keep their names in it, for a session to see; their rows are no answer. Damaged footers
+  // are skipped with a warning. Returns the listing. Errors: of the medium; of the index.
   Result<std::vector<PackId>> adopt_packs();
-  [[nodiscard]] bool has_failed_sync();
+  // Makes the names of packs durable: syncs the folders that they are in, each once. Errors: io;
+  // the rest is not synced then.
+  Result<void> sync_folders(const std::vector<PackId>& packs);
+  // Those of `packs` that a power cut may take: in a folder that sync_folders() could not sync,
+  // where a second sync would say that all is well, and unknown to the index, which learns of packs
+  // only behind a sync that succeeded. Nothing may build on them.
+  std::unordered_set<PackId, IdHash> undurable(const std::vector<PackId>& packs);
   // Empties the index and adopts all packs. Errors: as adopt_packs(); an index so damaged that it
   // cannot be emptied is marked, and the next start makes a new one.
   Result<void> rebuild_index();
 
  private:
   bool is_marked(const ChunkId& id, const PackId& pack);
+  bool is_in_unsynced_folder(const PackId& pack);
   Result<std::shared_ptr<const Bytes>> read_at(ChunkKind kind, const ChunkId& id,
                                                const Location& at, int depth);
   Result<std::shared_ptr<const Bytes>> fetch(ChunkKind kind, const ChunkId& id, int depth);
@@ -94,7 +101,7 @@ class ChunkStore : public ChunkSource {
   std::mutex slow_mutex_;  // one rebuild at a time; the others wait for its answer
   bool rebuilt_ = false;   // guarded by slow_mutex_
   std::mutex sync_mutex_;
-  std::optional<Error> failed_sync_;  // guarded by sync_mutex_
+  std::set<std::string> unsynced_folders_;  // guarded by sync_mutex_
   std::mutex marks_mutex_;
   std::shared_ptr<const DamageMarks> marks_;  // guarded by marks_mutex_
 };

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/pack_writer.h"
 
-#include <set>
-
 #include <fcntl.h>
 
 #include "store/base/codec.h"
@@ -184,14 +182,6 @@ Result<void> PackWriter::write_end() {
   finished_ = true;
   const std::lock_guard lock(mutex_);
   fd_.reset();
-  return {};
-}
-
-Result<void> sync_pack_folders(Files& files, const std::string& repository,
-                               const std::vector<PackId>& packs) {
-  std::set<std::string> folders;
-  for (const PackId& pack : packs) folders.insert(parent_folder(pack_path(repository, pack)));
-  for (const std::string& folder : folders) TRY(files.sync_directory(folder));
   return {};
 }
 

@@ -18,11 +18,6 @@
 
 namespace bygone::store {
 
-// Makes the names of packs durable: syncs the folders that they are in, each once. Errors: io; the
-// rest is not synced then.
-[[nodiscard]] Result<void> sync_pack_folders(Files& files, const std::string& repository,
-                                             const std::vector<PackId>& packs);
-
 class PackWriter final : public RecordReader {
  public:
   // Opens a file in `tmp/` under an exclusive flock. `repository` is the repository's folder.

@@ -10,7 +10,6 @@
 #include "store/fold_notes.h"
 #include "store/index.h"
 #include "store/locks.h"
-#include "store/pack_writer.h"
 #include "store/prune_plan.h"
 #include "store/repack.h"
 #include "store/reserve.h"
@@ -331,7 +330,7 @@ Result<void> Pruner::delete_packs(const std::vector<PackId>& packs, const Survey
   }
   // Before the lists are closed: a pack that comes back after a power cut is still named by one.
   // Where an earlier run got no further, the folders of those that are gone may not be synced yet.
-  TRY(sync_pack_folders(files_, path_, packs));
+  TRY(repository_.chunks().sync_folders(packs));
   return forget_rows(contents, survey);
 }
 
@@ -352,13 +351,13 @@ Result<void> Pruner::forget_rows(std::vector<PackContents>& contents, const Surv
   }
   std::vector<PackContents> again;
   for (const std::size_t number : others) {
-    const PackId& pack = survey.table().packs()[number].id;
-    if (condemned_.contains(pack)) continue;
-    const auto reader = TRY(repository_.chunks().pack(pack));
-    again.push_back({.pack = pack, .chunks = chunk_ids(reader->records())});
+    const RecordTable::Pack& pack = survey.table().packs()[number];
+    if (condemned_.contains(pack.id) || pack.may_vanish) continue;
+    const auto reader = TRY(repository_.chunks().pack(pack.id));
+    again.push_back({.pack = pack.id, .chunks = chunk_ids(reader->records())});
   }
   // A row promises a pack that a power cut cannot take away, whoever wrote it.
-  TRY(sync_pack_folders(files_, path_, pack_ids(again)));
+  TRY(repository_.chunks().sync_folders(pack_ids(again)));
   if (changed && !again.empty()) changed = index.insert(again);
   if (!changed) log::warning(changed.error().message + "; the index catches up later");
   contents.clear();

@@ -17,12 +17,15 @@ std::array<std::uint32_t, 4> RecordTable::key_of(const ChunkId& id) {
 
 // Newest packs first, so that of equal copies the one is kept that an interrupted prune wrote.
 Result<void> RecordTable::list(Repository& repository, const PackSet& condemned) {
-  for (const PackId& id : TRY(repository.chunks().list_packs())) {
+  const std::vector<PackId> listing = TRY(repository.chunks().list_packs());
+  const auto undurable = repository.chunks().undurable(listing);
+  for (const PackId& id : listing) {
     const auto info = repository.files().info(pack_path(repository.path(), id));
     if (!info && info.error().code == Code::not_found) continue;  // dropped since the listing
     if (!info) return info.error();
     packs_.push_back({.id = id,
                       .condemned = condemned.contains(id),
+                      .may_vanish = undurable.contains(id),
                       .size_bytes = info->size,
                       .mtime_seconds = info->mtime_seconds});
   }
@@ -83,7 +86,7 @@ Result<RecordTable> RecordTable::read(Repository& repository, const PackSet& con
 std::uint8_t RecordTable::level_of(const Pack& pack, const Record& record,
                                    const DamageMarks& marks) const {
   int world = pack.condemned ? kCondemned : 0;
-  if (marks.is_damaged(record.id, pack.id)) world |= kMarked;
+  if (pack.may_vanish || marks.is_damaged(record.id, pack.id)) world |= kMarked;
   if (!record.base) return static_cast<std::uint8_t>(world);
   const auto found = find(pack.kind, *record.base);
   if (!found) return kUnsound;

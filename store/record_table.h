@@ -27,6 +27,7 @@ class RecordTable {
     PackId id;
     ChunkKind kind = ChunkKind::data;
     bool condemned = false;
+    bool may_vanish = false;  // ChunkStore::undurable()
     std::uint64_t size_bytes = 0;
     std::int64_t mtime_seconds = 0;
     Ordinal first = 0;  // its slots follow
@@ -41,11 +42,12 @@ class RecordTable {
   static Result<RecordTable> read(Repository& repository, const PackSet& condemned,
                                   const DamageMarks& marks, const Step& step);
 
-  // The record to keep of those that hold `id`: one that is not marked as damaged, then one that
-  // stands in a pack which is not condemned, then the one with the shortest chain of deltas, then
-  // the one in the newest pack; marks and packs are also those of what it needs. Nothing when
-  // no record has it whose chain ends in a plain one. The chain of what this returns, each base
-  // found by this function, always ends, for each link is shorter than the one before.
+  // The record to keep of those that hold `id`: one that is not marked as damaged, nor in a pack
+  // that may vanish, then one that stands in a pack which is not condemned, then the one with the
+  // shortest chain of deltas, then the one in the newest pack; marks and packs are also those of
+  // what it needs. Nothing when no record has it whose chain ends in a plain one. The chain of what
+  // this returns, each base found by this function, always ends, for each link is shorter than the
+  // one before.
   [[nodiscard]] std::optional<Ordinal> find(ChunkKind kind, const ChunkId& id) const;
 
   [[nodiscard]] Ordinal size() const { return static_cast<Ordinal>(levels_.size()); }
@@ -60,8 +62,8 @@ class RecordTable {
  private:
   // A level is the length of the chain below a record, and kCondemned more when it, or a record
   // that it needs, stands in a condemned pack, and kMarked more when one of them is marked as
-  // damaged. Every base has a lower level than its delta. All that is more than the length is the
-  // record's world; worlds are multiples of kWorld.
+  // damaged or may vanish. Every base has a lower level than its delta. All that is more than the
+  // length is the record's world; worlds are multiples of kWorld.
   static constexpr std::uint8_t kWorld = 16;
   static constexpr std::uint8_t kCondemned = kWorld;
   static constexpr std::uint8_t kMarked = 2 * kWorld;

@@ -159,7 +159,7 @@ Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<b
       TRY(add_packs(*kept, packs));
     }
   }
-  return sync_pack_folders(repository_.files(), repository_.path(), packs);
+  return repository_.chunks().sync_folders(packs);
 }
 
 // The packs that a record is read from.
@@ -240,7 +240,7 @@ Result<bool> Repacker::copy(const std::vector<Ordinal>& ordinals) {
 
 Result<void> Repacker::publish() {
   if (made_.empty()) return {};
-  TRY(sync_pack_folders(repository_.files(), repository_.path(), pack_ids(made_)));
+  TRY(repository_.chunks().sync_folders(pack_ids(made_)));
   if (auto inserted = repository_.index().insert(made_); !inserted) {
     log::warning(inserted.error().message + "; the packs are safe, the index catches up later");
   }

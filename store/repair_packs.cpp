@@ -209,7 +209,7 @@ class PackRepairer {
     }
     if (!writer) return {};
     TRY(writer->finish());
-    TRY(files_.sync_directory(parent_folder(pack_path(repository_.path(), writer->id()))));
+    TRY(repository_.chunks().sync_folders({writer->id()}));
     // What does not read back is no copy.
     const auto reader =
         TRY(PackReader::open(files_, repository_.keys(), repository_.path(), writer->id()));

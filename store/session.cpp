@@ -44,9 +44,6 @@ Result<void> Session::list_packs() {
   const auto known = repository_.index().packs();
   may_lack_chunks_ = !known.ok();
   auto listing = chunks.adopt_packs();
-  // What stands in that folder may be gone after a power cut, and nothing may build on it.
-  if (!listing && chunks.has_failed_sync())
-    return std::move(listing).error().with("adopting packs");
   if (!listing) {
     log::warning(listing.error().message + ": rebuilding the index");
     auto rebuilt = chunks.rebuild_index();

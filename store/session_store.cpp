@@ -227,7 +227,7 @@ Result<void> Session::insert_finished() {
   for (const auto& pack : packs) {
     contents.push_back({.pack = pack->writer->id(), .chunks = chunk_ids(pack->writer->records())});
   }
-  TRY(sync_pack_folders(repository_.files(), repository_.path(), pack_ids(contents)));
+  TRY(repository_.chunks().sync_folders(pack_ids(contents)));
   {
     const std::unique_lock lock(listing_mutex_);
     for (const auto& pack : packs) listing_.insert(pack->writer->id());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sessions with several sources, of which one meets a fault and the others would not notice.
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
@@ -9,7 +10,9 @@
 #include <gtest/gtest.h>
 
 #include "store/chunk_store.h"
+#include "store/prune.h"
 #include "store/session.h"
+#include "store/trash.h"
 #include "tests/support/delta_pack.h"
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
@@ -30,6 +33,7 @@ class OneBadCall final : public test::WatchedFiles {
   std::atomic<int> good_pack_writes{1'000'000};
   std::atomic<bool> fail_bucket_sync{false};
   std::atomic<int> packs_made{0};
+  std::string unsynced;  // that folder
 
   Result<void> write_at(const Fd& fd, ByteView data, std::uint64_t offset) override {
     const std::string path =
@@ -41,6 +45,7 @@ class OneBadCall final : public test::WatchedFiles {
   }
   Result<void> sync_directory(const std::string& path) override {
     if (path.find("/packs/") != std::string::npos && fail_bucket_sync.exchange(false)) {
+      unsynced = path;
       return os_error(EIO, path);
     }
     return inner_.sync_directory(path);
@@ -100,6 +105,17 @@ class SessionFaults : public testing::Test {
   ClaimedSource claim_unchanged(Session& session) {
     return value_of(session.claim(SourceKind::container, "engine", "host", "unchanged"));
   }
+  // The packs in the folder that could not be synced: of the tests below, one.
+  std::vector<std::filesystem::path> left_unsynced() {
+    std::vector<std::filesystem::path> files;
+    for (const auto& each : std::filesystem::directory_iterator(files_.unsynced)) {
+      const auto known = value_of(repository_->index().packs());
+      const auto id = PackId::from_hex_text(each.path().filename().string());
+      if (std::find(known.begin(), known.end(), *id) == known.end()) files.push_back(each.path());
+    }
+    EXPECT_EQ(files.size(), 1u);
+    return files;
+  }
   std::size_t count_packs() { return value_of(repository_->chunks().list_packs()).size(); }
 
   test::TempFolder folder_;
@@ -127,11 +143,55 @@ TEST_F(SessionFaults, NothingIsCommittedAfterAFolderOfPacksCouldNotBeSynced) {
 
 // A second sync of that folder would say that all is well.
 TEST_F(SessionFaults, NothingBuildsOnAPackWhoseFolderCouldNotBeSynced) {
-  test::write_pack(*repository_, {{.raw = test::noise(70'000, 7)}});
+  const Bytes content = test::noise(70'000, 7);
+  const PackId pack = test::write_pack(*repository_, {{.raw = content}});
   files_.fail_bucket_sync = true;
-  EXPECT_CODE(Code::io, Session::begin(*repository_, Compression::off));
+  for (int i = 0; i < 2; ++i) {
+    const auto session = value_of(Session::begin(*repository_, Compression::off));
+    EXPECT_FALSE(files_.fail_bucket_sync);
+    Compressor compressor(Compression::off);
+    const ChunkId id = value_of(session->put_data(content, 1, compressor));
+    ClaimedSource unchanged = claim_unchanged(*session);
+    value_of(session->commit(unchanged, *unchanged.parent));
+    EXPECT_NE(value_of(repository_->index().find(id)).value().pack, pack);
+  }
+}
+
+TEST_F(SessionFaults, NothingBuildsOnWhatAnEarlierSessionCouldNotMakeDurable) {
+  const MemoryTree tree{{"a", test::noise(70'000, 7)}};
+  files_.fail_bucket_sync = true;
+  EXPECT_CODE(Code::io, test::back_up(*repository_, tree));
   EXPECT_FALSE(files_.fail_bucket_sync);
-  EXPECT_CODE(Code::io, Session::begin(*repository_, Compression::off));
+  const auto left = left_unsynced();
+  const Snapshot snapshot = value_of(test::back_up(*repository_, tree));
+  for (const auto& file : left) std::filesystem::remove(file);  // as the power may
+  repository_.reset();
+  repository_ = test::reopen(folder_ / "repo");
+  EXPECT_TRUE(value_of(test::read_back(*repository_, snapshot)) == tree);
+}
+
+TEST_F(SessionFaults, APruneDropsNothingForACopyThatItCouldNotMakeDurable) {
+  const MemoryTree tree{{"a", test::noise(70'000, 7)}};
+  MemoryTree more = tree;
+  more["b"] = test::noise(900'000, 8);
+  const Snapshot gone = value_of(test::back_up(*repository_, more));
+  const Snapshot kept = value_of(test::back_up(*repository_, tree));
+  value_of(remove_for_good(*repository_, {gone}, kept.instant));
+  const auto before = value_of(repository_->chunks().list_packs());
+  for (const PackId& pack : before) {
+    const std::filesystem::path file = pack_path(repository_->path(), pack);
+    last_write_time(file, last_write_time(file) - std::chrono::hours(1));
+  }
+  const std::atomic<bool> cancel{false};
+  files_.fail_bucket_sync = true;
+  EXPECT_CODE(Code::io, prune(*repository_, {.spare_orphans = {}}, {}, cancel));
+  EXPECT_FALSE(files_.fail_bucket_sync);
+  const auto left = left_unsynced();
+  value_of(prune(*repository_, {.spare_orphans = {}}, {}, cancel));
+  for (const auto& file : left) std::filesystem::remove(file);  // as the power may
+  repository_.reset();
+  repository_ = test::reopen(folder_ / "repo");
+  EXPECT_TRUE(value_of(test::read_back(*repository_, kept)) == tree);
 }
 
 }  // namespace
