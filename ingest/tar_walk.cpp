@@ -43,56 +43,23 @@ Error out_of_order(const std::string& path) {
 
 }  // namespace
 
-struct TarWalk::Frame {
+struct TarWalk::Frame : WalkFrame {
   std::string path;
-  Entry entry;
-  std::optional<Entry> parent;
-  int leaf = -1;              // of the folder's own entry in its parent's folder
-  std::vector<Entry> before;  // the parent's entries, sorted by name
-  std::vector<int> before_leaf;
-  std::size_t next_before = 0;
-  std::size_t first_item = 0;  // collapse: of this folder in gathered_
-  std::size_t kept = 0;        // entries equal to the parent's
-  std::size_t taken = 0;       // entries emitted
-  std::string last;            // name
+  std::string last;  // name
 };
 
 TarWalk::TarWalk(TreeStream& stream, store::TreeReader& trees, const Excludes& excludes,
                  TarWalkOptions options, WalkNotes& notes)
     : stream_(stream),
-      trees_(trees),
       excludes_(excludes),
       options_(std::move(options)),
+      output_(trees, options_.collapse, options_.is_stored),
       notes_(notes) {}
 
 TarWalk::~TarWalk() = default;
 
-void TarWalk::put(Item&& item) {
-  if (options_.collapse) {
-    gathered_.push_back(std::move(item));
-  } else if (!stopped_ && !(*emit_)(std::move(item))) {
-    stopped_ = true;
-  }
-}
-
 bool TarWalk::is_stored(const Entry* before) const {
-  return before == nullptr || !options_.is_stored || options_.is_stored(*before);
-}
-
-Result<std::vector<store::LeafRef>> TarWalk::load_parent(Frame& frame) {
-  if (!frame.parent || !frame.parent->is_directory()) return std::vector<store::LeafRef>();
-  if (!is_stored(&*frame.parent)) {
-    return Error{Code::corrupt, 0,
-                 "/" + printable(frame.path) + ": its listing is missing or damaged"};
-  }
-  auto leaves = TRY(trees_.leaves(frame.parent->node));
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    auto entries = TRY(trees_.leaf(leaves[i].node));
-    leaves[i].entries = entries.size();
-    frame.before_leaf.insert(frame.before_leaf.end(), entries.size(), static_cast<int>(i));
-    std::move(entries.begin(), entries.end(), std::back_inserter(frame.before));
-  }
-  return leaves;
+  return before == nullptr || output_.is_stored(*before);
 }
 
 Result<void> TarWalk::enter(std::string path, Entry entry, const Entry* before, int leaf) {
@@ -101,21 +68,7 @@ Result<void> TarWalk::enter(std::string path, Entry entry, const Entry* before, 
   frame->entry = std::move(entry);
   if (before != nullptr) frame->parent = *before;
   frame->leaf = leaf;
-  frame->first_item = gathered_.size();
-  auto leaves = load_parent(*frame);
-  if (!leaves) {
-    log::warning(leaves.error().message + ": storing this folder again");
-    frame->parent.reset();
-    frame->before.clear();
-    frame->before_leaf.clear();
-  }
-  Item item;
-  item.kind = Item::Kind::enter;
-  item.entry = frame->entry;
-  item.leaf = leaf;
-  item.parent = frame->parent;
-  if (leaves) item.leaves = std::move(*leaves);
-  put(std::move(item));
+  output_.enter(*frame, frame->path);
   ++notes_.folders;
   frames_.push_back(std::move(frame));
   return {};
@@ -123,18 +76,8 @@ Result<void> TarWalk::enter(std::string path, Entry entry, const Entry* before, 
 
 void TarWalk::leave() {
   Frame& frame = *frames_.back();
-  const bool whole = frame.parent && frame.parent->is_directory() && frame.kept == frame.taken &&
-                     frame.taken == frame.before.size() && same_folder(frame.entry, *frame.parent);
-  Item item;
-  item.kind = Item::Kind::leave;
-  if (options_.collapse && whole && frames_.size() > 1) {
-    gathered_.resize(frame.first_item);
-    item.kind = Item::Kind::entry;
-    item.entry = std::move(*frame.parent);
-    item.leaf = frame.leaf;
-  }
-  const bool kept = item.kind == Item::Kind::entry;
-  put(std::move(item));
+  const bool same = frame.parent && same_folder(frame.entry, *frame.parent);
+  const bool kept = output_.leave(frame, same && frames_.size() > 1);
   frames_.pop_back();
   if (frames_.empty()) return;
   ++frames_.back()->taken;
@@ -153,7 +96,7 @@ void TarWalk::keep(const Entry& before, int leaf) {
   item.leaf = leaf;
   ++frames_.back()->kept;
   ++frames_.back()->taken;
-  put(std::move(item));
+  output_.put(std::move(item));
 }
 
 void TarWalk::take_other(TarEntry&& from, const Entry* before, int leaf) {
@@ -162,7 +105,7 @@ void TarWalk::take_other(TarEntry&& from, const Entry* before, int leaf) {
   ++frames_.back()->taken;
   Item item;
   item.entry = std::move(from.entry);
-  put(std::move(item));
+  output_.put(std::move(item));
 }
 
 Result<void> TarWalk::take_file(TarEntry&& from, const Entry* before, int leaf) {
@@ -200,7 +143,7 @@ Result<void> TarWalk::take_file(TarEntry&& from, const Entry* before, int leaf) 
     work->read_done = true;
   }
   if (!frames_.empty()) ++frames_.back()->taken;
-  put(std::move(item));
+  output_.put(std::move(item));
   return {};
 }
 
@@ -229,7 +172,7 @@ Result<void> TarWalk::take_link(TarEntry&& from, const Entry* before, int leaf) 
   item.entry = std::move(entry);
   item.work = linked.work;
   ++frames_.back()->taken;
-  put(std::move(item));
+  output_.put(std::move(item));
   return {};
 }
 
@@ -257,13 +200,7 @@ Result<void> TarWalk::step(TarEntry&& from) {
     if (is_directory) excluded_ = from.path + "/";
     return {};
   }
-  while (frame.next_before < frame.before.size() && frame.before[frame.next_before].name < name) {
-    ++frame.next_before;
-  }
-  const bool known =
-      frame.next_before < frame.before.size() && frame.before[frame.next_before].name == name;
-  const Entry* before = known ? &frame.before[frame.next_before] : nullptr;
-  const int leaf = known ? frame.before_leaf[frame.next_before] : -1;
+  const auto [before, leaf] = frame.before.find(name);
   if (from.same_as) return take_link(std::move(from), before, leaf);
   from.entry.inode = number_of(from.path);
   if (is_directory) return enter(std::move(from.path), std::move(from.entry), before, leaf);
@@ -274,22 +211,17 @@ Result<void> TarWalk::step(TarEntry&& from) {
 
 Result<void> TarWalk::run(const std::optional<Entry>& parent,
                           const std::function<bool(Item&&)>& emit) {
-  emit_ = &emit;
+  output_.begin(emit);
   auto first = TRY(stream_.next());
   if (!first) return out_of_order("the end");
   TRY(begin(std::move(*first), parent));
-  while (!stopped_) {
+  while (!output_.is_stopped()) {
     auto entry = TRY(stream_.next());
     if (!entry) break;
     TRY(step(std::move(*entry)));
   }
-  while (!frames_.empty() && !stopped_) leave();
-  for (Item& item : gathered_) {
-    if (!emit(std::move(item))) return Error{Code::cancelled, 0, "stopped"};
-  }
-  gathered_.clear();
-  if (stopped_) return Error{Code::cancelled, 0, "stopped"};
-  return {};
+  while (!frames_.empty() && !output_.is_stopped()) leave();
+  return output_.finish();
 }
 
 LinkChanges TarWalk::link_changes() const {

@@ -16,7 +16,6 @@
 #include "ingest/exclude.h"
 #include "ingest/tree_stream.h"
 #include "ingest/walk.h"
-#include "store/tree_reader.h"
 
 namespace bygone::ingest {
 
@@ -57,25 +56,20 @@ class TarWalk {
   Result<void> begin(TarEntry&& root, const std::optional<store::Entry>& parent);
   Result<void> step(TarEntry&& entry);
   Result<void> enter(std::string path, store::Entry entry, const store::Entry* before, int leaf);
-  Result<std::vector<store::LeafRef>> load_parent(Frame& frame);
   void leave();
   Result<void> leave_to(const std::string& folder);
   Result<void> take_file(TarEntry&& entry, const store::Entry* before, int leaf);
   Result<void> take_link(TarEntry&& entry, const store::Entry* before, int leaf);
   void take_other(TarEntry&& entry, const store::Entry* before, int leaf);
   void keep(const store::Entry& before, int leaf);
-  void put(Item&& item);
   [[nodiscard]] bool is_stored(const store::Entry* before) const;
 
   TreeStream& stream_;
-  store::TreeReader& trees_;
   const Excludes& excludes_;
   TarWalkOptions options_;
+  WalkOutput output_;
   WalkNotes& notes_;
   std::vector<std::unique_ptr<Frame>> frames_;
-  std::vector<Item> gathered_;
-  const std::function<bool(Item&&)>* emit_ = nullptr;
-  bool stopped_ = false;
   std::string excluded_;  // the folder that was left out last, with a slash; empty for none
   std::unordered_map<std::string, Linked> linked_;  // by the path of the first name
 };

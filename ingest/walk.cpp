@@ -28,38 +28,21 @@ bool same_metadata(const Entry& a, const Entry& b) {
 
 }  // namespace
 
-struct Walk::Frame {
+struct Walk::Frame : WalkFrame {
   std::shared_ptr<ScannedFolder> folder;
-  Entry entry;  // of the folder
-  std::optional<Entry> parent;
-  int leaf = -1;              // of the folder's own entry in its parent's folder
-  std::vector<Entry> before;  // the parent's entries, sorted by name
-  std::vector<int> before_leaf;
-  std::size_t next_before = 0;
-  std::size_t next = 0;
-  std::size_t first_item = 0;  // collapse: of this folder in gathered_
-  std::size_t kept = 0;        // entries equal to the parent's
-  std::size_t taken = 0;       // entries emitted
+  std::size_t next = 0;  // of the folder's entries
   Nanoseconds listed_at = 0;
 };
 
 Walk::Walk(Scanner& scanner, store::TreeReader& trees, WalkOptions options,
            std::function<std::optional<std::string>(const Listed&)> off_limits, WalkNotes& notes)
     : scanner_(scanner),
-      trees_(trees),
       options_(std::move(options)),
+      output_(trees, options_.collapse, options_.is_stored),
       off_limits_(std::move(off_limits)),
       notes_(notes) {}
 
 Walk::~Walk() = default;
-
-void Walk::put(Item&& item) {
-  if (options_.collapse) {
-    gathered_.push_back(std::move(item));
-  } else if (!stopped_ && !(*emit_)(std::move(item))) {
-    stopped_ = true;
-  }
-}
 
 void Walk::cannot_read(const std::string& path, const Error& error) {
   notes_.unreadable.emplace_back(path,
@@ -77,23 +60,6 @@ void Walk::note_mount(const std::string& path, std::uint64_t device) {
   } else {
     notes_.skipped.push_back(path + ": a file system that is " + what);
   }
-}
-
-// The leaves and entries of the parent's folder; none when it had none.
-Result<std::vector<store::LeafRef>> Walk::load_parent(Frame& frame) {
-  if (!frame.parent || !frame.parent->is_directory()) return std::vector<store::LeafRef>();
-  if (options_.is_stored && !options_.is_stored(*frame.parent)) {
-    return Error{Code::corrupt, 0,
-                 "/" + printable(frame.folder->path) + ": its listing is missing or damaged"};
-  }
-  auto leaves = TRY(trees_.leaves(frame.parent->node));
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    auto entries = TRY(trees_.leaf(leaves[i].node));
-    leaves[i].entries = entries.size();
-    frame.before_leaf.insert(frame.before_leaf.end(), entries.size(), static_cast<int>(i));
-    std::move(entries.begin(), entries.end(), std::back_inserter(frame.before));
-  }
-  return leaves;
 }
 
 // A folder that cannot be walked becomes an entry like others, or is gone.
@@ -119,9 +85,9 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
     }
     item.kind = Item::Kind::enter;
     item.parent = parent;
-    put(Item(item));
+    output_.put(Item(item));
     item.kind = Item::Kind::leave;
-    put(std::move(item));
+    output_.put(std::move(item));
     ++frames_.back()->taken;
     return {};
   }
@@ -130,12 +96,11 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
   frame->entry = folder->self.entry;
   frame->parent = parent;
   frame->leaf = leaf;
-  frame->first_item = gathered_.size();
   for (const auto& [name, errnum] : folder->failed) {
     cannot_read(join_path(folder->path, name), os_error(errnum, "looking"));
   }
   const bool same = parent && is_unchanged(frame->entry, *parent);
-  if (same && (!parent->xattr_node || !options_.is_stored || options_.is_stored(*parent))) {
+  if (same && (!parent->xattr_node || output_.is_stored(*parent))) {
     frame->entry.xattrs = parent->xattrs;
     frame->entry.xattr_node = parent->xattr_node;
   } else {
@@ -150,21 +115,7 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
   if (options_.tree == TreeKind::layer && hides_image(*fd)) {
     notes_.deleted.push_back(folder->path + "/");
   }
-  auto leaves = load_parent(*frame);
-  if (!leaves) {
-    // The parent is damaged here: everything below is read as if it were new.
-    log::warning(leaves.error().message + ": reading this folder again");
-    frame->parent.reset();
-    frame->before.clear();
-    frame->before_leaf.clear();
-  }
-  Item item;
-  item.kind = Item::Kind::enter;
-  item.entry = frame->entry;
-  item.leaf = leaf;
-  item.parent = frame->parent;
-  if (leaves) item.leaves = std::move(*leaves);
-  put(std::move(item));
+  output_.enter(*frame, folder->path);
   ++notes_.folders;
   scanner_.release(*folder);
   if (!frames_.empty()) frames_.back()->folder->rest();
@@ -174,18 +125,8 @@ Result<void> Walk::enter(const std::shared_ptr<ScannedFolder>& folder,
 
 void Walk::leave() {
   Frame& frame = *frames_.back();
-  const bool whole = frame.parent && frame.parent->is_directory() && frame.kept == frame.taken &&
-                     frame.taken == frame.before.size() && is_unchanged(frame.entry, *frame.parent);
-  Item item;
-  item.kind = Item::Kind::leave;
-  if (options_.collapse && whole && frames_.size() > 1) {
-    gathered_.resize(frame.first_item);
-    item.kind = Item::Kind::entry;
-    item.entry = std::move(*frame.parent);
-    item.leaf = frame.leaf;
-  }
-  const bool kept = item.kind == Item::Kind::entry;
-  put(std::move(item));
+  const bool same = frame.parent && is_unchanged(frame.entry, *frame.parent);
+  const bool kept = output_.leave(frame, same && frames_.size() > 1);
   frames_.pop_back();
   if (frames_.empty()) return;
   frames_.back()->folder->wake();
@@ -194,8 +135,7 @@ void Walk::leave() {
 }
 
 bool Walk::is_lost(const Frame& frame, const Entry* before) {
-  if (before == nullptr || before->is_directory() || !options_.is_stored) return false;
-  if (options_.is_stored(*before)) return false;
+  if (before == nullptr || before->is_directory() || output_.is_stored(*before)) return false;
   log::warning(printable(join_path(frame.folder->path, before->name)) +
                ": what was stored of it is missing or damaged: reading it again");
   ++notes_.read_again;
@@ -216,7 +156,7 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
     item.entry.flags |= store::kUnreadable;
     cannot_read(path, folder.error());
     ++frame.taken;
-    return put(std::move(item));
+    return output_.put(std::move(item));
   }
   Linked* link = nullptr;
   if (entry.links > 1) {
@@ -243,7 +183,7 @@ void Walk::take_file(Frame& frame, Entry entry, const Entry* before, int leaf, S
   }
   if (before == nullptr) ++notes_.new_files;
   ++frame.taken;
-  put(std::move(item));
+  output_.put(std::move(item));
 }
 
 void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, int leaf) {
@@ -257,9 +197,9 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
     if (before != nullptr) item.parent = *before;
     item.entry = entry;
     item.entry.flags = store::kNotCrossed;
-    put(Item(item));
+    output_.put(Item(item));
     item.kind = Item::Kind::leave;
-    put(std::move(item));
+    output_.put(std::move(item));
     ++frame.taken;
     return;
   }
@@ -284,7 +224,7 @@ void Walk::take_other(Frame& frame, ScannedEntry& scanned, const Entry* before, 
     ++frame.kept;
   }
   ++frame.taken;
-  put(std::move(item));
+  output_.put(std::move(item));
 }
 
 Result<void> Walk::step() {
@@ -304,13 +244,7 @@ Result<void> Walk::step() {
     notes_.deleted.push_back(join_path(frame.folder->path, name));
     return {};
   }
-  while (frame.next_before < frame.before.size() && frame.before[frame.next_before].name < name) {
-    ++frame.next_before;
-  }
-  const bool known =
-      frame.next_before < frame.before.size() && frame.before[frame.next_before].name == name;
-  const Entry* before = known ? &frame.before[frame.next_before] : nullptr;
-  const int leaf = known ? frame.before_leaf[frame.next_before] : -1;
+  const auto [before, leaf] = frame.before.find(name);
 
   if (scanned.folder) {
     const std::shared_ptr<ScannedFolder> folder = std::move(scanned.folder);
@@ -329,7 +263,7 @@ Result<void> Walk::step() {
     ++frame.kept;
     ++frame.taken;
     ++notes_.unmodified_files;
-    put(std::move(item));
+    output_.put(std::move(item));
   } else if (scanned.listed.entry.type == FileType::regular && scanned.listed.entry.size > 0) {
     take_file(frame, std::move(scanned.listed.entry), before, leaf, stored);
   } else {
@@ -341,15 +275,10 @@ Result<void> Walk::step() {
 Result<void> Walk::run(const std::shared_ptr<ScannedFolder>& root,
                        const std::optional<Entry>& parent,
                        const std::function<bool(Item&&)>& emit) {
-  emit_ = &emit;
+  output_.begin(emit);
   TRY(enter(root, parent, -1));
-  while (!frames_.empty() && !stopped_) TRY(step());
-  for (Item& item : gathered_) {
-    if (!emit(std::move(item))) return Error{Code::cancelled, 0, "stopped"};
-  }
-  gathered_.clear();
-  if (stopped_) return Error{Code::cancelled, 0, "stopped"};
-  return {};
+  while (!frames_.empty() && !output_.is_stopped()) TRY(step());
+  return output_.finish();
 }
 
 }  // namespace bygone::ingest

@@ -13,29 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "ingest/file_reader.h"
 #include "ingest/scanner.h"
-#include "store/tree_reader.h"
+#include "ingest/walk_output.h"
 
 namespace bygone::ingest {
-
-// One step of a walk, in order.
-struct Item {
-  enum class Kind {
-    enter,  // a folder begins: `entry` is its metadata
-    leave,  // it ends
-    entry,  // `entry` is final: kept from the parent (`leaf` >= 0), or needs no content
-    file,   // `entry` gives the name, `work` the rest
-  };
-  Kind kind = Kind::entry;
-  store::Entry entry;
-  std::shared_ptr<FileWork> work;
-  // Number of the parent's leaf in which an equal entry stands; -1 for what is new or changed.
-  // For Kind::file: where it stands should the read show that nothing changed.
-  int leaf = -1;
-  std::optional<store::Entry> parent;  // the previous version of what is not kept as it was
-  std::vector<store::LeafRef> leaves;  // enter: the leaves of the parent's folder
-};
 
 struct WalkOptions {
   bool rescan = false;
@@ -86,7 +67,6 @@ class Walk {
   struct Frame;
   Result<void> enter(const std::shared_ptr<ScannedFolder>& folder,
                      const std::optional<store::Entry>& parent, int leaf);
-  Result<std::vector<store::LeafRef>> load_parent(Frame& frame);
   void leave();
   Result<void> step();
   enum class Stored { no, yes };  // what the parent's entry refers to
@@ -95,19 +75,15 @@ class Walk {
   [[nodiscard]] bool is_lost(const Frame& frame, const store::Entry* before);
   void take_other(Frame& frame, ScannedEntry& scanned, const store::Entry* before, int leaf);
   bool is_unchanged(const store::Entry& now, const store::Entry& before) const;
-  void put(Item&& item);
   void cannot_read(const std::string& path, const Error& error);
   void note_mount(const std::string& path, std::uint64_t device);
 
   Scanner& scanner_;
-  store::TreeReader& trees_;
   WalkOptions options_;
+  WalkOutput output_;
   std::function<std::optional<std::string>(const Listed&)> off_limits_;
   WalkNotes& notes_;
   std::vector<std::unique_ptr<Frame>> frames_;
-  std::vector<Item> gathered_;
-  const std::function<bool(Item&&)>* emit_ = nullptr;
-  bool stopped_ = false;
   // A name of a file with several: what is to be read, and how it was listed.
   struct Linked {
     std::shared_ptr<FileWork> work;
