@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <sstream>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -154,8 +155,9 @@ class Restore : public ::testing::Test {
 
   [[nodiscard]] std::string at(const std::string& path) const { return target_ + "/" + path; }
   [[nodiscard]] std::string read(const std::string& path) const {
-    std::ifstream in(at(path), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    std::ostringstream content;
+    content << std::ifstream(at(path), std::ios::binary).rdbuf();
+    return content.str();
   }
   void put(const std::string& path, const std::string& bytes) const {
     stdfs::create_directories(stdfs::path(at(path)).parent_path());

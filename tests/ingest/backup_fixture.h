@@ -6,7 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
-#include <random>
+#include <sstream>
 
 #include <gtest/gtest.h>
 
@@ -14,6 +14,7 @@
 #include "ingest/discover.h"
 #include "store/chunk_store.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
 namespace bygone::ingest {
@@ -23,10 +24,7 @@ using store::Entry;
 using store::Extent;
 
 inline std::string random_text(std::size_t size, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::string text(size, '\0');
-  for (char& c : text) c = static_cast<char>(engine());
-  return text;
+  return std::string(as_text(test::noise(size, seed)));
 }
 
 inline void write_file(const stdfs::path& path, std::string_view content) {
@@ -43,6 +41,12 @@ inline void overwrite(const stdfs::path& path, std::size_t offset, std::string_v
 // Moves the times of everything below `path` into the past, as far as a test can: mtime. The
 // clock of the backup runs ahead instead, so that nothing is racy.
 constexpr Nanoseconds kLater = 3600 * kSecond;
+
+inline std::string file_content(const stdfs::path& path) {
+  std::ostringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  return content.str();
+}
 
 class BackupTest : public testing::Test {
  protected:
@@ -143,12 +147,11 @@ class BackupTest : public testing::Test {
   // Everything below the source folder is in `snapshot` with the same bytes.
   void expect_equal(const store::Snapshot& snapshot) {
     for (const auto& each : stdfs::recursive_directory_iterator(source_dir())) {
-      const std::string path = stdfs::relative(each.path(), source_dir());
+      const std::string path = each.path().native().substr(source_dir().native().size() + 1);
       auto entry = find(snapshot, path);
       ASSERT_TRUE(entry.has_value()) << path;
       if (!each.is_regular_file() || each.is_symlink()) continue;
-      std::ifstream in(each.path(), std::ios::binary);
-      const std::string expected((std::istreambuf_iterator<char>(in)), {});
+      const std::string expected = file_content(each.path());
       ASSERT_EQ(entry->size, expected.size()) << path;
       ASSERT_TRUE(content(*entry) == expected) << path;
     }

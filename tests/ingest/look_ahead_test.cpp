@@ -2,6 +2,9 @@
 //
 // What is copied before a freeze is not copied again under it, and the snapshot has what was there
 // under the freeze, whatever was there before.
+#include <random>
+#include <set>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -100,10 +103,6 @@ class LookAhead : public BackupTest {
       ASSERT_TRUE(stored(*entry) == expected) << name;
     }
     EXPECT_TRUE(names.empty());
-  }
-  static std::string file_content(const stdfs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return std::string((std::istreambuf_iterator<char>(in)), {});
   }
 
   const std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> off_limits_;

@@ -75,11 +75,9 @@ std::uint64_t FakeKernel::send(std::uint32_t opcode, std::uint64_t node, ByteVie
 Bytes FakeKernel::receive() {
   pollfd ready{socket_, POLLIN, 0};
   if (::poll(&ready, 1, kPatienceMs) <= 0) broken("no reply");
-  Bytes record(2u << 20);
-  const ssize_t n = ::recv(socket_, record.data(), record.size(), 0);
+  const ssize_t n = ::recv(socket_, buffer_.data(), buffer_.size(), 0);
   if (n < static_cast<ssize_t>(sizeof(fuse_out_header))) broken("a reply without a header");
-  record.resize(static_cast<std::size_t>(n));
-  return record;
+  return {buffer_.begin(), buffer_.begin() + n};
 }
 
 FuseReply FakeKernel::request(std::uint32_t opcode, std::uint64_t node, ByteView body) {

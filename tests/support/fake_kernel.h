@@ -80,6 +80,7 @@ class FakeKernel {
   std::uint64_t send(std::uint32_t opcode, std::uint64_t node, ByteView body);
   Bytes receive();
 
+  Bytes buffer_ = Bytes(2u << 20);  // of one reply
   std::unique_ptr<fs::Session> session_;
   int socket_ = -1;
   std::thread server_;

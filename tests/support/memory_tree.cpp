@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/memory_tree.h"
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <random>
 
@@ -23,9 +25,7 @@ Bytes noise(std::size_t size, std::uint64_t seed) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     z ^= z >> 31;
-    for (std::size_t b = 0; b < 8 && i + b < size; ++b) {
-      bytes[i + b] = static_cast<std::uint8_t>(z >> (8 * b));
-    }
+    std::memcpy(bytes.data() + i, &z, std::min(sizeof z, size - i));
   }
   return bytes;
 }
@@ -34,8 +34,10 @@ Bytes prose(std::size_t size, std::uint64_t seed) {
   static constexpr std::string_view kWords[] = {"chunk ",  "pack ",  "snapshot ", "page ",
                                                 "extent ", "index ", "record ",   "volume\n"};
   Bytes bytes;
+  bytes.reserve(size + 16);
   for (const std::uint8_t byte : noise(size / 4 + 8, seed)) {
-    for (const char c : kWords[byte % 8]) bytes.push_back(static_cast<std::uint8_t>(c));
+    const std::string_view word = kWords[byte % 8];
+    bytes.insert(bytes.end(), word.begin(), word.end());
     if (bytes.size() >= size) break;
   }
   bytes.resize(size);
