@@ -273,8 +273,7 @@ class Damage : public testing::Test {
 
 TEST_F(Damage, OfAnyBitGivesRightBytesOrEioForThatRangeAlone) {
   const std::uint64_t seed = test::seed_of_run();
-  const std::uint64_t flips =
-      test::number_from("BYGONE_FLIPS").value_or(test::kSanitized ? 130 : 390);
+  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(390 / test::kFewer);
   std::mt19937_64 random(seed);
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   testing::internal::CaptureStderr();

@@ -41,7 +41,8 @@ TEST_P(Fuzz, TakesMutationsOfThem) {
   RecordProperty("seed", std::to_string(seed));
   std::mt19937_64 random(seed);
   const auto corpus = corpus_of(GetParam());
-  for (int round = 0; round < 2000; ++round) {
+  const unsigned rounds = kThreadSanitized ? 2000 / kFewer : 2000;
+  for (unsigned round = 0; round < rounds; ++round) {
     Bytes input = corpus[random() % corpus.size()];
     for (std::uint64_t edits = 1 + random() % 4; edits > 0 && !input.empty(); --edits) {
       const std::size_t at = random() % input.size();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tests/ingest/container_fixture.h"
+#include "tests/support/torture.h"
 
 namespace bygone::ingest {
 namespace {
@@ -155,7 +156,8 @@ TEST_F(Dumps, AreDeltasOfTheDumpBefore) {
 }
 
 TEST_F(Dumps, MayBeLargerThanMemory) {
-  programs_["mysqldump"] = {.output = std::string(1 << 20, 'r'), .times = 300};
+  constexpr unsigned kTimes = 300 / test::kFewer;
+  programs_["mysqldump"] = {.output = std::string(1 << 20, 'r'), .times = kTimes};
   programs_["mysqldump"].error = "warning: slow";
   const BackupReport cut = must_back_up(dumping(Kind::mysql));
   EXPECT_EQ(cut.failed.size(), 1u);  // without its end
@@ -166,7 +168,7 @@ TEST_F(Dumps, MayBeLargerThanMemory) {
   EXPECT_TRUE(report.failed.empty());
   const auto entry = extra(report.snapshot, "dumps/big%2Fone");
   ASSERT_TRUE(entry.has_value());
-  EXPECT_EQ(entry->size, 300u << 20);
+  EXPECT_EQ(entry->size, std::uint64_t{kTimes} << 20);
 }
 
 TEST_F(Dumps, OfAContainerThatDoesNotRunFailOnlyWhenInsistedOn) {

@@ -7,6 +7,7 @@
 
 #include "store/zone.h"
 #include "tests/support/expect.h"
+#include "tests/support/torture.h"
 
 namespace bygone::ingest {
 namespace {
@@ -211,8 +212,10 @@ TEST(Schedule, LooksBackOnTheRunsThatItLookedForwardTo) {
 }
 
 TEST(Schedule, NeverRunsBackwardsThroughAYearOfChanges) {
+  std::vector<const char*> zones = {kLordHowe};  // has the oddest change of all
+  if (!test::kSanitized) zones.insert(zones.end(), {kBerlin, kNewYork});
   for (const char* text : {"30 2 * * *", "17 * * * *", "*/20 1-3 * * *", "0 0 * * 0"}) {
-    for (const char* zone : {kBerlin, kNewYork, kLordHowe}) {
+    for (const char* zone : zones) {
       const Schedule schedule = value_of(Schedule::parse(text, zone));
       const Nanoseconds end = at(zone, "2025-01-01T00:00");
       std::size_t runs = 0;

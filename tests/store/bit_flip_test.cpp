@@ -101,8 +101,7 @@ TEST_F(BitFlip, HasFilesInEveryPlaceThatTheFormatNames) {
 
 TEST_F(BitFlip, AnywhereInTheTruthGivesRightBytesOrAnError) {
   const std::uint64_t seed = test::seed_of_run();
-  const std::uint64_t flips =
-      test::number_from("BYGONE_FLIPS").value_or(test::kSanitized ? 260 : 1040);
+  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(1040 / test::kFewer);
   std::mt19937_64 random(seed);
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   testing::internal::CaptureStderr();  // every flip is worth a warning
@@ -130,7 +129,7 @@ TEST_F(BitFlip, AnywhereInTheTruthGivesRightBytesOrAnError) {
 // LMDB may die of a damaged page of its own, by a signal: then the next start begins a new index.
 TEST_F(BitFlip, AnywhereInTheIndexGivesRightBytesOrAnErrorAndTheNextStartWorks) {
   const std::uint64_t seed = test::seed_of_run();
-  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(1000) / 5;
+  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(1000 / test::kFewer) / 5;
   std::mt19937_64 random(seed);
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   for (std::uint64_t i = 0; i < flips; ++i) {
@@ -214,8 +213,7 @@ class Mending : public BitFlip {
 
 TEST_F(Mending, LeavesNoDamageWhateverBitFlipped) {
   const std::uint64_t seed = test::seed_of_run();
-  const std::uint64_t flips =
-      test::number_from("BYGONE_FLIPS").value_or(test::kSanitized ? 140 : 560) / 5;
+  const std::uint64_t flips = test::number_from("BYGONE_FLIPS").value_or(560 / test::kFewer) / 5;
   std::mt19937_64 random(seed);
   SCOPED_TRACE("BYGONE_SEED=" + std::to_string(seed));
   filesystem::copy(path(), folder_ / "origin", filesystem::copy_options::recursive);

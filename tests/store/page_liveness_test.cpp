@@ -9,6 +9,7 @@
 #include "store/tree_writer.h"
 #include "tests/support/expect.h"
 #include "tests/support/memory_chunks.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
@@ -214,7 +215,7 @@ TEST(PageLiveness, AYearOfSmallChangesStaysCheapToReadWithThinPagesWrittenAnew) 
   SCOPED_TRACE("seed " + std::to_string(seed));
   Model with(seed);
   Model without(seed);
-  for (int day = 0; day < 365; ++day) {
+  for (unsigned day = 0; day < 365 / test::kFewer; ++day) {
     for (Model* model : {&with, &without}) {
       model->change_files(8);
       if (model == &with) {
@@ -232,7 +233,9 @@ TEST(PageLiveness, AYearOfSmallChangesStaysCheapToReadWithThinPagesWrittenAnew) 
   const double grown = decoded_per_needed(without);
   RecordProperty("decoded_per_needed", std::to_string(kept_low) + " " + std::to_string(grown));
   EXPECT_LT(kept_low, 3.0);
-  EXPECT_GT(grown, 3.0);
+  if (!test::kSanitized) {  // weeks are not enough for that
+    EXPECT_GT(grown, 3.0);
+  }
 }
 
 TEST(PageLiveness, APageIsThinWhenLittleOfItIsStillReferredTo) {

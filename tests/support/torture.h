@@ -20,13 +20,18 @@ constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;
 #endif
-// Tests that fail the n-th call try each n; not all of them with a sanitizer, which is several
-// times slower and looks for other mistakes. Odd, so that n takes both parities.
 #if defined(__SANITIZE_THREAD__)
-constexpr std::size_t kCallStride = 9;
+constexpr bool kThreadSanitized = true;
 #else
-constexpr std::size_t kCallStride = kSanitized ? 3 : 1;
+constexpr bool kThreadSanitized = false;
 #endif
+// Tests that fail the n-th call try each n; not all of them with a sanitizer, which is several
+// times slower and looks for other mistakes: those of the memory on the ways out of a function, of
+// which many are the same, and races, of which one thread has none. Odd, so that n takes both
+// parities.
+constexpr std::size_t kCallStride = kThreadSanitized ? 25 : kSanitized ? 7 : 1;
+// So many times fewer with a sanitizer: what chance chooses, and what is the same again and again.
+constexpr unsigned kFewer = kThreadSanitized ? 12 : kSanitized ? 8 : 1;
 
 // The number in a variable of the environment; nothing when there is none.
 inline std::optional<std::uint64_t> number_from(const char* name) {
