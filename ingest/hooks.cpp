@@ -5,6 +5,7 @@
 
 #include "ingest/hook_journal.h"
 #include "ingest/owed_hooks.h"
+#include "ingest/put_back.h"
 
 namespace bygone::ingest {
 
@@ -59,11 +60,32 @@ Result<void> HookPair::before(const std::atomic<bool>& cancel) {
   return {};
 }
 
+// After a hook that could not run: whoever puts the container back, or finds the journal of that,
+// may come yet.
+bool HookPair::stands_still() {
+  const auto state = engine_->state(container_.id);
+  if (!state) return false;
+  return is_paused(*state) || (container_.is_stopped && !state->running);
+}
+
+void HookPair::note(std::string why) {
+  (post_->on_error == Hook::OnError::fail ? failed_ : warnings_).push_back(std::move(why));
+}
+
 void HookPair::after() {
-  if (!std::exchange(post_is_due_, false) || !post_) return;
+  if (!post_is_due_) return;
+  if (!post_) {
+    post_is_due_ = false;
+    return;
+  }
   const std::atomic<bool> never{false};
   auto ran = run_hook(*engine_, container_.id, *post_, "post", never);
   const bool is_owed = !ran && ran.error().code == Code::unavailable;
+  if (!ran && !is_owed && stands_still()) {
+    waits_because_ = std::move(ran).error().message;
+    return;
+  }
+  post_is_due_ = false;
   IntentJournal journal = std::exchange(journal_, IntentJournal());
   if (!is_owed) {
     const auto removed = journal.remove();
@@ -75,7 +97,14 @@ void HookPair::after() {
   if (ran) return;
   std::string why = std::move(ran).error().message;
   if (is_owed) why += "; it is run when Docker answers again, by the daemon or `bygone thaw`";
-  (post_->on_error == Hook::OnError::fail ? failed_ : warnings_).push_back(std::move(why));
+  note(std::move(why));
+}
+
+void HookPair::leave_owed() {
+  if (!post_is_due_ || !post_) return;
+  post_is_due_ = false;
+  journal_ = IntentJournal();
+  note(waits_because_ + "; it is run once its container goes on, by the daemon or `bygone thaw`");
 }
 
 }  // namespace bygone::ingest

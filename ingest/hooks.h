@@ -44,8 +44,11 @@ class HookPair {
   Result<void> before(const std::atomic<bool>& cancel);
   // Runs the post hook, once, when before() was called, whatever came of it: what the pre hook
   // began has to be ended after a failure and a cancel, too. Its failure is in failed() or
-  // warnings(). When the engine is gone the journal stays, for whoever sees it come back.
+  // warnings(). When the engine is gone the journal stays, for whoever sees it come back. Where the
+  // container stands still, for it could not be thawed, the next call tries it again.
   void after();
+  // After the last after(): what still could not run is in failed() or warnings(), and owed.
+  void leave_owed();
 
   [[nodiscard]] const std::vector<std::string>& failed() const { return failed_; }
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
@@ -53,7 +56,9 @@ class HookPair {
  private:
   void settle(const std::atomic<bool>& cancel);
   bool runs();
+  bool stands_still();
   Result<void> open_journal();
+  void note(std::string why);
 
   docker::Engine* engine_;
   HookedContainer container_;
@@ -61,6 +66,7 @@ class HookPair {
   std::string started_at_;  // empty when unknown
   IntentJournal journal_;
   bool post_is_due_ = false;
+  std::string waits_because_;  // of a post hook that is due and could not run
   std::vector<std::string> failed_;
   std::vector<std::string> warnings_;
 };

@@ -36,6 +36,7 @@ struct Member {
   }
   // After the last hook has run.
   void take_hooks() {
+    hooks->leave_owed();
     for (const std::string& text : hooks->failed()) {
       backup->note_failed(text);
       if (failure) failure->message += "; " + text;  // there will be no report

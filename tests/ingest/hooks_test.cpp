@@ -7,7 +7,21 @@
 namespace bygone::ingest {
 namespace {
 
-using Hooks = ContainerBackup;
+class Hooks : public ContainerBackup {
+ protected:
+  // As an engine does it.
+  void refuse_while_paused() {
+    engine_.on_exec =
+        [this, inner = engine_.on_exec](
+            const docker::ExecRequest& request) -> Result<std::unique_ptr<docker::Exec>> {
+      const auto state = engine_.state("c1");
+      if (!state->running || state->paused) {
+        return Error{Code::busy, 0, "container c1 is paused, or does not run"};
+      }
+      return inner(request);
+    };
+  }
+};
 
 TEST_F(Hooks, RunAroundTheFreezeAlone) {
   BackupOptions options;
@@ -173,6 +187,56 @@ TEST_F(Hooks, StayOwedWhenTheEngineGoesAway) {
   order_.clear();
   EXPECT_EQ(run_owed_hooks(engine_, state(), cancel_).at(0).fate, OwedHook::Fate::ran);
   EXPECT_EQ(order_, Words{"exec post"});
+}
+
+// An engine that cannot thaw, however often it is asked: nothing runs in what stands still.
+TEST_F(Hooks, StayOwedWhileTheirContainerStandsStill) {
+  refuse_while_paused();
+  BackupOptions options;
+  options.post = hook("post");
+  programs_["post"] = {};
+  engine_.fail("unpause c1", {Code::io, 0, "unable to thaw"}, 10);
+  const auto report = back_up(options);
+  ASSERT_FALSE(report.ok());
+  EXPECT_NE(report.error().message.find("may be frozen still"), std::string::npos);
+  EXPECT_NE(report.error().message.find("it is run once its container goes on"), std::string::npos)
+      << report.error().message;
+  EXPECT_EQ(run_owed_hooks(engine_, state(), cancel_).at(0).fate, OwedHook::Fate::owed_still);
+  ASSERT_TRUE(thaw_dead_journals(engine_, state()).ok());
+  order_.clear();
+  EXPECT_EQ(run_owed_hooks(engine_, state(), cancel_).at(0).fate, OwedHook::Fate::ran);
+  EXPECT_EQ(order_, Words{"exec post"});
+  EXPECT_FALSE(has_owed_hooks(state()));
+}
+
+TEST_F(Hooks, RunAfterTheThawThatComesLater) {
+  refuse_while_paused();
+  BackupOptions options;
+  options.post = hook("post");
+  programs_["post"] = {};
+  engine_.fail("unpause c1", {Code::io, 0, "unable to thaw"}, 5);
+  const auto report = back_up(options);
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().message.find("post"), std::string::npos) << report.error().message;
+  EXPECT_EQ(order_.back(), "exec post");
+  EXPECT_FALSE(has_owed_hooks(state()));
+}
+
+// One that its own backup has stopped, and that does not start.
+TEST_F(Hooks, StayOwedUntilTheirContainerIsStarted) {
+  engine_.stop_timeouts["c1"] = std::chrono::seconds(1);
+  BackupOptions options;
+  options.wish = Wish::stop;
+  options.pre = hook("pre");
+  options.post = hook("post");
+  programs_["pre"] = programs_["post"] = {};
+  refuse_while_paused();
+  engine_.fail("start c1", {Code::io, 0, "its port is taken"}, 10);
+  ASSERT_FALSE(back_up(options).ok());
+  EXPECT_EQ(run_owed_hooks(engine_, state(), cancel_).at(0).fate, OwedHook::Fate::owed_still);
+  ASSERT_TRUE(thaw_dead_journals(engine_, state()).ok());
+  EXPECT_EQ(run_owed_hooks(engine_, state(), cancel_).at(0).fate, OwedHook::Fate::ran);
+  EXPECT_EQ(order_.back(), "exec post");
 }
 
 TEST_F(Hooks, BeginAfterWhatAnEarlierBackupOwed) {
