@@ -335,7 +335,9 @@ void put_back(Engine& engine, Found& found, Late late) {
       found.failure = std::move(started).error();
     } else {
       found.was_stopped = *started == StartedAgain::started;
-      found.is_late = *started == StartedAgain::runs_yet && late == Late::leave;
+      // Held by a backup of ours it may end once that lets go of it, however long that takes.
+      found.is_late = *started == StartedAgain::held ||
+                      (*started == StartedAgain::runs_yet && late == Late::leave);
     }
     return;
   }

@@ -32,7 +32,7 @@ Result<void> start(Engine& engine, const std::string& id) {
 
 Result<StartedAgain> start_unless_held(Engine& engine, const FreezeRecord::Container& found) {
   const auto claimed = container_claims().take({found.id}, steady_clock::now());
-  if (!claimed) return StartedAgain::runs_yet;
+  if (!claimed) return StartedAgain::held;
   auto started = start_stopped(engine, found, milliseconds(0));
   container_claims().give({found.id});
   return started;
@@ -76,8 +76,9 @@ Result<StartedAgain> start_found(Engine& engine, const FreezeRecord::Container& 
   const auto end = steady_clock::now() + late_stop(container->stop_timeout);
   for (;;) {
     auto started = start_unless_held(engine, found);
-    const bool runs_yet = started.ok() && *started == StartedAgain::runs_yet;
-    if (!runs_yet || late == Late::leave || steady_clock::now() >= end) return started;
+    const bool goes_on =
+        started.ok() && (*started == StartedAgain::runs_yet || *started == StartedAgain::held);
+    if (!goes_on || late == Late::leave || steady_clock::now() >= end) return started;
     std::this_thread::sleep_for(kStopGlance);
   }
 }

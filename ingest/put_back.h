@@ -31,6 +31,7 @@ enum class StartedAgain {
   started,   // here
   left,      // it has run since, is paused, or gone
   runs_yet,  // it has not ended
+  held,      // a backup of this process holds it still
 };
 // Starts what was stopped by us, waiting for up to `patience` for a stop that is under way. One
 // that ended by itself between our intent and our stop cannot be told from one that we stopped.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "ingest/container_claims.h"
 #include "tests/ingest/freeze_fixture.h"
 
 namespace bygone::ingest {
@@ -65,6 +66,22 @@ TEST_F(Stop, IsNotUndoneForTheDeadWhileALivingBackupHoldsIt) {
   EXPECT_TRUE(runs("db"));
   const auto thawed = thaw_dead_journals(engine_, state_, Late::leave);
   EXPECT_FALSE(thawed->at(0).was_stopped);
+  EXPECT_TRUE(journals().empty());
+}
+
+// Who waits for a stop that may come yet waits longer than a stop takes, where a backup holds the
+// container still meanwhile.
+TEST_F(Stop, IsNotForgottenWhileALivingBackupHoldsIt) {
+  engine_.stop_timeouts["db"] = std::chrono::seconds(0);
+  leave_stop("db", kStarted);
+  ASSERT_TRUE(container_claims().take({"db"}, std::chrono::steady_clock::now()).ok());
+  EXPECT_TRUE(thaw_dead_journals(engine_, state_, Late::wait)->empty());
+  engine_.set_status("db", Status::exited);  // by whom the dead had asked
+  container_claims().give({"db"});
+  const auto thawed = thaw_dead_journals(engine_, state_, Late::wait);
+  ASSERT_TRUE(thawed.ok());
+  EXPECT_EQ(thawed->size(), 1U);
+  EXPECT_TRUE(runs("db"));
   EXPECT_TRUE(journals().empty());
 }
 
