@@ -105,7 +105,6 @@ class Discovery {
     source.container_json = container.json;
     source.image = container.image;
     source.image_id = container.image_id;
-    if (!called.warning.empty()) source.skipped.push_back(called.warning);
     source.error = called.error;
     add_mounts(source, container, survey_, engine_,
                parent_names_(source.kind, source.host_id, source.name), selection_.leave_out);

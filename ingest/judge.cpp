@@ -315,7 +315,7 @@ std::map<std::size_t, std::string> volumes_left_out(const Config& config, const 
 
 Result<std::vector<Planned>> plan(docker::Engine& engine, const Selection& selection,
                                   const ParentNames& parent_names, const Config& config) {
-  std::map<std::string, Judged> seen;  // containers, as judged with all that they mount
+  std::map<std::string, Judged> seen;  // containers by id, as judged with all that they mount
   Selection chosen = selection;
   chosen.leave_out = [&](const Source& container) {
     Judged judged = judge(config, container);
@@ -325,16 +325,18 @@ Result<std::vector<Planned>> plan(docker::Engine& engine, const Selection& selec
       if (patterns->empty()) continue;
       check_patterns(container, *patterns, judged.policy.given[key], judged.problems);
     }
-    seen[container.name] = std::move(judged);
+    seen[container.container_id] = std::move(judged);
     return volumes_left_out(config, container);
   };
-  chosen.wants_layer = [&](const Source& container) { return seen[container.name].policy.layer; };
+  chosen.wants_layer = [&](const Source& container) {
+    return seen[container.container_id].policy.layer;
+  };
   std::vector<Planned> plans;
   for (Source& source : TRY(discover(engine, chosen, parent_names))) {
     for (VolumeSource& volume : source.volumes) {
       if (source.kind == store::SourceKind::container) add_own_patterns(config, volume);
     }
-    const auto known = seen.find(source.name);
+    const auto known = seen.find(source.container_id);
     Judged judged = known != seen.end() && source.kind == store::SourceKind::container
                         ? std::move(known->second)
                         : judge(config, source);

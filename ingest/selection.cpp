@@ -19,16 +19,9 @@ constexpr const char* kProject = "com.docker.compose.project";
 constexpr const char* kNameLabel = "bygone.name";
 
 Called call(const docker::ContainerSummary& container) {
-  Called called{container.name, "", std::nullopt};
+  Called called{container.name, std::nullopt};
   const std::string wanted = label(container.labels, kNameLabel);
-  if (valid_name(wanted)) {
-    called.name = wanted;
-  } else if (container.labels.count(kNameLabel) != 0) {
-    called.warning = fmt::format(
-        "container {}: label bygone.name='{}' is not usable, Docker's name is used; hint: letters, "
-        "digits, '_', '.' and '-', the first a letter or digit",
-        printable(container.name), printable(wanted));
-  }
+  if (valid_name(wanted)) called.name = wanted;
   if (!valid_name(called.name)) {
     called.error = Error{Code::invalid, 0,
                          fmt::format("container {}: its name '{}' cannot be a source's; hint: give "
@@ -104,6 +97,9 @@ class Selector {
       if (called_[i].name == name && !called_[i].error) found = i;
     }
     for (std::size_t i = 0; i < called_.size() && !found; ++i) {
+      if (called_[i].name == name && !name.empty()) found = i;
+    }
+    for (std::size_t i = 0; i < called_.size() && !found; ++i) {
       if (survey_.containers[i].name == name && !name.empty()) found = i;
     }
     if (found) selected_.containers[*found] = true;
@@ -172,16 +168,24 @@ std::vector<Called> call_containers(const Survey& survey) {
     return rank(a) < rank(b);
   });
   std::map<std::string, std::size_t> owners;
+  std::vector<std::size_t> losers;
   for (const std::size_t i : order) {
     if (called[i].error) continue;
     const auto [owner, is_first] = owners.emplace(called[i].name, i);
     if (is_first) continue;
+    losers.push_back(i);
     called[i].error = Error{
         Code::exists, 0,
         fmt::format("container {}: the name '{}' belongs to container {} already; hint: give them "
                     "different labels bygone.name",
                     printable(survey.containers[i].name), printable(called[i].name),
                     printable(survey.containers[owner->second].name))};
+  }
+  // Under the same name it would be taken for the owner, by whoever looks for it by name.
+  for (const std::size_t i : losers) {
+    const docker::ContainerSummary& container = survey.containers[i];
+    const bool is_free = valid_name(container.name) && owners.emplace(container.name, i).second;
+    called[i].name = is_free ? container.name : container.id;
   }
   return called;
 }

@@ -18,13 +18,14 @@ namespace bygone::ingest {
 // What a container is called as a source.
 struct Called {
   std::string name;
-  std::string warning;         // about a label that is not usable; empty for none
   std::optional<Error> error;  // the name belongs to another container, or is no name
 };
 
 // The names of all containers, in the survey's order. The label bygone.name wins over Docker's
-// name. Of several that want one name it goes to an enabled container before a disabled one, then
-// to the one that Docker calls so, then to the first by Docker's name; the others get an error.
+// name, where it can be a name. Of several that want one name it goes to an enabled container
+// before a disabled one, then to the one that Docker calls so, then to the first by Docker's name;
+// the others get an error, and are called as Docker calls them, or by their id where that is taken,
+// too.
 [[nodiscard]] std::vector<Called> call_containers(const Survey& survey);
 
 struct Selected {

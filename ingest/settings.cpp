@@ -122,13 +122,21 @@ Result<void> take_schedule(const Value& value, const std::string& zone, Policy& 
   return {};
 }
 
+constexpr const char* kNameHint =
+    "; hint: letters, digits, '_', '.' and '-', the first a letter or digit";
+
+// Discovery gives it (selection.h), and takes Docker's name where this is none.
+Result<void> take_name(const Value& value, const std::string& /*zone*/, Policy& /*policy*/) {
+  const std::string text = TRY(one(value));
+  if (valid_name(text)) return {};
+  return wrong(in_quotes(text) + " cannot be a source's name, Docker's is used" + kNameHint);
+}
+
 Result<void> take_group(const Value& value, const std::string& /*zone*/, Policy& policy) {
   std::string text = TRY(one(value));
   if (is_none(text)) text.clear();
   if (!text.empty() && !valid_name(text)) {
-    return wrong(in_quotes(text) +
-                 " cannot be a group's name; hint: letters, digits, '_', '.' and '-', the first a "
-                 "letter or digit");
+    return wrong(in_quotes(text) + " cannot be a group's name" + kNameHint);
   }
   policy.group = std::move(text);
   return {};
@@ -229,9 +237,7 @@ std::vector<Setting> make_settings() {
          policy.enabled = TRY(on_or_off(value));
          return {};
        }},
-      {"name", kLabelOnly, "what it is called as a source",
-       // Discovery gives it and names what is wrong with it (selection.h).
-       [](const Value&, Zone, Policy&) -> Result<void> { return {}; }},
+      {"name", kLabelOnly, "what it is called as a source", take_name},
       {"tier", kAny, "a set of settings with a name",
        [](const Value& value, Zone, Policy& policy) -> Result<void> {
          policy.tier = TRY(one(value));

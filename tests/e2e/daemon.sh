@@ -67,6 +67,14 @@ wait_for 10 status_lacks '^app ' || fail "a container that is gone stays in stat
 ok "a container that is gone leaves the status, and keeps its snapshots: $(count app)"
 "$BYGONE" status --gone | check "status --gone still knows it" grep -qE '^app +gone .* ago +20'
 
+step "two containers that want one name"
+run_db second 'every 2s' --label bygone.name=db
+awaits 15 "second: not backed up: container second: the name 'db' belongs to container db already"
+wait_for 10 status_has '^second +failed +never' || fail "who is not backed up is not in the status"
+ok "who is not backed up is named by the status"
+check "the other one keeps its schedule" status_has '^db +ok .*every 2s'
+docker rm -f second >/dev/null
+
 step "a configuration that changes"
 kill -HUP "$DAEMON"
 awaits 5 'the configuration is read again'

@@ -156,6 +156,9 @@ TEST_F(Judge, NamesWrongLabelsAndGoesOn) {
       {{{"bygone.hold", "allways"}},
        "container db, label bygone.hold: 'allways' is none of auto, always, never; did you mean "
        "always?"},
+      {{{"bygone.name", "a/b"}},
+       "container db, label bygone.name: 'a/b' cannot be a source's name, Docker's is used; hint: "
+       "letters"},
       {{{"bygone.", "x"}}, "container db, label bygone.: there is no such label"},
       {{{"bygone.drill", "daily"}}, "container db, label bygone.drill: there is no such label"},
       {{{"bygone.enable", "\x1b[2J"}}, "container db, label bygone.enable: '\\x1b[2J' is neither"},
@@ -284,6 +287,22 @@ TEST_F(Judge, OptsInByLabelSectionOrVolume) {
   }
   EXPECT_EQ(enabled, (std::map<std::string, bool>{
                          {"plain", false}, {"listed", true}, {"labelled", true}, {"half", true}}));
+}
+
+// A name is given twice by mistake: what belongs to the second must not come to the first.
+TEST_F(Judge, KeepsApartWhoWantsOneName) {
+  add("a").labels = {{"bygone.name", "x"}, {"bygone.schedule", "@daily"}};
+  add("b").labels = {{"bygone.name", "x"}, {"bygone.exclude", "*"}};
+  const std::vector<Planned> plans = plan_all();
+  ASSERT_EQ(plans.size(), 2U);
+  EXPECT_EQ(plans[0].source.name, "b");
+  EXPECT_TRUE(plans[0].source.error);
+  EXPECT_EQ(plans[0].policy.exclude, Texts{"*"});
+  EXPECT_EQ(plans[1].source.name, "x");
+  EXPECT_FALSE(plans[1].source.error);
+  EXPECT_EQ(plans[1].policy.exclude, Texts{});
+  ASSERT_TRUE(plans[1].policy.schedule);
+  EXPECT_EQ(plans[1].policy.schedule->text(), "@daily");
 }
 
 TEST_F(Judge, LeavesVolumesOut) {
