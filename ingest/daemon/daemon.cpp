@@ -178,6 +178,7 @@ SourceState& Daemon::state_of(const Source& source) {
     state.name = source.name;
     ledger_.sources.push_back(std::move(state));
   }
+  leave_future(ledger_.sources[place->second], options_.clock());
   return ledger_.sources[place->second];
 }
 
@@ -318,7 +319,8 @@ void Daemon::reread_config() {
 void Daemon::look_for_overdue() {
   const Nanoseconds now = options_.clock();
   std::map<std::string, Nanoseconds> overdue;
-  for (const SourceState& state : ledger_.sources) {
+  for (SourceState& state : ledger_.sources) {
+    leave_future(state, now);
     if (!is_overdue(state, now)) continue;
     const std::string key = source_key(state.kind, state.host_id, state.name);
     const auto said = overdue_said_.find(key);

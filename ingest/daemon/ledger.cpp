@@ -138,9 +138,12 @@ std::string spelled(const SourceState& source) {
 
 void note_good(SourceState& source, const store::Snapshot& snapshot) {
   if (snapshot.instant < source.good_instant) return;
-  if (source.snapshot_id != snapshot.id.hex()) source.live = false;  // its report says more
-  source.good_begun = snapshot.started;
-  source.good_instant = snapshot.instant;
+  if (source.snapshot_id != snapshot.id.hex()) {
+    source.live = false;  // its report says more
+    // Not those of one that is known: see leave_future().
+    source.good_begun = snapshot.started;
+    source.good_instant = snapshot.instant;
+  }
   source.snapshot_id = snapshot.id.hex();
   source.listed_name = snapshot.listed_name;
   source.consistency = store::to_text(snapshot.consistency);
@@ -148,6 +151,13 @@ void note_good(SourceState& source, const store::Snapshot& snapshot) {
   source.bytes = snapshot.bytes;
   source.added_bytes = snapshot.added_bytes;
   source.partial = snapshot.partial;
+}
+
+void leave_future(SourceState& source, Nanoseconds now) {
+  for (Nanoseconds* time : {&source.first_seen, &source.gone_since, &source.last_begun,
+                            &source.good_begun, &source.good_instant}) {
+    *time = std::min(*time, now);
+  }
 }
 
 std::optional<Nanoseconds> overdue_at(const SourceState& source) {

@@ -63,6 +63,11 @@ struct Ledger {
 // Takes what a snapshot of it tells for the last good one, unless that is newer already.
 void note_good(SourceState& source, const store::Snapshot& snapshot);
 
+// Takes times of which the clock has said before that they are, and which it has yet to come to,
+// for now: it was wrong then, and who believes it finds nothing overdue until it comes to them
+// again.
+void leave_future(SourceState& source, Nanoseconds now);
+
 // Since when a source is overdue, be it in the future: its second run by schedule after the last
 // good snapshot (or after it was first seen) is past, and it is two intervals old, plus the jitter;
 // at least ten minutes. Nothing without a schedule, or when it is gone.

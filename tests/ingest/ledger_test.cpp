@@ -155,5 +155,33 @@ TEST(Ledger, TakesTheNewestGoodSnapshotWhoeverMadeIt) {
   EXPECT_EQ(source.good_instant, kMidnight);
 }
 
+// A host whose clock was two years ahead for one backup must not be silent for two years.
+TEST(Overdue, ComesAfterAClockThatWentBack) {
+  const Nanoseconds now = 1'700'000'000 * kSecond;
+  const Nanoseconds year = Nanoseconds{365} * kDay;
+  SourceState source;
+  source.schedule = "@hourly";
+  source.first_seen = now - kDay;
+  store::Snapshot ahead;
+  ahead.id.bytes.fill(1);
+  ahead.sequence = 7;
+  ahead.instant = ahead.started = now + 2 * year;
+  note_good(source, ahead);
+  leave_future(source, now);
+  EXPECT_EQ(source.good_instant, now);
+  EXPECT_EQ(source.first_seen, now - kDay);
+  // It is looked at again and again, and stays the newest.
+  const Nanoseconds later = now + 3 * 3600 * kSecond;
+  note_good(source, ahead);
+  leave_future(source, later);
+  EXPECT_TRUE(is_overdue(source, later));
+  store::Snapshot next;
+  next.id.bytes.fill(2);
+  next.instant = next.started = later;
+  note_good(source, next);
+  EXPECT_EQ(source.good_instant, later);
+  EXPECT_FALSE(is_overdue(source, later));
+}
+
 }  // namespace
 }  // namespace bygone::ingest
