@@ -192,6 +192,11 @@ void Daemon::take_sources(std::vector<Planned> sources, bool with_engine) {
   for (Planned& known : sources) {
     const std::string key = key_of(known.source);
     SourceState& state = state_of(known.source);
+    const auto newest = history_.newest(key);
+    if (!newest && state.good_instant != 0 && history_.is_complete()) {
+      log::warning(spelled(state) + ": the repository has no snapshot of it any more");
+      forget_good(state, now);
+    }
     if (state.first_seen == 0) {
       state.first_seen = now;
       log::info(spelled(state) + " is taken up" +
@@ -203,7 +208,7 @@ void Daemon::take_sources(std::vector<Planned> sources, bool with_engine) {
     state.jitter = known.policy.jitter;
     state.schedule = known.policy.schedule ? known.policy.schedule->text() : "";
     state.zone = known.policy.schedule ? known.policy.schedule->zone() : "UTC";
-    if (const auto newest = history_.newest(key)) note_good(state, *newest);
+    if (newest) note_good(state, *newest);
     const Nanoseconds begun =
         state.last_error.empty() ? std::max(state.last_begun, state.good_begun) : state.good_begun;
     planned.push_back({.key = key,

@@ -10,15 +10,19 @@ namespace bygone::ingest {
 Result<void> History::refresh() {
   const std::lock_guard lock(mutex_);
   std::set<SnapshotId> present;
+  is_complete_ = false;
+  bool all_read = true;
   for (const SnapshotId& id : TRY(repository_.snapshot_ids())) {
     if (seen_.count(id) == 0) {
       const auto snapshot = repository_.snapshot(id);
+      all_read = all_read && snapshot.ok();
       if (!snapshot.ok()) continue;
       add_locked(*snapshot);
     }
     present.insert(id);
   }
   seen_ = std::move(present);
+  is_complete_ = all_read;
   return {};
 }
 
@@ -39,6 +43,11 @@ std::optional<store::Snapshot> History::newest(const std::string& key) const {
   const auto found = newest_.find(key);
   if (found == newest_.end()) return std::nullopt;
   return found->second;
+}
+
+bool History::is_complete() const {
+  const std::lock_guard lock(mutex_);
+  return is_complete_;
 }
 
 std::vector<store::Snapshot> History::newest_of_all() const {

@@ -29,6 +29,9 @@ class History {
 
   // As of the last refresh() or add(); by source_key().
   [[nodiscard]] std::optional<store::Snapshot> newest(const std::string& key) const;
+  // Whether all there were at the last refresh() are known, so that a source without a newest() has
+  // none.
+  [[nodiscard]] bool is_complete() const;
   // Of every source, in no order.
   [[nodiscard]] std::vector<store::Snapshot> newest_of_all() const;
   // Answers as last_names() does; must not outlive this.
@@ -41,6 +44,7 @@ class History {
   mutable std::mutex mutex_;  // guards all below
   std::set<SnapshotId> seen_;
   std::map<std::string, store::Snapshot> newest_;
+  bool is_complete_ = false;
 };
 
 }  // namespace bygone::ingest

@@ -153,6 +153,15 @@ void note_good(SourceState& source, const store::Snapshot& snapshot) {
   source.partial = snapshot.partial;
 }
 
+void forget_good(SourceState& source, Nanoseconds now) {
+  SourceState fresh;
+  fresh.kind = source.kind;
+  fresh.host_id = std::move(source.host_id);
+  fresh.name = std::move(source.name);
+  fresh.first_seen = now;
+  source = std::move(fresh);
+}
+
 void leave_future(SourceState& source, Nanoseconds now) {
   for (Nanoseconds* time : {&source.first_seen, &source.gone_since, &source.last_begun,
                             &source.good_begun, &source.good_instant}) {

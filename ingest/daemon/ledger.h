@@ -63,6 +63,9 @@ struct Ledger {
 // Takes what a snapshot of it tells for the last good one, unless that is newer already.
 void note_good(SourceState& source, const store::Snapshot& snapshot);
 
+// The repository has no snapshot of it: it is as if it were seen for the first time.
+void forget_good(SourceState& source, Nanoseconds now);
+
 // Takes times of which the clock has said before that they are, and which it has yet to come to,
 // for now: it was wrong then, and who believes it finds nothing overdue until it comes to them
 // again.

@@ -188,6 +188,25 @@ ok "backups go on after the engine's restart"
 kill "$DAEMON"
 wait "$DAEMON" || fail "the daemon ends with $?"
 
+step "another repository in the place of the old one"
+docker run -d --name yearly --network none -v yearly:/data --label bygone.schedule=@yearly tools \
+  sleep infinity >/dev/null
+start_daemon
+wait_for 20 has_snapshots yearly 1 || { cat "$LOG"; fail "a new container is not backed up"; }
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"
+mv "$BYGONE_REPOSITORY" "$WORK/old"
+quietly "$BYGONE" init
+start_daemon
+awaits 10 'yearly: the repository has no snapshot of it any more'
+wait_for 20 has_snapshots yearly 1 || { cat "$LOG"; fail "what the old one has is not backed up"; }
+ok "what the old one has is backed up at once, whatever its schedule"
+docker rm -f yearly >/dev/null
+kill "$DAEMON"
+wait "$DAEMON" || fail "the daemon ends with $?"
+rm -rf "$BYGONE_REPOSITORY"
+mv "$WORK/old" "$BYGONE_REPOSITORY"
+
 step "a prune that fails is told"
 rm "$WORK/told"
 cat >"$BYGONE_CONFIG" <<END

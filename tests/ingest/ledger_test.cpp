@@ -155,6 +155,23 @@ TEST(Ledger, TakesTheNewestGoodSnapshotWhoeverMadeIt) {
   EXPECT_EQ(source.good_instant, kMidnight);
 }
 
+// Another repository is in its place.
+TEST(Ledger, ForgetsASnapshotThatIsNoMore) {
+  SourceState source = state("@monthly", kMidnight);
+  source.name = "db";
+  source.host_id = "h";
+  source.last_begun = source.good_begun = kMidnight;
+  source.snapshot_id = "1a2b";
+  const Nanoseconds now = kMidnight + kHour;
+  forget_good(source, now);
+  EXPECT_EQ(source.name + "/" + source.host_id, "db/h");
+  EXPECT_EQ(source.first_seen, now);
+  EXPECT_EQ(source.good_instant, 0);
+  EXPECT_EQ(source.good_begun, 0);
+  EXPECT_EQ(source.last_begun, 0) << "or it would not be due";
+  EXPECT_EQ(source.snapshot_id, "");
+}
+
 // A host whose clock was two years ahead for one backup must not be silent for two years.
 TEST(Overdue, ComesAfterAClockThatWentBack) {
   const Nanoseconds now = 1'700'000'000 * kSecond;
