@@ -150,6 +150,7 @@ void Daemon::serve_metrics() {
     log::info("metrics are served at " + place);
   } else {
     log::error(server.error().message);
+    metrics_place_.clear();  // it may be free when somebody asks again
   }
 }
 

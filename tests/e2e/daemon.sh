@@ -78,6 +78,12 @@ docker rm -f second >/dev/null
 step "a configuration that changes"
 kill -HUP "$DAEMON"
 awaits 5 'the configuration is read again'
+echo "metrics: unix:$WORK/none/metrics.sock" >"$BYGONE_CONFIG"
+kill -HUP "$DAEMON"
+awaits 5 "$WORK/none/metrics.sock: .*No such file"
+mkdir "$WORK/none"
+kill -HUP "$DAEMON"
+awaits 5 "metrics are served at unix:$WORK/none/"
 cat >"$BYGONE_CONFIG" <<END
 metrics: unix:$WORK/metrics.sock
 notify:
@@ -85,7 +91,7 @@ notify:
     on: [success]
 END
 kill -HUP "$DAEMON"
-awaits 5 'metrics are served at unix:'
+awaits 5 "metrics are served at unix:$WORK/metrics"
 wait_for 10 grep -q '^success db$' "$WORK/told" || { cat "$LOG"; fail "nobody is told of a success"; }
 ok "a command of this host is told of a success"
 check "metrics at the socket" curl -sS --unix-socket "$WORK/metrics.sock" http://x/metrics
