@@ -69,7 +69,8 @@ Exit codes:
     2  the command line is wrong      20  damage found
     3  done, but some source files    22  a hook or a dump failed
        could not be read              23  Docker cannot be reached
-   10  no repository there           130  interrupted
+   10  no repository there            24  something is overdue
+                                     130  interrupted
 )";
 
 std::string option_list(const CLI::App* app, const CLI::Formatter& formatter) {

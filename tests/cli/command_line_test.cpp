@@ -98,6 +98,12 @@ TEST_F(CommandLine, TakesGlobalOptionsBeforeAndAfterTheCommand) {
 TEST_F(CommandLine, ExplainsEveryCommand) {
   const Outcome overview = bygone({"--help"});
   EXPECT_EQ(overview.exit, 0);
+  for (const char* group : {"Begin", "Save", "Look", "Bring back", "Look after", "Other"}) {
+    const std::string heading = std::string("\n") + group + ":\n";
+    EXPECT_NE(overview.out.find(heading), std::string::npos) << group;
+    EXPECT_EQ(overview.out.find(heading), overview.out.rfind(heading)) << group << " stands twice";
+  }
+  EXPECT_NE(overview.out.find("24  something is overdue"), std::string::npos);
   for (const Command& command : commands()) {
     EXPECT_NE(overview.out.find(std::string("\n  ") + command.name + " "), std::string::npos);
     const Outcome page = bygone({command.name, "--help"});
