@@ -55,6 +55,19 @@ std::pair<std::string, std::string> parse_folder(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+// Two folders of one name would be one history, and `latest` whichever came last.
+void add_folder(const std::string& text,
+                std::vector<std::pair<std::string, std::string>>& folders) {
+  auto folder = parse_folder(text);
+  for (const auto& [name, path] : folders) {
+    if (name != folder.first || path == folder.second) continue;
+    throw CLI::ValidationError("--path gives the name " + printable(name) + " to two folders, " +
+                                   printable(path) + " and " + printable(folder.second),
+                               CLI::ExitCodes::ValidationError);
+  }
+  folders.push_back(std::move(folder));
+}
+
 const Choices<ingest::Wish>& wishes() {
   static const Choices<ingest::Wish> list = {{"native", ingest::Wish::native},
                                              {"snapshot", ingest::Wish::snapshot},
@@ -166,7 +179,7 @@ void add_lists(CLI::App& app, BackupArguments& arguments) {
         ->type_name(type);
   };
   each("--path", "NAME=DIR", "the folder DIR as a source called NAME; may be repeated",
-       [&](const std::string& text) { arguments.request.folders.push_back(parse_folder(text)); });
+       [&](const std::string& text) { add_folder(text, arguments.request.folders); });
   each("--tag", "TAG", "a word to remember the snapshots by; may be repeated",
        [&](const std::string& text) { arguments.request.options.tags.push_back(text); });
   each("--exclude", "PATTERN", "leave out what matches, as in .gitignore; may be repeated",

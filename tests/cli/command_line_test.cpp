@@ -65,6 +65,7 @@ TEST_F(CommandLine, RefusesWhatMakesNoSenseAndHelps) {
       {{"backup", "db", "--exclude", "[a"}, "[a"},
       {{"verify", "--read-data=200%"}, "100%"},
       {{"repair"}, "bygone repair --help"},
+      {{"backup", "--path", "x=/a", "--path", "x=/b"}, "the name x to two folders, /a and /b"},
       {{"repair", "indx"}, "did you mean index?"},
       {{"completion", "tcsh"}, "fish"},
       {{"help", "mont"}, "did you mean mount?"},
