@@ -187,6 +187,7 @@ void Daemon::take_sources(std::vector<Planned> sources, bool with_engine) {
   const Nanoseconds now = options_.clock();
   say_problems(problems_of(sources));
   keep_wanted(sources);
+  part_namesakes(sources);
   known_.clear();
   std::vector<PlannedSource> planned;
   for (Planned& known : sources) {

@@ -2,6 +2,7 @@
 #include "ingest/daemon/inventory.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "ingest/daemon/ledger.h"
@@ -37,6 +38,14 @@ std::vector<std::string> problems_of(const std::vector<Planned>& planned) {
 
 void keep_wanted(std::vector<Planned>& planned) {
   std::erase_if(planned, [](const Planned& one) { return !one.policy.enabled; });
+}
+
+void part_namesakes(std::vector<Planned>& planned) {
+  std::set<std::pair<std::string, std::string>> members;
+  for (Planned& one : planned) {
+    std::string& group = one.policy.group;
+    if (!group.empty() && !members.emplace(group, one.source.name).second) group.clear();
+  }
 }
 
 Result<std::vector<Planned>> look_again(const std::vector<Planned>& wanted, const Config& config,

@@ -20,6 +20,9 @@ namespace bygone::ingest {
 // What is wrong in their labels, a line each, for people.
 [[nodiscard]] std::vector<std::string> problems_of(const std::vector<Planned>& planned);
 void keep_wanted(std::vector<Planned>& planned);
+// A group has each name once, as on the command line: of a container and a volume that are called
+// the same the second is backed up alone. Together none would ever be: each has the other wait.
+void part_namesakes(std::vector<Planned>& planned);
 
 // The sources `wanted`, as they are at this moment, each with its policy of now; those that are
 // gone, or that policy does not want any more, are left out. `engine` is needed for containers and

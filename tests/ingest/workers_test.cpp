@@ -120,5 +120,28 @@ TEST_F(Vanishing, IsGoneWhenNothingHasItsName) {
   EXPECT_TRUE(outcome.is_gone);
 }
 
+// A container and a volume that is not its own.
+TEST(Inventory, AGroupHasEachNameOnce) {
+  const auto planned = [](store::SourceKind kind, const std::string& name,
+                          const std::string& group) {
+    Planned one;
+    one.source.kind = kind;
+    one.source.name = name;
+    one.policy.group = group;
+    return one;
+  };
+  std::vector<Planned> all = {planned(store::SourceKind::container, "data", "shop"),
+                              planned(store::SourceKind::container, "web", "shop"),
+                              planned(store::SourceKind::volume, "data", "shop"),
+                              planned(store::SourceKind::volume, "web", "blog"),
+                              planned(store::SourceKind::container, "data", ""),
+                              planned(store::SourceKind::volume, "data", "")};
+  part_namesakes(all);
+  std::vector<std::string> groups;
+  groups.reserve(all.size());
+  for (const Planned& one : all) groups.push_back(one.policy.group);
+  EXPECT_EQ(groups, (std::vector<std::string>{"shop", "shop", "", "blog", "", ""}));
+}
+
 }  // namespace
 }  // namespace bygone::ingest
