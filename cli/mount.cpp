@@ -50,6 +50,10 @@ Exit mount(Context& context, const MountArguments& arguments) {
   const auto prepared =
       fs::prepare_mountpoint(options.mountpoint, *repository, options.needed_paths);
   if (!prepared.ok()) return refuse(context, prepared.error());
+  if (!std::filesystem::is_empty(options.mountpoint, failure) && !failure) {
+    context.out.warning(printable(options.mountpoint) +
+                        " is not empty: what it holds cannot be seen until bygone umount");
+  }
   if (arguments.foreground) return serve(context, options, {});
   const Result<Exit> exit = run_in_background(
       [&](const std::function<void()>& ready) { return serve(context, options, ready); });

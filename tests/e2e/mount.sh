@@ -116,6 +116,14 @@ rmdir "$BYGONE_REPOSITORY/inside"
 touch "$WORK/a-file"
 expect 1 "$BYGONE" mount "$WORK/a-file"
 
+step "a mountpoint that is not empty"
+mkdir "$WORK/full"
+echo mine >"$WORK/full/mine"
+quietly "$BYGONE" mount "$WORK/full"
+says 'is not empty: what it holds cannot be seen until bygone umount'
+quietly "$BYGONE" umount "$WORK/full"
+check_equal "what it holds is there again" "$(cat "$WORK/full/mine")" mine
+
 step "many readers at once"
 head -c $((24 << 20)) /dev/urandom >"$WORK/data/large"
 backup four
