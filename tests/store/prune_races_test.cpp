@@ -388,11 +388,11 @@ void run_seeds(World::Disk disk, std::uint64_t default_seeds) {
 }
 
 TEST(PruneRaces, WhateverHappensInBetweenEveryCommittedSnapshotReadsBack) {
-  run_seeds(World::Disk::whole, 25 / test::kFewer);
+  run_seeds(World::Disk::whole, test::kSanitized ? 6 : 25);
 }
 
 TEST(PruneRaces, WhateverHappensInBetweenVerifyFindsWhatIsDamaged) {
-  run_seeds(World::Disk::damaged, 15 / test::kFewer);
+  run_seeds(World::Disk::damaged, test::kSanitized ? 6 : 15);
 }
 
 // The same with real threads: neither the calls nor their order are chosen.
