@@ -16,6 +16,7 @@
 
 #include "fs/mountpoint.h"
 #include "store/base/log.h"
+#include "store/base/signals.h"
 
 namespace bygone::fs {
 namespace {
@@ -135,14 +136,14 @@ Result<std::unique_ptr<Keeper>> Keeper::start(Plan plan) {
   signal_fd = state->signalled.get();
   struct sigaction action {};
   action.sa_handler = on_signal;  // without SA_RESTART: it must wake the serving thread
-  sigset_t all, ours, mask;
+  sigset_t ours, mask;
   sigemptyset(&ours);
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     sigaddset(&ours, kSignals[i]);
     ::sigaction(kSignals[i], &action, &state->before[i]);
   }
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &mask);
+  const sigset_t blocked = all_but_faults();
+  pthread_sigmask(SIG_SETMASK, &blocked, &mask);
   state->thread = std::thread([raw = state.get()] { raw->run(); });
   pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);

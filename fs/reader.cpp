@@ -5,6 +5,8 @@
 #include <array>
 #include <csignal>
 
+#include "store/base/signals.h"
+
 namespace bygone::fs {
 namespace {
 
@@ -37,9 +39,9 @@ Result<void> check_captured(const Entry& file) {
 Reader::Reader(store::TreeReader& trees, store::ChunkSource& chunks, ReaderOptions options)
     : trees_(trees), options_(options), cache_(chunks, options.cache_bytes), streams_(kStreams) {
   // Signals are for the thread that waits for them, not for these.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigset_t before;
+  const sigset_t blocked = all_but_faults();
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
   for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

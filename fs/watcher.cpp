@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "store/base/log.h"
+#include "store/base/signals.h"
 
 namespace bygone::fs {
 namespace {
@@ -40,9 +41,9 @@ Result<std::unique_ptr<Watcher>> Watcher::start(const std::string& folder,
     log::warning("watching " + folder + ": " + std::strerror(errno) +
                  "; new snapshots are seen every ten seconds");
   }
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigset_t before;
+  const sigset_t blocked = all_but_faults();
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
   watcher->thread_ = std::thread([raw = watcher.get()] { raw->run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return watcher;
