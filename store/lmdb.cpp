@@ -79,37 +79,41 @@ Result<void> put_into(MDB_txn* txn, unsigned handle, ByteView key, ByteView valu
 }  // namespace
 
 Result<std::unique_ptr<Env>> Env::open(const std::string& folder, Access access) {
-  MDB_env* raw = nullptr;
-  int rc = mdb_env_create(&raw);
+  std::unique_ptr<Env> env(new Env(folder, access));
+  TRY(env->start());
+  return env;
+}
+
+Result<void> Env::start() {
+  int rc = mdb_env_create(&env_);
   if (rc != 0) return lmdb_error(rc, "starting");
-  std::unique_ptr<Env> env(new Env(raw));
-  mdb_env_set_maxdbs(raw, kTables);
-  mdb_env_set_mapsize(raw, kMapBytes);
-  mdb_env_set_maxreaders(raw, kMaxReaders);
-  const unsigned mode = access == Access::read_only ? MDB_RDONLY : 0;
-  rc = mdb_env_open(raw, folder.c_str(), MDB_NOTLS | MDB_NORDAHEAD | mode, 0600);
-  if (rc != 0) return lmdb_error(rc, ("opening " + folder).c_str());
+  mdb_env_set_maxdbs(env_, kTables);
+  mdb_env_set_mapsize(env_, kMapBytes);
+  mdb_env_set_maxreaders(env_, kMaxReaders);
+  const unsigned mode = access_ == Access::read_only ? MDB_RDONLY : 0;
+  rc = mdb_env_open(env_, folder_.c_str(), MDB_NOTLS | MDB_NORDAHEAD | mode, 0600);
+  if (rc != 0) return lmdb_error(rc, ("opening " + folder_).c_str());
   // A file that was cut off would raise SIGBUS at the first page behind its end.
   MDB_envinfo info{};
   MDB_stat stat{};
   struct stat file {};
-  mdb_env_info(raw, &info);
-  mdb_env_stat(raw, &stat);
+  mdb_env_info(env_, &info);
+  mdb_env_stat(env_, &stat);
   int handle = -1;
-  mdb_env_get_fd(raw, &handle);
-  if (::fstat(handle, &file) != 0) return os_error(errno, "index: looking at " + folder);
+  mdb_env_get_fd(env_, &handle);
+  if (::fstat(handle, &file) != 0) return os_error(errno, "index: looking at " + folder_);
   if (static_cast<std::uint64_t>(file.st_size) / stat.ms_psize <= info.me_last_pgno) {
-    return Error{Code::corrupt, 0, "index: " + folder + " is cut off"};
+    return Error{Code::corrupt, 0, "index: " + folder_ + " is cut off"};
   }
   int dead = 0;
-  mdb_reader_check(raw, &dead);
+  mdb_reader_check(env_, &dead);
 
   MDB_txn* txn = nullptr;
-  rc = mdb_txn_begin(raw, nullptr, mode, &txn);
+  rc = mdb_txn_begin(env_, nullptr, mode, &txn);
   if (rc != 0) return lmdb_error(rc, "beginning");
   for (unsigned i = 0; i < kTables && rc == 0; ++i) {
-    rc = mdb_dbi_open(txn, name_of(i).c_str(), access == Access::read_only ? 0 : MDB_CREATE,
-                      &env->handles_[i]);
+    rc = mdb_dbi_open(txn, name_of(i).c_str(), access_ == Access::read_only ? 0 : MDB_CREATE,
+                      &handles_[i]);
   }
   if (rc != 0) {
     mdb_txn_abort(txn);
@@ -117,12 +121,37 @@ Result<std::unique_ptr<Env>> Env::open(const std::string& folder, Access access)
   }
   rc = mdb_txn_commit(txn);
   if (rc != 0) return lmdb_error(rc, "committing");
-  return env;
+  return {};
 }
 
-Env::~Env() {
+void Env::stop() {
   for (MDB_txn* txn : idle_) mdb_txn_abort(txn);
-  mdb_env_close(env_);
+  idle_.clear();
+  if (env_ != nullptr) mdb_env_close(std::exchange(env_, nullptr));
+}
+
+Env::~Env() { stop(); }
+
+Result<MDB_txn*> Env::begin(unsigned flags) {
+  for (bool is_new = false;; is_new = true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (env_ == nullptr) {
+        if (auto started = start(); !started) {
+          stop();
+          return std::move(started).error();
+        }
+      }
+      ++active_;
+    }
+    MDB_txn* txn = nullptr;
+    const int rc = mdb_txn_begin(env_, nullptr, flags, &txn);
+    if (rc == 0) return txn;
+    const std::lock_guard lock(mutex_);
+    --active_;
+    if (rc != MDB_PANIC || active_ > 0 || is_new) return lmdb_error(rc, "beginning");
+    stop();
+  }
 }
 
 Result<ReadTxn> Env::read() {
@@ -132,35 +161,34 @@ Result<ReadTxn> Env::read() {
     if (!idle_.empty()) {
       txn = idle_.back();
       idle_.pop_back();
+      ++active_;
     }
   }
   if (txn != nullptr) {
     if (mdb_txn_renew(txn) == 0) return ReadTxn(this, txn);
     mdb_txn_abort(txn);  // its slot is lost: a fresh one will do
+    ended();
   }
-  const int rc = mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
-  if (rc != 0) return lmdb_error(rc, "beginning to read");
-  return ReadTxn(this, txn);
+  return ReadTxn(this, TRY(begin(MDB_RDONLY)));
 }
 
 void Env::give_back(MDB_txn* txn) {
   mdb_txn_reset(txn);
-  {
-    const std::lock_guard lock(mutex_);
-    if (idle_.size() < kMaxIdle) {
-      idle_.push_back(txn);
-      return;
-    }
+  const std::lock_guard lock(mutex_);
+  --active_;
+  if (idle_.size() < kMaxIdle) {
+    idle_.push_back(txn);
+  } else {
+    mdb_txn_abort(txn);
   }
-  mdb_txn_abort(txn);
 }
 
-Result<WriteTxn> Env::write() {
-  MDB_txn* txn = nullptr;
-  const int rc = mdb_txn_begin(env_, nullptr, 0, &txn);
-  if (rc != 0) return lmdb_error(rc, "beginning to write");
-  return WriteTxn(this, txn);
+void Env::ended() {
+  const std::lock_guard lock(mutex_);
+  --active_;
 }
+
+Result<WriteTxn> Env::write() { return WriteTxn(this, TRY(begin(0))); }
 
 ReadTxn::ReadTxn(ReadTxn&& other) noexcept
     : env_(other.env_), txn_(std::exchange(other.txn_, nullptr)) {}
@@ -201,7 +229,9 @@ WriteTxn::WriteTxn(WriteTxn&& other) noexcept
     : env_(other.env_), txn_(std::exchange(other.txn_, nullptr)) {}
 
 WriteTxn::~WriteTxn() {
-  if (txn_ != nullptr) mdb_txn_abort(txn_);
+  if (txn_ == nullptr) return;
+  mdb_txn_abort(txn_);
+  env_->ended();
 }
 
 Result<std::optional<ByteView>> WriteTxn::get(Table table, ByteView key) const {
@@ -239,6 +269,7 @@ std::uint64_t WriteTxn::id() const { return mdb_txn_id(txn_); }
 Result<void> WriteTxn::commit() {
   const DiskWait waiting;
   const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
+  env_->ended();
   if (rc != 0) return lmdb_error(rc, "committing");
   return {};
 }

@@ -90,6 +90,9 @@ class WriteTxn {
 
 enum class Access { read_write, read_only };
 
+// LMDB gives an environment up when the root of a commit could not be written, be it that a disk
+// was full for a moment. It is then opened anew, once no transaction is left: until then beginning
+// one is an error.
 class Env {
  public:
   // Opens (read_write: creates) the environment in `folder`, which must exist, and its tables.
@@ -104,12 +107,19 @@ class Env {
  private:
   friend class ReadTxn;
   friend class WriteTxn;
-  explicit Env(MDB_env* env) : env_(env) {}
+  Env(std::string folder, Access access) : folder_(std::move(folder)), access_(access) {}
+  Result<void> start();
+  void stop();
+  Result<MDB_txn*> begin(unsigned flags);
   void give_back(MDB_txn* txn);
+  void ended();
 
-  MDB_env* env_;
+  std::string folder_;
+  Access access_;
+  MDB_env* env_ = nullptr;  // changes, as the handles do, while nothing is active
   unsigned handles_[kTables] = {};
   std::mutex mutex_;
+  std::size_t active_ = 0;      // transactions; this and what follows is guarded by mutex_
   std::vector<MDB_txn*> idle_;  // reset read transactions: a renew costs 11 ns, a begin 56
 };
 

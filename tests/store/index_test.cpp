@@ -278,6 +278,28 @@ TEST_F(IndexTest, IsSuspectAfterACrashOfTheProcess) {
   EXPECT_TRUE(index_->is_fresh());
 }
 
+// LMDB gives up what it has open then: for a daemon that would be until somebody starts it again.
+TEST_F(IndexTest, GoesOnAfterACommitWhoseRootCouldNotBeWritten) {
+  value_of(index_->insert({pack(0, 5)}));
+  int broken = 0;
+  for (int fd = 3; fd < 1024; ++fd) {  // the root has a descriptor of its own, which syncs
+    std::error_code none;
+    const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), none);
+    if (path != data() || (::fcntl(fd, F_GETFL) & O_DSYNC) == 0) continue;
+    const int read_only = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::dup3(read_only, fd, O_CLOEXEC);
+    ::close(read_only);
+    ++broken;
+  }
+  ASSERT_EQ(broken, 1);
+  EXPECT_FALSE(index_->insert({pack(10, 5)}).ok());
+  EXPECT_TRUE(find(0));
+  EXPECT_FALSE(find(10));
+  value_of(index_->insert({pack(20, 5)}));
+  EXPECT_TRUE(find(0));
+  EXPECT_TRUE(find(20));
+}
+
 TEST_F(IndexTest, IsNotSuspectWhenAWatchdogEndsTheProcess) {
   value_of(index_->insert({pack(0, 5)}));
   index_.reset();
