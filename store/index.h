@@ -43,9 +43,11 @@ class Index {
  public:
   // Opens the index in `folder`; when that cannot be written (read-only medium, another user, full
   // disk), a private one in `fallback`. A damaged or suspect one is replaced by an empty one, which
-  // is filled as packs are adopted: is_fresh() tells.
+  // is filled as packs are adopted: is_fresh() tells. `reserve`: a file on its disk that may go
+  // when that is full, with watch_for_index_crashes().
   static Result<std::unique_ptr<Index>> open(Files& files, const std::string& folder,
-                                             const std::string& fallback);
+                                             const std::string& fallback,
+                                             const std::string& reserve = {});
   ~Index();
 
   [[nodiscard]] const std::string& folder() const { return folder_; }
@@ -106,7 +108,7 @@ class Index {
   Result<void> sweep_run(const IndexRun& run);
 
   Files* files_ = nullptr;
-  std::string folder_;
+  std::string folder_, reserve_;
   bool fresh_ = false;
   bool watched_ = false;  // by watch_for_index_crashes()
   std::unique_ptr<lmdb::Env> env_;
@@ -114,8 +116,8 @@ class Index {
 };
 
 // Leaves `index/suspect` behind when the process dies by a SIGSEGV, SIGBUS or SIGABRT of its own
-// while an index is open: LMDB can die on its own damaged page, and the next start rebuilds. Once a
-// process.
+// while an index is open: LMDB can die on its own damaged page, and the next start rebuilds. A
+// SIGBUS for want of space is answered with the `reserve` of Index::open(). Once a process.
 void watch_for_index_crashes();
 
 }  // namespace bygone::store

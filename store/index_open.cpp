@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -31,23 +32,66 @@ Result<Fd> lock_folder(Files& files, const std::string& folder, Lock lock) {
   return fd;
 }
 
-// The path of the suspect mark, for the signal handler.
-std::array<char, 4096> g_suspect_path{};
+// For the signal handler: the suspect mark, what is set aside for a full disk, or nothing, and the
+// folder of both.
+using HandlerPath = std::array<char, 4096>;
+HandlerPath g_suspect_path{}, g_reserve_path{}, g_folder_path{};
 std::atomic<bool> g_index_open{false};
 constexpr std::array kCrashes{SIGSEGV, SIGBUS, SIGABRT};
 std::array<struct sigaction, kCrashes.size()> g_before{};
 
+void write_text(std::string_view text) {
+  const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+  static_cast<void>(written);
+}
+
+// Whoever reads, too, writes to the mapping of lock.mdb. On a file system that copies on write that
+// takes room, and where there is none the kernel has no answer but SIGBUS. What is set aside may
+// help, and the instruction is tried again; so it is for a while where another thread or process
+// has taken it just now. Nothing here but system calls.
+bool make_room() {
+  constexpr int kTries = 100;
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000'000};
+  constexpr time_t kSeconds = 10;  // of quiet, after which it is another fault
+  static std::atomic<int> tries{0};
+  static std::atomic<time_t> last{0};
+  if (g_reserve_path[0] == '\0') return false;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  if (now.tv_sec - last.exchange(now.tv_sec) > kSeconds) tries = 0;
+  if (++tries > kTries) return false;
+  if (::unlink(g_reserve_path.data()) != 0) {
+    ::nanosleep(&kPause, nullptr);
+    return true;
+  }
+  write_text("bygone: the disk is full: using the space that was set aside for this\n");
+  // Blocks come back with the next transaction.
+  const int fd = ::open(g_folder_path.data(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0) {
+    ::syncfs(fd);
+    ::close(fd);
+  }
+  return true;
+}
+
 void on_crash(int signal, siginfo_t* info, void*) {
+  const int before = errno;
+  const bool lacks_page = signal == SIGBUS && info->si_code == BUS_ADRERR;
+  if (lacks_page && g_index_open.load() && make_room()) {
+    errno = before;
+    return;
+  }
   // A watchdog's SIGABRT says nothing of the index.
   const bool is_sent = info->si_code <= 0 && info->si_pid != ::getpid();
   if (g_index_open.load() && !is_sent) {
     const int fd = ::open(g_suspect_path.data(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0) ::close(fd);
-    static constexpr char kText[] =
-        "bygone: stopped by a fault, perhaps in a damaged index; it is rebuilt at the next "
-        "start\n";
-    const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
-    static_cast<void>(written);
+    write_text(lacks_page
+                   ? "bygone: stopped by a fault: the disk of the index is full, or the index cut "
+                     "off, and rebuilt at the next start; hint: BYGONE_INDEX_DIR names a folder on "
+                     "another disk\n"
+                   : "bygone: stopped by a fault, perhaps in a damaged index; it is rebuilt at the "
+                     "next start\n");
   }
   // Whoever watched before us (a sanitizer, the system) has the last word.
   for (std::size_t i = 0; i < kCrashes.size(); ++i) {
@@ -141,15 +185,18 @@ Result<void> Index::replace() {
 }
 
 Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& folder,
-                                           const std::string& fallback) {
+                                           const std::string& fallback,
+                                           const std::string& reserve) {
   std::unique_ptr<Index> index(new Index());
   index->files_ = &files;
+  index->reserve_ = reserve;
   if (auto opened = index->open_in(folder); !opened) {
     log::info(opened.error().message + ": using a private index in " + fallback);
     for (std::size_t slash = fallback.find('/', 1); slash != std::string::npos;
          slash = fallback.find('/', slash + 1)) {
       ignore(files.make_directory(fallback.substr(0, slash)), "it may exist; the last one counts");
     }
+    index->reserve_.clear();  // of another disk
     TRY(index->open_in(fallback));
   }
   return index;
@@ -160,10 +207,14 @@ Result<std::unique_ptr<Index>> Index::open(Files& files, const std::string& fold
 void Index::watch_for_crashes() {
   if (watched_) g_index_open.store(false);
   if (g_index_open.load()) return;
-  const std::string suspect = folder_ + kSuspect;
-  if (suspect.size() >= g_suspect_path.size()) return;
-  std::copy(suspect.begin(), suspect.end(), g_suspect_path.begin());
-  g_suspect_path[suspect.size()] = '\0';
+  const auto keep = [](const std::string& path, HandlerPath& as) {
+    const std::size_t size = path.size() < as.size() ? path.size() : 0;
+    std::copy_n(path.begin(), size, as.begin());
+    as[size] = '\0';
+    return size > 0;
+  };
+  if (!keep(folder_ + kSuspect, g_suspect_path) || !keep(folder_, g_folder_path)) return;
+  keep(reserve_, g_reserve_path);
   watched_ = true;
   g_index_open.store(true);
 }

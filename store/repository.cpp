@@ -237,7 +237,8 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
 
   const std::string index_dir = options.index_dir.empty() ? path + "/index" : options.index_dir;
   auto index = Index::open(files, index_dir,
-                           user_cache_folder() + "/bygone/" + repository->id_.hex() + "/index");
+                           user_cache_folder() + "/bygone/" + repository->id_.hex() + "/index",
+                           options.index_dir.empty() ? path + "/reserve" : "");
   if (!index) return in_context(std::move(index).error());
   repository->index_ = std::move(index).value();
   repository->chunks_ = std::make_unique<ChunkStore>(

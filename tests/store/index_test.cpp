@@ -23,6 +23,7 @@
 #include "store/index_filter.h"
 #include "store/index_runs.h"
 #include "store/lmdb.h"
+#include "tests/support/btrfs_mount.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
@@ -298,6 +299,47 @@ TEST_F(IndexTest, GoesOnAfterACommitWhoseRootCouldNotBeWritten) {
   value_of(index_->insert({pack(20, 5)}));
   EXPECT_TRUE(find(0));
   EXPECT_TRUE(find(20));
+}
+
+// 0: a full btrfs had room for whoever reads, once the reserve was gone. 77: no btrfs here.
+int open_on_full_btrfs() {
+  const test::BtrfsMount disk;
+  if (!disk.why_not().empty()) return 77;
+  const std::string path = disk / "repo";
+  auto repository = test::new_repository(path);
+  value_of(test::back_up(*repository, {{"a", test::noise(3000, 1)}}));
+  repository.reset();
+  for (const char* block : {"1M", "4k", "4k"}) {
+    test::BtrfsMount::run("dd if=/dev/urandom bs=" + std::string(block) + " >>" + disk / "fill");
+    ::sync();
+  }
+  watch_for_index_crashes();
+  repository = test::reopen(path);
+  if (value_of(repository->snapshots()).size() != 1) return 1;
+  return std::filesystem::exists(path + "/reserve") ? 2 : 0;
+}
+
+// There LMDB's own lock file may be written to no more, not even to read.
+TEST_F(IndexTest, OnAFullDiskThatCopiesOnWriteIsReadAllTheSame) {
+  index_.reset();
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    forbid_core_dumps();
+    int code = 3;
+    try {
+      code = open_on_full_btrfs();
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "%s\n", e.what());
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "no btrfs can be mounted";
+  EXPECT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(IndexTest, IsNotSuspectWhenAWatchdogEndsTheProcess) {
