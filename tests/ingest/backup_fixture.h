@@ -146,14 +146,20 @@ class BackupTest : public testing::Test {
 
   // Everything below the source folder is in `snapshot` with the same bytes.
   void expect_equal(const store::Snapshot& snapshot) {
-    for (const auto& each : stdfs::recursive_directory_iterator(source_dir())) {
-      const std::string path = each.path().native().substr(source_dir().native().size() + 1);
-      auto entry = find(snapshot, path);
-      ASSERT_TRUE(entry.has_value()) << path;
-      if (!each.is_regular_file() || each.is_symlink()) continue;
-      const std::string expected = file_content(each.path());
-      ASSERT_EQ(entry->size, expected.size()) << path;
-      ASSERT_TRUE(content(*entry) == expected) << path;
+    std::vector<Entry> way = {snapshot.volumes.at(0).root};  // down to where the iterator is
+    const stdfs::recursive_directory_iterator end;
+    for (stdfs::recursive_directory_iterator at(source_dir()); at != end; ++at) {
+      const stdfs::path& path = at->path();
+      way.resize(static_cast<std::size_t>(at.depth()) + 1);
+      const auto found = repository_->trees().lookup(way.back(), path.filename().string());
+      ASSERT_TRUE(found.ok() && *found) << path;
+      const Entry& entry = **found;
+      if (at->is_symlink()) continue;
+      if (at->is_directory()) way.push_back(entry);
+      if (!at->is_regular_file()) continue;
+      const std::string expected = file_content(path);
+      ASSERT_EQ(entry.size, expected.size()) << path;
+      ASSERT_TRUE(content(entry) == expected) << path;
     }
   }
 
