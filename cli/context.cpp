@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cli/options.h"
+#include "store/config.h"
 
 namespace bygone::cli {
 namespace {
@@ -103,8 +104,11 @@ std::unique_ptr<store::Repository> Context::open(Exit& exit, store::Secret* used
     return nullptr;
   }
   // Nobody is asked for the passphrase of a repository that is not there.
-  struct stat config {};
-  if (stat((*path + "/config").c_str(), &config) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+  const auto is_missing = [&](const char* name) {
+    struct stat file {};
+    return stat((*path + "/" + name).c_str(), &file) != 0 && (errno == ENOENT || errno == ENOTDIR);
+  };
+  if (is_missing(store::kConfigFile) && is_missing(store::kConfigCopy)) {
     exit = fail({Code::not_found, 0,
                  "there is no repository at " + printable(*path) +
                      "; hint: bygone init makes one, BYGONE_REPOSITORY or --repo names another"},

@@ -11,6 +11,7 @@
 #include "cli/text.h"
 #include "store/chunk_store.h"
 #include "store/condemned.h"
+#include "store/config.h"
 
 namespace bygone::cli {
 namespace {
@@ -135,6 +136,8 @@ constexpr RecordCommand kRecordCommands[] = {
     {"lists", store::RecordKind::list, "the same for the lists of prune",
      "written again without packs"},
     {"keys", store::RecordKind::key, "the same for key slots that open for nobody", ""},
+    {"config", store::RecordKind::config, "the same for the configuration and its copy",
+     "written again"},
 };
 
 Exit list_damaged(Context& context, store::Repository& repository, store::RecordKind kind) {
@@ -156,16 +159,23 @@ Exit list_damaged(Context& context, store::Repository& repository, store::Record
 
 bool is_record_name(store::RecordKind kind, const std::string& name) {
   if (kind == store::RecordKind::list) return store::generation_number(name).value_or(0) != 0;
+  if (kind == store::RecordKind::config) {
+    return name == store::kConfigFile || name == store::kConfigCopy;
+  }
   return SnapshotId::from_hex_text(name).has_value();
+}
+
+const char* no_name(store::RecordKind kind) {
+  if (kind == store::RecordKind::list) return " is no number of a list";
+  if (kind == store::RecordKind::config) return " is neither config nor config-copy";
+  return " is no id of 32 hexadecimal digits";
 }
 
 Exit repair_records(Context& context, const RecordCommand& command,
                     const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (is_record_name(command.kind, name)) continue;
-    return context.usage(printable(name) + (command.kind == store::RecordKind::list
-                                                ? " is no number of a list"
-                                                : " is no id of 32 hexadecimal digits"));
+    return context.usage(printable(name) + no_name(command.kind));
   }
   Exit exit = Exit::done;
   const auto repository = context.open(exit);

@@ -61,10 +61,10 @@ Result<Config> decode_config(ByteView data) {
 }
 
 Result<void> prove_config(ByteView data, const KeyRing& keys) {
+  const Error damaged{Code::corrupt, 0, "the configuration was damaged or replaced"};
+  if (data.size() != kConfigBytes) return damaged;
   const auto mac = keys.config_mac(data.first(kPlainBytes));
-  if (!std::equal(mac.begin(), mac.end(), data.begin() + kPlainBytes)) {
-    return Error{Code::corrupt, 0, "the configuration was damaged or replaced"};
-  }
+  if (!std::equal(mac.begin(), mac.end(), data.begin() + kPlainBytes)) return damaged;
   return {};
 }
 

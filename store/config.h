@@ -11,6 +11,10 @@
 
 namespace bygone::store {
 
+// Names of the file and of its copy, in the folder of the repository.
+inline constexpr const char* kConfigFile = "config";
+inline constexpr const char* kConfigCopy = "config-copy";
+
 struct Config {
   RepositoryId repository;
   Nanoseconds created = 0;
@@ -21,7 +25,7 @@ struct Config {
 // Reads what can be read before any key is known; nothing in it is proven yet.
 // Errors: corrupt; unsupported for another version, chunker or incompatible flag.
 [[nodiscard]] Result<Config> decode_config(ByteView data);
-// Errors: corrupt when the MAC does not fit: the file was damaged or replaced.
+// Errors: corrupt when the size is another or the MAC does not fit: damaged or replaced.
 [[nodiscard]] Result<void> prove_config(ByteView data, const KeyRing& keys);
 
 }  // namespace bygone::store

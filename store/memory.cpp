@@ -135,10 +135,8 @@ std::optional<SourceId> source_of(std::string_view file) {
   return SourceId::from_hex_text(file.substr(kSource.size()));
 }
 
-Result<std::string> config_mac(Repository& repository) {
-  const Bytes config =
-      TRY(read_file(repository.files(), repository.path() + "/config", kConfigBytes));
-  return to_hex(ByteView(config).subspan(std::min<std::size_t>(64, config.size())));
+std::string config_mac(const Repository& repository) {
+  return to_hex(ByteView(repository.config()).subspan(64));
 }
 
 std::string describe(const SourceMemory& memory, const Seen& seen) {
@@ -165,7 +163,7 @@ Result<std::vector<std::string>> check_memory(Repository& repository,
   for (const std::string& name : TRY(names_in(files, folder))) {
     if (name == kConfig) {
       const Bytes known = TRY(read_file(files, folder + "/" + name, kMaxFile));
-      if (as_text(known) != TRY(config_mac(repository))) {
+      if (as_text(known) != config_mac(repository)) {
         alarms.push_back(std::string("ROLLBACK: the configuration of the repository is not the "
                                      "one that this host has seen") +
                          kHint);
@@ -198,7 +196,7 @@ Result<void> remember(Repository& repository, const std::string& state_folder,
   memory.newest = {.sequence = newest.sequence, .id = newest.id};
   TRY(store_text(files, folder, name, encode(memory)));
   if (files.info(folder + "/" + kConfig)) return {};
-  auto stored = store_text(files, folder, kConfig, TRY(config_mac(repository)));
+  auto stored = store_text(files, folder, kConfig, config_mac(repository));
   // Another source that is the first at this moment writes the same.
   if (!stored && stored.error().code == Code::exists) return {};
   return stored;

@@ -418,6 +418,8 @@ Result<PruneReport> Pruner::run() {
     TRY(clean_temp_folder(files_, path_ + "/tmp"));
     // Before all that stops where there are too many notes.
     TRY(fold_notes(repository_, options_.clock()));
+    // On a full disk the next prune does it.
+    if (auto added = repository_.add_config_copy(); !added) log::warning(added.error().message);
   }
   TRY(read_lists());
   PackSet before;

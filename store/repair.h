@@ -53,15 +53,16 @@ Result<RepairReport> repair_packs(Repository& repository, const RepairOptions& o
                                   const std::atomic<bool>& cancel);
 
 // What stands in a small file of its own, and can be set aside one by one: snapshot records, those
-// in the trash, notes, condemned lists, key slots.
-enum class RecordKind { snapshot, trashed, note, list, key };
+// in the trash, notes, condemned lists, key slots; the configuration and its copy.
+enum class RecordKind { snapshot, trashed, note, list, key, config };
 
 struct DamagedRecord {
   std::string name;
   std::string path;  // below the repository
   std::string fault;
   // Something whole can take its place: a snapshot record of which a copy is left that proves
-  // itself; a condemned list, which is as good without packs.
+  // itself; a condemned list, which is as good without packs; the configuration, for that which
+  // opened the repository is at hand.
   bool can_be_restored = false;
   // It may do its work as ever, so that repair leaves it alone: a key slot of which perhaps only
   // the label is damaged.
@@ -79,9 +80,10 @@ struct RecordRepair {
   bool restored = false;  // something whole stands in its place
 };
 
-// Moves one damaged record to `damaged/`, and writes it again when it can be restored. A snapshot
-// whose record is lost cannot be listed or restored any more: a note says that it is gone, before
-// it goes.
+// Moves one damaged record to `damaged/`, and writes it again when it can be restored, the
+// configuration also where it is missing: older repositories have no copy of it. A snapshot whose
+// record is lost cannot be listed or restored any more: a note says that it is gone, before it
+// goes.
 // Errors: not_found; invalid when the record is whole, and for a key slot that may still open, that
 // opened this repository, or that would leave none which is known to open; busy as above; no_space;
 // io.

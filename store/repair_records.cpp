@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "store/condemned.h"
+#include "store/config.h"
 #include "store/format.h"
 #include "store/index.h"
 #include "store/locks.h"
@@ -26,7 +27,8 @@ const RecordWords& words_of(RecordKind kind) {
                                            {"trash", "forgotten snapshot", "snapshot-", "trash"},
                                            {"notes", "note", "note-", "notes"},
                                            {"condemned", "condemned list", "condemned-", "lists"},
-                                           {"keys", "key slot", "key-", "keys"}};
+                                           {"keys", "key slot", "key-", "keys"},
+                                           {"", "configuration", "", "config"}};
   return kWords[static_cast<std::size_t>(kind)];
 }
 
@@ -37,6 +39,7 @@ bool is_snapshot(RecordKind kind) {
 // Files with other names are not ours.
 bool is_name_of(RecordKind kind, const std::string& name) {
   if (kind == RecordKind::list) return generation_number(name).value_or(0) != 0;
+  if (kind == RecordKind::config) return name == kConfigFile || name == kConfigCopy;
   return SnapshotId::from_hex_text(name).has_value();
 }
 
@@ -66,12 +69,20 @@ Result<void> prove(const Repository& repository, RecordKind kind, const std::str
       break;
     case RecordKind::key:
       return prove_slot(repository, name, sealed);
+    case RecordKind::config:
+      return prove_config(sealed, repository.keys());
   }
   return {};
 }
 
+// Below the repository.
+std::string place_of(RecordKind kind, const std::string& name) {
+  const std::string folder = words_of(kind).folder;
+  return folder.empty() ? name : folder + "/" + name;
+}
+
 std::string path_of(const Repository& repository, RecordKind kind, const std::string& name) {
-  return repository.path() + "/" + words_of(kind).folder + "/" + name;
+  return repository.path() + "/" + place_of(kind, name);
 }
 
 Result<void> prove_file(const Repository& repository, RecordKind kind, const std::string& name) {
@@ -100,6 +111,7 @@ std::optional<Bytes> copy_of_snapshot(Repository& repository, RecordKind kind,
 // number must stay (FORMAT.md section 8.4).
 std::optional<Bytes> substitute(Repository& repository, RecordKind kind, const std::string& name) {
   if (is_snapshot(kind)) return copy_of_snapshot(repository, kind, name);
+  if (kind == RecordKind::config && is_name_of(kind, name)) return repository.config();
   if (kind != RecordKind::list || !is_name_of(kind, name)) return std::nullopt;
   return seal_condemned(repository.keys(), {*generation_number(name), {}});
 }
@@ -133,6 +145,8 @@ std::string remedy_for(RecordKind kind, const DamagedRecord& record) {
     case RecordKind::list:
       return "nothing is lost with it, but backups store anew what it may name; " + command +
              ", or the next bygone prune, writes it again without packs";
+    case RecordKind::config:
+      return "nothing is lost with it; " + command + " writes it again";
     case RecordKind::key:
       break;
   }
@@ -143,6 +157,12 @@ std::string remedy_for(RecordKind kind, const DamagedRecord& record) {
   }
   return "it opens for nobody; " + command +
          " moves it aside, and with its secret bygone key add makes another";
+}
+
+Result<bool> has_file(const Repository& repository, const std::string& name) {
+  const auto info = repository.files().info(repository.path() + "/" + name);
+  if (!info && info.error().code != Code::not_found) return info.error();
+  return info.ok();
 }
 
 // Only where nobody loses the way in: what goes opens for nobody, and one stays that is known to
@@ -173,13 +193,14 @@ Result<RecordRepair> replace_record(Repository& repository, RecordKind kind,
   RecordRepair result{.name = name, .moved_to = {}, .restored = true};
   const std::string tmp = repository.path() + "/tmp";
   const auto damaged = read_file(files, path_of(repository, kind, name), kMaxObjectBytes);
-  if (!damaged && !is_broken(damaged.error())) return damaged.error();
+  const bool missing = !damaged && damaged.error().code == Code::not_found;
+  if (!damaged && !missing && !is_broken(damaged.error())) return damaged.error();
   if (damaged) {
     const std::string as = TRY(free_name(files, repository.path(), words_of(kind).prefix + name));
     TRY(write_durably(files, tmp, repository.path() + "/damaged", as, *damaged));
     result.moved_to = "damaged/" + as;
   }
-  TRY(write_durably(files, tmp, repository.path() + "/" + words_of(kind).folder, name, good));
+  TRY(write_durably(files, tmp, parent_folder(path_of(repository, kind, name)), name, good));
   return result;
 }
 
@@ -196,7 +217,9 @@ Result<RecordRepair> repair_locked(Repository& repository, RecordKind kind,
                                    const std::string& name) {
   const auto proven = prove_file(repository, kind, name);
   if (proven) return Error{Code::invalid, 0, "it is whole, and stays where it is"};
-  if (!is_broken(proven.error())) return proven.error();
+  const bool may_be_missing = kind == RecordKind::config && is_name_of(kind, name);
+  const bool missing = may_be_missing && proven.error().code == Code::not_found;
+  if (!missing && !is_broken(proven.error())) return proven.error();
   if (const auto good = substitute(repository, kind, name)) {
     return replace_record(repository, kind, name, *good);
   }
@@ -212,15 +235,15 @@ Result<RecordRepair> repair_locked(Repository& repository, RecordKind kind,
 
 Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKind kind) {
   std::vector<DamagedRecord> found;
-  const std::string folder = words_of(kind).folder;
-  for (const std::string& name : TRY(repository.files().list(repository.path() + "/" + folder))) {
+  for (const std::string& name :
+       TRY(repository.files().list(repository.path() + "/" + words_of(kind).folder))) {
     if (!is_name_of(kind, name)) continue;
     const auto proven = prove_file(repository, kind, name);
     if (proven || proven.error().code == Code::not_found) continue;
     if (proven.error().code == Code::unsupported) continue;
     if (!is_broken(proven.error())) return proven.error();
     DamagedRecord record{.name = name,
-                         .path = folder + "/" + name,
+                         .path = place_of(kind, name),
                          .fault = proven.error().message,
                          .can_be_restored = substitute(repository, kind, name).has_value(),
                          .must_stay = kind == RecordKind::key && may_open(repository, name),
@@ -228,6 +251,15 @@ Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKi
     record.remedy = remedy_for(kind, record);
     found.push_back(std::move(record));
   }
+  if (kind != RecordKind::config || TRY(has_file(repository, kConfigFile))) return found;
+  DamagedRecord record{.name = kConfigFile,
+                       .path = kConfigFile,
+                       .fault = "it is not there",
+                       .can_be_restored = true,
+                       .must_stay = false,
+                       .remedy = {}};
+  record.remedy = remedy_for(kind, record);
+  found.push_back(std::move(record));
   return found;
 }
 

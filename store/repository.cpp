@@ -72,7 +72,7 @@ Result<void> expect_layout(Files& files, const std::string& path) {
 Result<bool> is_unfinished(Files& files, const std::string& path) {
   static const std::set<std::string> kOurs{std::begin(kFolders), std::end(kFolders)};
   for (const std::string& name : TRY(files.list(path))) {
-    if (name != "reserve" && !kOurs.contains(name)) return false;
+    if (name != "reserve" && name != kConfigCopy && !kOurs.contains(name)) return false;
     if (name == "snapshots" && !TRY(files.list(path + "/snapshots")).empty()) return false;
     if (name != "packs") continue;
     for (const std::string& bucket : TRY(files.list(path + "/packs"))) {
@@ -88,6 +88,8 @@ Result<void> clear_unfinished(Files& files, const std::string& path) {
       TRY(files.remove(path + folder + "/" + name));
     }
   }
+  auto removed = files.remove(path + "/" + kConfigCopy);
+  if (!removed && removed.error().code != Code::not_found) return removed;
   return {};
 }
 
@@ -95,7 +97,7 @@ Result<void> clear_unfinished(Files& files, const std::string& path) {
 Result<void> expect_room(Files& files, const std::string& path) {
   auto names = files.list(path);
   if (!names) return std::move(names).error().with("creating repository");
-  if (std::find(names->begin(), names->end(), "config") != names->end()) {
+  if (std::find(names->begin(), names->end(), kConfigFile) != names->end()) {
     return Error{Code::exists, 0, "there is a repository at " + printable(path) + " already"};
   }
   if (TRY(is_unfinished(files, path))) return {};
@@ -108,6 +110,16 @@ Error no_repository(const std::string& path) {
   return Error{Code::not_found, 0,
                "there is no repository at " + printable(path) +
                    "; hint: bygone init makes one, BYGONE_REPOSITORY or --repo names another"};
+}
+
+// A copy alone is a repository that lost its configuration, or an init that was interrupted.
+Result<bool> is_repository(Files& files, const std::string& path) {
+  for (const char* name : {kConfigFile, kConfigCopy}) {
+    const auto info = files.info(path + "/" + name);
+    if (info) return std::string_view(name) == kConfigFile || !TRY(is_unfinished(files, path));
+    if (info.error().code != Code::not_found && info.error().errnum != ENOTDIR) return info.error();
+  }
+  return false;
 }
 
 struct OpenedKeys {
@@ -176,6 +188,42 @@ Result<OpenedKeys> open_keys(Files& files, const std::string& path, const Reposi
   return Error{Code::denied, 0, std::string("no key slot matches this ") + what + found.damaged};
 }
 
+struct Opening {
+  Bytes config;
+  RepositoryId id;
+  OpenedKeys keys;
+};
+
+Result<Opening> open_with(Files& files, const std::string& path, Bytes raw, const Secret& secret) {
+  const Config config = TRY(decode_config(raw));
+  OpenedKeys keys = TRY(open_keys(files, path, config.repository, secret));
+  TRY(prove_config(raw, *keys.ring));
+  return Opening{.config = std::move(raw), .id = config.repository, .keys = std::move(keys)};
+}
+
+// By the configuration or, when that is damaged or gone, by its copy. One of a later version is
+// neither: it proves itself, and the copy must not open what it forbids.
+Result<Opening> open_config(Files& files, const std::string& path, const Secret& secret) {
+  constexpr std::uint64_t kLimit = 1u << 16;
+  const auto raw = read_file(files, path + "/" + kConfigFile, kLimit);
+  auto opened = raw ? open_with(files, path, *raw, secret) : Result<Opening>(raw.error());
+  if (opened) return opened;
+  auto copy = read_file(files, path + "/" + kConfigCopy, kLimit);
+  if (!copy || (raw && *raw == *copy)) return opened;
+  auto by_copy = open_with(files, path, std::move(copy).value(), secret);
+  if (!by_copy) {
+    // A wrong secret is told of whatever else is broken: with the right one the copy opens.
+    if (by_copy.error().code == Code::denied) return by_copy;
+    Error both = opened.error();
+    both.message += "; its copy: " + by_copy.error().message;
+    return both;
+  }
+  if (raw && prove_config(*raw, *by_copy->keys.ring)) return opened;
+  log::warning(printable(path) + "/" + kConfigFile + " opens nothing (" + opened.error().message +
+               "): its copy is used; hint: bygone repair config config writes it again");
+  return by_copy;
+}
+
 }  // namespace
 
 Result<void> Repository::create(const std::string& path, const Secret& secret, Files& files) {
@@ -199,8 +247,10 @@ Result<void> Repository::create(const std::string& path, const Secret& secret, F
       TRY(keys->wrap(secret, slot, {.created = config.created, .text = "made by init"}));
   const std::string tmp = path + "/tmp";
   TRY(write_durably(files, tmp, path + "/keys", slot, wrapped));
+  const Bytes encoded = encode_config(config, *keys);
+  TRY(write_synced(files, tmp, path, kConfigCopy, encoded));
   // Last: a folder with a config is a repository.
-  TRY(write_durably(files, tmp, path, "config", encode_config(config, *keys)));
+  TRY(write_durably(files, tmp, path, kConfigFile, encoded));
   return files.sync_directory(parent_folder(path));
 }
 
@@ -214,27 +264,21 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
   const auto in_context = [&](Error error) {
     return std::move(error).with("opening repository " + printable(path));
   };
-  auto raw = read_file(files, path + "/config", 1u << 16);
-  if (!raw && (raw.error().code == Code::not_found || raw.error().errnum == ENOTDIR)) {
-    return no_repository(path);
-  }
-  if (!raw) return in_context(std::move(raw).error());
-  auto config = decode_config(*raw);
-  if (!config) return in_context(std::move(config).error());
+  const auto is_there = is_repository(files, path);
+  if (!is_there) return in_context(is_there.error());
+  if (!*is_there) return no_repository(path);
   if (auto real = expect_layout(files, path); !real) return in_context(std::move(real).error());
-  repository->id_ = config->repository;
-  auto keys = open_keys(files, path, config->repository, secret);
-  if (!keys) return in_context(std::move(keys).error());
-  repository->keys_ = std::move(keys->ring);
-  repository->slot_ = std::move(keys->slot);
+  auto opened = open_config(files, path, secret);
+  if (!opened) return in_context(std::move(opened).error());
+  repository->id_ = opened->id;
+  repository->config_ = std::move(opened->config);
+  repository->keys_ = std::move(opened->keys.ring);
+  repository->slot_ = std::move(opened->keys.slot);
   repository->keys_->ask_slots([&files, path] {
     const auto newest = newest_slot(files, path);
     // Who cannot tell does not call it damage.
     return newest ? newest->epoch : static_cast<std::uint32_t>(kMaxEpochs);
   });
-  auto proven = prove_config(*raw, *repository->keys_);
-  if (!proven) return in_context(std::move(proven).error());
-
   const std::string index_dir = options.index_dir.empty() ? path + "/index" : options.index_dir;
   auto index = Index::open(files, index_dir,
                            user_cache_folder() + "/bygone/" + repository->id_.hex() + "/index",
@@ -248,6 +292,13 @@ Result<std::unique_ptr<Repository>> Repository::open(const std::string& path, co
 }
 
 Repository::~Repository() = default;
+
+Result<void> Repository::add_config_copy() {
+  const auto info = files_->info(path_ + "/" + kConfigCopy);
+  if (info) return {};
+  if (info.error().code != Code::not_found) return info.error();
+  return write_durably(*files_, path_ + "/tmp", path_, kConfigCopy, config_);
+}
 
 namespace {
 

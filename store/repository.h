@@ -38,6 +38,7 @@ class Repository {
   // Errors: exists when the folder is not empty; those of the file system.
   static Result<void> create(const std::string& path, const Secret& secret,
                              Files& files = system_files());
+  // Where the configuration is damaged or gone, its copy opens the repository as well.
   // Errors: not_found when `path` holds no repository; denied when no key slot opens with
   // `secret`; unsupported for an unknown format version or incompatible flag; corrupt when the
   // configuration or the keys are damaged.
@@ -48,6 +49,11 @@ class Repository {
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const RepositoryId& id() const { return id_; }
   [[nodiscard]] const KeyRing& keys() const { return *keys_; }
+  // The configuration that proved itself, as it is on disk.
+  [[nodiscard]] const Bytes& config() const { return config_; }
+  // Gives a repository that was made before there was a copy of the configuration one. The caller
+  // holds the lock of prune. Errors: no_space; io.
+  Result<void> add_config_copy();
   // Name of the key slot that opened it.
   [[nodiscard]] const std::string& slot() const { return slot_; }
   [[nodiscard]] Files& files() const { return *files_; }
@@ -89,6 +95,7 @@ class Repository {
 
   std::string path_;
   RepositoryId id_;
+  Bytes config_;
   Files* files_ = nullptr;
   std::unique_ptr<KeyRing> keys_;
   std::string slot_;

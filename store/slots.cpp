@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 
 #include <fmt/core.h>
 
@@ -179,6 +180,32 @@ Result<RotationPlan> plan_rotation(Repository& repository, const std::vector<std
   return plan;
 }
 
+// That the paper, opened to `keys`, is of the repository at `path`: its configuration or the copy
+// of it proves itself. Else what is wrong; a secret that does not open it comes before damage.
+Result<void> expect_home(Files& files, const std::string& path, const RepositoryId& paper,
+                         const Result<std::unique_ptr<KeyRing>>& keys) {
+  std::optional<Error> fault;
+  std::optional<RepositoryId> other;
+  bool is_named = false;
+  for (const char* name : {kConfigFile, kConfigCopy}) {
+    const auto raw = read_file(files, path + "/" + name, 1u << 16);
+    const auto config = raw ? decode_config(*raw) : Result<Config>(raw.error());
+    if (keys && raw && prove_config(*raw, **keys)) {
+      // One of a later version, too, decides alone.
+      return config ? Result<void>() : config.error();
+    }
+    if (!config && !fault) fault = config.error();
+    if (config && config->repository == paper) is_named = true;
+    if (config && config->repository != paper) other = config->repository;
+  }
+  if (is_named && !keys) return keys.error();
+  if (is_named) return Error{Code::corrupt, 0, "the configuration was damaged or replaced"};
+  if (!other) return *fault;
+  return Error{Code::invalid, 0,
+               "this key belongs to repository " + paper.hex() + ", and the one at " +
+                   printable(path) + " is " + other->hex()};
+}
+
 }  // namespace
 
 Result<NewestSlot> newest_slot(Files& files, const std::string& repository) {
@@ -313,15 +340,8 @@ Result<std::string> import_slot(const std::string& path, const Secret& secret,
                                 const std::string& text, Files& files) {
   TRY(init_crypto());
   const Paper paper = TRY(parse_paper(text));
-  const Bytes raw = TRY(read_file(files, path + "/config", 1u << 16));
-  const Config config = TRY(decode_config(raw));
-  if (config.repository != paper.repository) {
-    return Error{Code::invalid, 0,
-                 "this key belongs to repository " + paper.repository.hex() + ", and the one at " +
-                     printable(path) + " is " + config.repository.hex()};
-  }
-  const auto keys = TRY(KeyRing::unwrap(paper.repository, secret, paper.name, paper.slot));
-  TRY(prove_config(raw, *keys));
+  const auto keys = KeyRing::unwrap(paper.repository, secret, paper.name, paper.slot);
+  TRY(expect_home(files, path, paper.repository, keys));
   for (const char* folder : {"/tmp", "/keys"}) TRY(expect_folder(files, path + folder));
   const Fd lock = TRY(lock_prune(files, path));
   // The name is that of the paper: an import that was killed left a file of it, and while no slot

@@ -407,7 +407,7 @@ Result<VerifyReport> Verifier::run(const VerifyOptions& options) {
     log::warning(marked.error().message + ": what is damaged could not be noted");
   }
   // Last: it costs no snapshot anything, and keeps no mark where it is.
-  TRY(check_records({RecordKind::list, RecordKind::key}));
+  TRY(check_records({RecordKind::list, RecordKind::key, RecordKind::config}));
   if (options.read_data_percent >= 100) {
     // That this cannot be written is no damage.
     const Nanoseconds now = options.now != 0 ? options.now : system_now();

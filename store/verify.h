@@ -3,9 +3,9 @@
 // Proves a repository: every snapshot reads, those in the trash included, every page and chunk that
 // they reach stands in a pack whose footer shows it; with read_data also every record decodes to
 // the bytes that its id names. And whatever stands in a small file of its own proves itself: notes,
-// condemned lists, key slots. Believes footers, never the index. Writes nothing but notes: marks
-// for what is damaged (damage_marks.h), and takes those back that are out of date; and after all
-// was read, that the snapshots in whose reach no damage is were verified.
+// condemned lists, key slots, the configuration. Believes footers, never the index. Writes nothing
+// but notes: marks for what is damaged (damage_marks.h), and takes those back that are out of date;
+// and after all was read, that the snapshots in whose reach no damage is were verified.
 #pragma once
 
 #include <atomic>

@@ -125,3 +125,17 @@ says "bygone repair trash"
 check "repair trash" "$BYGONE" repair trash "$(basename "$record")"
 check "verify" "$BYGONE" verify
 expect 2 "$BYGONE" repair lists nonsense
+
+step "the configuration"
+flip "$BYGONE_REPOSITORY/config" 5
+BYGONE_KEY_FILE="$WORK/other.key" expect 12 "$BYGONE" snapshots
+expect 20 "$BYGONE" verify
+says "config is damaged"
+says "bygone repair config"
+rm "$BYGONE_REPOSITORY/config"
+expect 20 "$BYGONE" verify
+check "repair config" "$BYGONE" repair config config
+says "written again"
+check "verify" "$BYGONE" verify
+check "the same bytes" cmp "$BYGONE_REPOSITORY/config" "$BYGONE_REPOSITORY/config-copy"
+expect 2 "$BYGONE" repair config nonsense

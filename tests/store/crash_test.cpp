@@ -295,10 +295,11 @@ TEST_F(SyncOrder, IsSufficient) {
 TEST_F(SyncOrder, OfInitHasNoSyncTooMany) {
   const std::pair<const char*, PowerCutFiles::Lies> lies[] = {
       {"data of config", about_end(Call::sync_data, "/tmp/config")},
+      {"data of its copy", about_end(Call::sync_data, "/tmp/config-copy")},
       {"data of the key slot",
        [](Call call, const std::string& path) {
          return call == Call::sync_data && path.find("/tmp/") != std::string::npos &&
-                !path.ends_with("config");
+                path.find("/config") == std::string::npos;
        }},
       {"folder of the key slot", about_end(Call::sync_directory, "/keys")},
       {"folder of packs", about_end(Call::sync_directory, "/packs")},

@@ -353,7 +353,7 @@ TEST(Golden, ARepositoryOfTheFirstVersionReadsAsItDid) {
   if (accepting()) write_golden_repository();
   const test::TempFolder folder;
   value_of(Repository::create(folder / "repo", test::key_file()));
-  for (const char* replaced : {"config", "keys"}) {
+  for (const char* replaced : {"config", "config-copy", "keys"}) {
     filesystem::remove_all(folder / ("repo/" + std::string(replaced)));
   }
   filesystem::copy(kGolden + "/repository", folder / "repo", filesystem::copy_options::recursive);

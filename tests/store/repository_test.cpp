@@ -10,7 +10,10 @@
 #include "store/config.h"
 #include "store/format.h"
 #include "store/index.h"
+#include "store/prune.h"
+#include "store/repair.h"
 #include "store/session.h"
+#include "store/verify.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
 #include "tests/support/faulty_files.h"
@@ -79,10 +82,11 @@ class Meanwhile final : public test::WatchedFiles {
 
 TEST_F(RepositoryTest, IsMadeByOneOfTwoInitsAtOnce) {
   const auto other = [&] { return Repository::create(path(), key_file("other")).ok(); };
-  // The other one comes when this one has made its folder, writes its key, or writes its config.
+  // The other one comes when this one has made its folder, writes its key, the copy of its config,
+  // or that.
   for (const auto& [call, n] :
        {std::pair(test::Call::make_directory, 3), std::pair(test::Call::rename, 1),
-        std::pair(test::Call::rename, 2)}) {
+        std::pair(test::Call::rename, 2), std::pair(test::Call::rename, 3)}) {
     SCOPED_TRACE(n);
     filesystem::remove_all(path());
     bool others = false;
@@ -102,6 +106,8 @@ TEST_F(RepositoryTest, IsNotMadeOverPacksThatLostTheirConfig) {
   repository.reset();
   const Bytes config = test::read_whole(path() + "/config");
   filesystem::remove(path() + "/config");
+  EXPECT_CODE(Code::exists, Repository::create(path(), key_file()));
+  filesystem::remove(path() + "/config-copy");
   EXPECT_CODE(Code::exists, Repository::create(path(), key_file()));
   filesystem::remove_all(path() + "/snapshots");
   EXPECT_CODE(Code::exists, Repository::create(path(), key_file()));
@@ -125,8 +131,10 @@ TEST_F(RepositoryTest, OpensWithItsSecretAndNoOther) {
   EXPECT_CODE(Code::denied, Repository::open(path(), key_file("correct horse")));
 }
 
+// As one that was made before there was a copy.
 TEST_F(RepositoryTest, NeverOpensWithAConfigThatIsNotItsOwn) {
   value_of(Repository::create(path(), key_file()));
+  filesystem::remove(path() + "/config-copy");
   const Bytes whole = test::read_whole(path() + "/config");
   ASSERT_EQ(whole.size(), kConfigBytes);
   for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -146,9 +154,68 @@ TEST_F(RepositoryTest, NeverOpensWithAConfigThatIsNotItsOwn) {
   EXPECT_OK(open());
 }
 
+TEST_F(RepositoryTest, OpensByTheCopyOfAConfigThatIsDamagedOrGone) {
+  auto repository = test::new_repository(path());
+  const Snapshot made = value_of(test::back_up(*repository, tree_));
+  repository.reset();
+  const Bytes whole = test::read_whole(path() + "/config");
+  EXPECT_EQ(test::read_whole(path() + "/config-copy"), whole);
+  const std::atomic<bool> cancel{false};
+  // Opens it, has verify name what is broken, and repair writes it again.
+  const auto expect_mended = [&](const std::string& name) {
+    testing::internal::CaptureStderr();
+    auto opened = open();
+    const std::string log = testing::internal::GetCapturedStderr();
+    ASSERT_TRUE(test::is_ok(opened));
+    EXPECT_EQ(log.find("repair config") != std::string::npos, name == "config") << log;
+    EXPECT_EQ(value_of(test::read_back(**opened, made)), tree_);
+    const auto lines = value_of(verify(**opened, {}, {}, cancel)).damage;
+    ASSERT_EQ(lines.size(), 1u);
+    EXPECT_TRUE(lines[0].starts_with(name + " is damaged")) << lines[0];
+    // Nobody with a wrong secret is told that the repository is damaged, and gives up.
+    EXPECT_CODE(Code::denied, Repository::open(path(), key_file("wrong")));
+    EXPECT_TRUE(value_of(repair_record(**opened, RecordKind::config, name)).restored);
+    EXPECT_EQ(test::read_whole(path() + "/" + name), whole);
+    EXPECT_TRUE(value_of(verify(**opened, {}, {}, cancel)).damage.empty());
+  };
+  for (const std::string name : {"config", "config-copy"}) {
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      SCOPED_TRACE(name + " byte " + std::to_string(i));
+      test::flip_bit(path() + "/" + name, static_cast<std::int64_t>(i),
+                     static_cast<unsigned>(i % 8));
+      expect_mended(name);
+      if (HasFailure()) return;
+    }
+    test::cut_to(path() + "/" + name, 40);
+    expect_mended(name);
+  }
+  filesystem::remove(path() + "/config");
+  expect_mended("config");
+  // A repository of before: whole without a copy, and it may have one.
+  filesystem::remove(path() + "/config-copy");
+  const auto opened = value_of(open());
+  EXPECT_TRUE(value_of(verify(*opened, {}, {}, cancel)).damage.empty());
+  EXPECT_TRUE(value_of(repair_record(*opened, RecordKind::config, "config-copy")).restored);
+  EXPECT_EQ(test::read_whole(path() + "/config-copy"), whole);
+  filesystem::remove(path() + "/config-copy");
+  value_of(prune(*opened, {.dry_run = true}, {}, cancel));
+  EXPECT_FALSE(filesystem::exists(path() + "/config-copy"));
+  value_of(prune(*opened, {}, {}, cancel));
+  EXPECT_EQ(test::read_whole(path() + "/config-copy"), whole);
+  EXPECT_CODE(Code::invalid, repair_record(*opened, RecordKind::config, "config-copy"));
+  // That of another repository stands for nothing.
+  value_of(Repository::create(folder_ / "other", key_file()));
+  for (const char* name : {"config", "config-copy"}) {
+    filesystem::copy_file(folder_ / ("other/" + std::string(name)), path() + "/" + name,
+                          filesystem::copy_options::overwrite_existing);
+  }
+  EXPECT_FALSE(open().ok());
+}
+
 TEST_F(RepositoryTest, RefusesVersionsAndFeaturesThatItDoesNotKnow) {
   value_of(Repository::create(path(), key_file()));
   const Bytes whole = test::read_whole(path() + "/config");
+  const auto keys = value_of(open());
   struct Case {
     const char* name;
     std::size_t at;
@@ -157,8 +224,16 @@ TEST_F(RepositoryTest, RefusesVersionsAndFeaturesThatItDoesNotKnow) {
                         Case{"chunker", 46}, Case{"smallest chunk", 47}, Case{"pack size", 50}}) {
     Bytes changed = whole;
     changed[c.at] ^= 0x40;
+    // Damaged: the copy opens it.
     test::write_whole(path() + "/config", changed);
-    EXPECT_CODE(Code::unsupported, open()) << c.name;
+    EXPECT_OK(Repository::open(path(), key_file(), {.index_dir = folder_ / "index"})) << c.name;
+    // Meant, and so the copy does not count.
+    const auto mac = keys->keys().config_mac(ByteView(changed).first(64));
+    std::copy(mac.begin(), mac.end(), changed.begin() + 64);
+    test::write_whole(path() + "/config", changed);
+    EXPECT_CODE(Code::unsupported,
+                Repository::open(path(), key_file(), {.index_dir = folder_ / "index"}))
+        << c.name;
   }
 }
 

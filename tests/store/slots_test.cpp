@@ -333,6 +333,39 @@ TEST_F(Slots, ComeBackFromPaper) {
   EXPECT_TRUE(opens(test::key_file()));
 }
 
+TEST_F(Slots, FromPaperComeBackWhereOnlyTheCopyOfTheConfigIsWhole) {
+  const std::string text = [&] {
+    const auto repository = open(test::key_file());
+    return value_of(export_slot(*repository, repository->slot()));
+  }();
+  const Bytes whole = test::read_whole(path_ + "/config");
+  const auto import = [&](std::string_view secret) {
+    std::filesystem::remove_all(path_ + "/keys");
+    std::filesystem::create_directory(path_ + "/keys");
+    return import_slot(path_, test::key_file(secret), text);
+  };
+  // The magic, the version, the id, the end.
+  for (const std::size_t at : {0u, 8u, 30u, 90u}) {
+    SCOPED_TRACE(at);
+    Bytes damaged = whole;
+    damaged[at] ^= 1;
+    test::write_whole(path_ + "/config", damaged);
+    EXPECT_CODE(Code::denied, import("wrong"));
+    EXPECT_OK(import(kOwn));
+    EXPECT_TRUE(opens(test::key_file(kOwn)));
+  }
+  std::filesystem::remove(path_ + "/config");
+  EXPECT_CODE(Code::denied, import("wrong"));
+  EXPECT_OK(import(kOwn));
+  std::filesystem::remove(path_ + "/config-copy");
+  EXPECT_CODE(Code::not_found, import(kOwn));
+  // Without a whole one nothing says that the key is of this repository.
+  Bytes damaged = whole;
+  damaged[90] ^= 1;
+  test::write_whole(path_ + "/config", damaged);
+  EXPECT_CODE(Code::corrupt, import(kOwn));
+}
+
 TEST_F(Slots, FromPaperAreNotWrittenThroughALink) {
   const std::string text = [&] {
     const auto repository = open(test::key_file());

@@ -254,6 +254,7 @@ std::unique_ptr<Repository> fixed_repository(const std::string& path) {
   filesystem::copy(golden + "/keys", path + "/keys");
   filesystem::copy_file(golden + "/config", path + "/config",
                         filesystem::copy_options::overwrite_existing);
+  filesystem::remove(path + "/config-copy");
   return reopen(path);
 }
 
