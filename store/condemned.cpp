@@ -2,6 +2,7 @@
 #include "store/condemned.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "store/base/codec.h"
@@ -88,6 +89,8 @@ Result<void> write_condemned(Files& files, const KeyRing& keys, const std::strin
   return write_durably(files, path + "/tmp", folder(path), std::to_string(list.generation),
                        seal_condemned(keys, list));
 }
+
+bool is_lost_list(const Error& error) { return error.code == Code::corrupt || error.errnum == EIO; }
 
 Result<PackSet> condemned_packs(Files& files, const KeyRing& keys, const std::string& path) {
   PackSet packs;

@@ -49,6 +49,11 @@ using PackSet = std::unordered_set<PackId, IdHash>;
 [[nodiscard]] Result<void> write_condemned(Files& files, const KeyRing& keys,
                                            const std::string& path, const CondemnedList& list);
 
+// Whether a list that could not be read is lost: it does not prove itself, or stands where the disk
+// cannot read. Then it names nobody knows what, and is never as good as empty for a session; any
+// other failure may pass, or is that of a later version.
+[[nodiscard]] bool is_lost_list(const Error& error);
+
 // The packs of all lists together. A list that another process removes meanwhile is done with: its
 // packs are deleted or stand again, as a listing of `packs/` taken afterwards tells.
 // Errors: corrupt or unsupported when a list cannot be understood; io.

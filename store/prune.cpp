@@ -86,7 +86,7 @@ Result<void> Pruner::read_lists() {
       condemned_.insert(list->packs.begin(), list->packs.end());
       continue;
     }
-    if (list.error().code != Code::corrupt) return std::move(list).error();
+    if (!is_lost_list(list.error())) return std::move(list).error();
     log::warning(list.error().message + ": its packs are looked at anew");
     if (options_.dry_run) continue;
     TRY(write_condemned(files_, repository_.keys(), path_, {generation, {}}));

@@ -121,7 +121,7 @@ class PackRepairer {
     present_.insert(listing->begin(), listing->end());
     // Under the lock of prune no list comes or goes. One that cannot be read may name any pack.
     auto condemned = condemned_packs(files_, repository_.keys(), repository_.path());
-    if (!condemned && condemned.error().code != Code::corrupt) return std::move(condemned).error();
+    if (!condemned && !is_lost_list(condemned.error())) return std::move(condemned).error();
     believes_others_ = condemned.ok();
     if (condemned) condemned_ = std::move(*condemned);
     const std::vector<PackId>& chosen = options_.packs.empty() ? *listing : options_.packs;

@@ -37,7 +37,7 @@ Result<void> Session::list_packs() {
   // Lists before packs: what a list that is gone by then has named is deleted, or stands again.
   const auto condemned =
       condemned_packs(repository_.files(), repository_.keys(), repository_.path());
-  if (!condemned && condemned.error().code != Code::corrupt) return condemned.error();
+  if (!condemned && !is_lost_list(condemned.error())) return condemned.error();
   // Before the names: what is counted after this costs this session's snapshots a look.
   const auto losses = repository_.index().losses();
   if (losses) losses_ = *losses;
@@ -58,7 +58,7 @@ Result<void> Session::list_packs() {
   if (!condemned) {
     log::warning(condemned.error().message +
                  ": no pack can be trusted to stay, chunks are stored once more; hint: bygone "
-                 "prune mends the list");
+                 "prune or bygone repair lists writes the list again");
     const PackSet present(listing->begin(), listing->end());
     for (const PackId& pack : known ? *known : std::vector<PackId>()) {
       may_lack_chunks_ = may_lack_chunks_ || !present.contains(pack);

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/condemned.h"
 
+#include <cerrno>
 #include <filesystem>
+#include <functional>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "store/chunk_store.h"
 #include "store/locks.h"
+#include "store/prune.h"
+#include "store/repair.h"
+#include "store/verify.h"
 #include "tests/support/damage.h"
 #include "tests/support/expect.h"
+#include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
 
@@ -99,6 +106,74 @@ TEST_F(CondemnedTest, ASessionThatCannotReadAListTrustsNoPackToStay) {
   const Snapshot again = value_of(test::back_up(*repository_, tree_, {.source = "app"}));
   EXPECT_GT(again.added_bytes, 70'000u);
   EXPECT_EQ(value_of(test::read_back(*repository_, again)), tree_);
+}
+
+// A disk that cannot read what one file has: another under the same name stands elsewhere.
+class BadSector final : public test::WatchedFiles {
+ public:
+  explicit BadSector(const std::string& path)
+      : WatchedFiles(system_files()), held_(value_of(system_files().open(path, O_RDONLY, 0))) {
+    struct stat file {};
+    EXPECT_EQ(::fstat(held_.get(), &file), 0);
+    inode_ = file.st_ino;
+  }
+
+  Result<std::size_t> read_at(const Fd& fd, MutableByteView out, std::uint64_t offset) override {
+    struct stat file {};
+    if (::fstat(fd.get(), &file) == 0 && file.st_ino == inode_) return os_error(EIO, "reading");
+    return inner_.read_at(fd, out, offset);
+  }
+
+ protected:
+  Result<void> before(test::Call /*call*/, const std::string& /*path*/) override { return {}; }
+
+ private:
+  Fd held_;  // so that no other file gets the number
+  ino_t inode_ = 0;
+};
+
+TEST_F(CondemnedTest, AListThatTheDiskCannotReadStopsNothingAndLetsNothingGo) {
+  static const std::atomic<bool> kGoingOn{false};
+  const Snapshot first = value_of(test::back_up(*repository_, tree_));
+  struct Mend {
+    const char* name;
+    std::function<bool()> run;
+  };
+  const Mend mends[] = {
+      {"prune", [&] { return prune(*repository_, {}, {}, kGoingOn).ok(); }},
+      {"repair", [&] { return repair_record(*repository_, RecordKind::list, "1").ok(); }},
+      {"repair of packs, then of lists", [&] {
+         const auto report = repair_packs(*repository_, {}, {}, kGoingOn);
+         return report.ok() && report->damaged.empty() &&
+                repair_record(*repository_, RecordKind::list, "1").ok();
+       }}};
+  for (const Mend& mend : mends) {
+    SCOPED_TRACE(mend.name);
+    for (const std::uint64_t list : value_of(condemned_generations(system_files(), path_))) {
+      filesystem::remove(path_ + "/condemned/" + std::to_string(list));
+    }
+    value_of(write(1, packs()));
+    BadSector disk(path_ + "/condemned/1");
+    repository_.reset();
+    repository_ = value_of(Repository::open(path_, test::key_file(), {.files = &disk}));
+    // Neither as good as empty, nor a reason to make no backup.
+    const Snapshot again =
+        value_of(test::back_up(*repository_, tree_, {.source = std::string("of ") + mend.name}));
+    EXPECT_GT(again.added_bytes, 70'000u);
+    const auto lines = value_of(verify(*repository_, {}, {}, kGoingOn)).damage;
+    ASSERT_EQ(lines.size(), 1u);
+    EXPECT_NE(lines[0].find("bygone repair lists 1"), std::string::npos) << lines[0];
+    EXPECT_TRUE(mend.run());
+    EXPECT_TRUE(
+        value_of(verify(*repository_, {.read_data_percent = 100}, {}, kGoingOn)).damage.empty());
+    repository_.reset();
+    repository_ = test::reopen(path_);
+    EXPECT_TRUE(value_of(all()).empty());
+    for (const Snapshot& snapshot : {first, again}) {
+      EXPECT_EQ(value_of(test::read_back(*repository_, snapshot)), tree_);
+    }
+    EXPECT_EQ(value_of(test::back_up(*repository_, tree_, {.source = mend.name})).added_bytes, 0u);
+  }
 }
 
 TEST_F(CondemnedTest, OlderGenerationsAreLockedOnlyWhenNoSessionHoldsThem) {
