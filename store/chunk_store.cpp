@@ -100,15 +100,21 @@ Result<std::shared_ptr<const Bytes>> ChunkStore::fetch(ChunkKind kind, const Chu
 Result<std::shared_ptr<const Bytes>> ChunkStore::fetch_slowly(ChunkKind kind, const ChunkId& id,
                                                               const std::optional<Location>& tried,
                                                               Error error, int depth) {
+  bool is_misplaced = false;
   if (error.code == Code::not_found) {
-    const auto found = find_slowly(id);
+    const auto found = find_adopted(id);
+    is_misplaced = !found;
     if (found && found != tried) {
       auto result = read_at(kind, id, *found, depth);
       if (result) return result;
       error = std::move(result).error();
     }
   }
-  for (const Location& copy : find_copies(id)) {
+  const std::vector<Location> copies = find_copies(id);
+  // An index that does not know what no footer shows is right: prune takes the bases of deltas that
+  // nothing needs, and those may be asked for one by one.
+  if (is_misplaced && !copies.empty()) rebuild_once(id);
+  for (const Location& copy : copies) {
     if (copy == tried && is_damaged_copy(error)) continue;
     auto result = read_at(kind, id, copy, depth);
     if (result) return result;
@@ -260,27 +266,24 @@ bool ChunkStore::is_marked(const ChunkId& id, const PackId& pack) {
 }
 
 // Where the index says it is once it has learned of every pack; nothing when that does not help.
-std::optional<Location> ChunkStore::find_slowly(const ChunkId& id) {
+std::optional<Location> ChunkStore::find_adopted(const ChunkId& id) {
   const std::lock_guard lock(slow_mutex_);
-  const auto proven = [&]() -> std::optional<Location> {
-    const auto location = index_.find(id);
-    if (!location.ok() || !*location) return std::nullopt;
-    auto reader = pack((*location)->pack);
-    const bool right = reader.ok() && (*location)->slot < (*reader)->records().size() &&
-                       (*reader)->records()[(*location)->slot].id == id;
-    return right ? *location : std::nullopt;
-  };
   // Another process may have written packs since this one looked.
-  const auto adopted = adopt_packs();
-  if (adopted) {
-    auto location = proven();
-    if (location || rebuilt_) return location;
-  }
-  if (rebuilt_) return std::nullopt;
+  if (const auto adopted = adopt_packs(); !adopted) log::info(adopted.error().message);
+  const auto location = index_.find(id);
+  if (!location.ok() || !*location) return std::nullopt;
+  auto reader = pack((*location)->pack);
+  const bool right = reader.ok() && (*location)->slot < (*reader)->records().size() &&
+                     (*reader)->records()[(*location)->slot].id == id;
+  return right ? *location : std::nullopt;
+}
+
+void ChunkStore::rebuild_once(const ChunkId& id) {
+  const std::lock_guard lock(slow_mutex_);
+  if (rebuilt_) return;
   log::warning("chunk " + id.hex() + " is not where the index says: rebuilding the index");
   rebuilt_ = true;
   if (auto rebuilt = rebuild_index(); !rebuilt) log::warning(rebuilt.error().message);
-  return proven();
 }
 
 std::vector<Location> ChunkStore::find_copies(const ChunkId& id) {

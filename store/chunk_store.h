@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Chunks by id: resolve through the index, prove, decode, cache. Answers the index lacks or gets
-// wrong are found through the pack footers; the index is mended on the way. Writing goes through
-// session.h. Callable from any thread; no lock is held during I/O or decoding.
+// wrong are found through the pack footers; where these show them, the index is mended on the way.
+// Writing goes through session.h. Callable from any thread; no lock is held during I/O or decoding.
 #pragma once
 
 #include <atomic>
@@ -83,7 +83,8 @@ class ChunkStore : public ChunkSource {
   Result<std::shared_ptr<const Bytes>> fetch_slowly(ChunkKind kind, const ChunkId& id,
                                                     const std::optional<Location>& tried,
                                                     Error error, int depth);
-  std::optional<Location> find_slowly(const ChunkId& id);
+  std::optional<Location> find_adopted(const ChunkId& id);
+  void rebuild_once(const ChunkId& id);
   std::vector<Location> find_copies(const ChunkId& id);
 
   Files& files_;

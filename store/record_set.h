@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every record that the footers of a repository show, as a compact sorted table: what verify looks
-// chunks up in. 24 bytes a plain record, 64 a delta. Filled by one thread, then read by any.
+// Every record that the footers of a repository show, as a compact sorted table: what verify and
+// repair look chunks up in. 24 bytes a plain record, 64 a delta. Filled by one thread, then read by
+// any.
 #pragma once
 
 #include <optional>

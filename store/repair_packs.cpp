@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
 #include <map>
+#include <optional>
 #include <set>
 #include <unordered_set>
 
@@ -12,6 +13,7 @@
 #include "store/damage_marks.h"
 #include "store/format.h"
 #include "store/pack_writer.h"
+#include "store/record_set.h"
 #include "store/repair.h"
 #include "store/salvage.h"
 #include "store/set_aside.h"
@@ -25,11 +27,43 @@ bool is_damage(const Error& error) {
   return error.code == Code::corrupt || error.code == Code::not_found || error.errnum == EIO;
 }
 
+// Bases that stand in other packs. Prune leaves deltas that nothing needs without theirs: what no
+// footer shows is not searched for once more for each of them.
+class BasesElsewhere {
+ public:
+  explicit BasesElsewhere(Repository& repository) : repository_(repository) {}
+
+  std::shared_ptr<const Bytes> get(ChunkKind kind, const ChunkId& id) {
+    if (!footers_) read_footers();
+    if (footers_ && !footers_->is_whole(kind, id)) return nullptr;
+    auto bytes = repository_.chunks().get(kind, id);
+    return bytes ? *bytes : nullptr;
+  }
+  // Packs came or went.
+  void look_again() { footers_.reset(); }
+
+ private:
+  void read_footers() {
+    const auto listing = repository_.chunks().list_packs();
+    if (!listing) return;  // without it each search tells for itself
+    footers_.emplace();
+    for (const PackId& id : *listing) {
+      const auto reader = repository_.chunks().pack(id);
+      if (!reader) continue;  // who reads a chunk finds none in it either
+      for (const Record& record : (*reader)->records()) footers_->add((*reader)->kind(), record);
+    }
+    footers_->seal();
+  }
+
+  Repository& repository_;
+  std::optional<RecordSet> footers_;
+};
+
 // The records of one pack, each judged.
 class Examination {
  public:
-  static Result<Examination> of(Repository& repository, const PackId& id) {
-    Examination it(repository, id);
+  static Result<Examination> of(Repository& repository, BasesElsewhere& bases, const PackId& id) {
+    Examination it(bases);
     it.salvage_ = TRY(Salvage::open(repository.files(), repository.keys(), repository.path(), id));
     const auto& records = it.salvage_->records();
     for (std::size_t i = 0; i < records.size(); ++i) it.by_id_.emplace(records[i].id, i);
@@ -47,7 +81,7 @@ class Examination {
   [[nodiscard]] const std::vector<Record>& without_base() const { return without_base_; }
 
  private:
-  Examination(Repository& repository, const PackId& id) : repository_(repository), id_(id) {}
+  explicit Examination(BasesElsewhere& bases) : bases_(bases) {}
 
   Result<void> judge(std::size_t slot) {
     const Record& record = salvage_->records()[slot];
@@ -92,12 +126,10 @@ class Examination {
         if (raw) return std::make_shared<const Bytes>(std::move(*raw));
       }
     }
-    auto elsewhere = repository_.chunks().get(salvage_->kind(), *record.base);
-    return elsewhere ? *elsewhere : nullptr;
+    return bases_.get(salvage_->kind(), *record.base);
   }
 
-  Repository& repository_;
-  PackId id_;
+  BasesElsewhere& bases_;
   std::unique_ptr<Salvage> salvage_;
   std::map<ChunkId, std::size_t> by_id_;
   std::string fault_;
@@ -108,7 +140,10 @@ class Examination {
 class PackRepairer {
  public:
   PackRepairer(Repository& repository, const RepairOptions& options)
-      : repository_(repository), files_(repository.files()), options_(options) {}
+      : repository_(repository),
+        files_(repository.files()),
+        options_(options),
+        bases_(repository) {}
 
   Result<RepairReport> run(const std::function<void(std::uint64_t, std::uint64_t)>& progress,
                            const std::atomic<bool>& cancel) {
@@ -142,7 +177,7 @@ class PackRepairer {
 
  private:
   Result<void> repair(const PackId& id) {
-    const Examination found = TRY(Examination::of(repository_, id));
+    const Examination found = TRY(Examination::of(repository_, bases_, id));
     const auto& deltas = found.without_base();
     if (found.salvage().kind() == ChunkKind::data) {
       without_base_.insert(without_base_.end(), deltas.begin(), deltas.end());
@@ -171,7 +206,7 @@ class PackRepairer {
       found = false;
       for (const Record& delta : without_base_) {
         if (!lost.contains(*delta.base) || lost.contains(delta.id)) continue;
-        if (repository_.chunks().get(ChunkKind::data, delta.id)) continue;  // another copy reads
+        if (bases_.get(ChunkKind::data, delta.id)) continue;  // another copy reads
         lost.insert(delta.id);
         report_.without_base.push_back(delta.id);
         found = true;
@@ -187,6 +222,7 @@ class PackRepairer {
     result.moved_to = TRY(set_aside(files_, repository_.path(), parent_folder(path.substr(1)),
                                     result.pack.hex(), "pack-"));
     present_.erase(result.pack);
+    bases_.look_again();
     if (auto removed = repository_.index().remove_packs({result.pack}); !removed) {
       log::warning(removed.error().message);
     }
@@ -305,6 +341,7 @@ class PackRepairer {
   Repository& repository_;
   Files& files_;
   const RepairOptions& options_;
+  BasesElsewhere bases_;
   std::unordered_set<PackId, IdHash> present_;
   std::vector<Record> without_base_;  // data, of all packs looked at
   PackSet condemned_;                 // packs that a prune is about to delete

@@ -120,6 +120,27 @@ TEST_F(Chunks, AreFoundAgainWhenTheirRowIsMissingOrWrong) {
   EXPECT_TRUE(reads(a_));
 }
 
+TEST_F(Chunks, ThatNoFooterShowsCostNoRebuildOfTheIndex) {
+  test::write_pack(*repository_, {{.raw = a_}});
+  value_of(chunks().adopt_packs());
+  // A name without a footer, as of a pack that is gone: a rebuild keeps it, and empties its rows.
+  const PackId gone = random_id<PackId>();
+  value_of(index().insert({{.pack = gone, .chunks = {id(b_)}}}));
+  const auto losses = value_of(index().losses());
+  reopen();
+  testing::internal::CaptureStderr();
+  EXPECT_CODE(Code::not_found, get(b_));
+  EXPECT_CODE(Code::not_found, chunks().get(ChunkKind::data, random_id<ChunkId>()));
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(value_of(index().losses()), losses);
+  // One that a footer shows does.
+  value_of(index().remove_packs({value_of(chunks().list_packs()).at(0)}));
+  value_of(index().insert({{.pack = value_of(chunks().list_packs()).at(0), .chunks = {}}}));
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(reads(a_));
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("rebuilding the index"), std::string::npos);
+}
+
 TEST_F(Chunks, OfAPackThatIsGoneAreReadFromTheSecondCopy) {
   const PackId first = test::write_pack(*repository_, {{.raw = a_}});
   const PackId second = test::write_pack(*repository_, {{.raw = a_}});

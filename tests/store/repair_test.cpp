@@ -86,6 +86,34 @@ TEST_F(Repair, LeavesWhatIsWholeAlone) {
   EXPECT_EQ(files_in("damaged"), 0u);
 }
 
+// Prune keeps a pack for what is alive in it, and a base for living deltas alone.
+TEST_F(Repair, LooksForBasesThatWerePrunedWithoutARebuildOfTheIndex) {
+  Bytes middle = tree_.at("a");
+  middle[1] ^= 1;
+  Bytes next = middle;
+  next[0] ^= 1;
+  Bytes last = next;
+  last[2] ^= 1;
+  test::write_pack(*repository_, {{.raw = next, .base = middle, .depth = 1}});
+  const PackId on_that = test::write_pack(*repository_, {{.raw = last, .base = next, .depth = 2}});
+  open();
+  value_of(repository_->chunks().adopt_packs());
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(value_of(repair()).damaged.empty());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "it rebuilt the index in vain";
+  // Beside a pack that is damaged, too, whose records move to another one.
+  flip_body(1);
+  const std::string file = pack_path(repository_->path(), on_that);
+  test::flip_bit(file, -3);
+  open();
+  testing::internal::CaptureStderr();
+  const auto report = value_of(repair());
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(report.damaged.size(), 2u);
+  EXPECT_TRUE(report.without_base.empty());
+  EXPECT_EQ(log.find("rebuilding the index"), std::string::npos) << log;
+}
+
 TEST_F(Repair, CopiesAllRecordsOfAPackWhoseEndIsDamaged) {
   test::flip_bit(path_, -3);
   open();
@@ -455,12 +483,12 @@ TEST_F(RepairRecords, WritesADamagedSnapshotAgainFromTheIndex) {
   EXPECT_TRUE(damage(0).empty());
 }
 
-// Whoever meets a chunk that is nowhere rebuilds the index on his own.
+// Whoever meets a chunk that is elsewhere rebuilds the index on his own.
 TEST_F(RepairRecords, WritesADamagedSnapshotAgainFromAnIndexThatWasRebuilt) {
   const Bytes whole = test::read_whole(file());
   test::flip_bit(file(), 100);
   open();
-  EXPECT_CODE(Code::not_found, repository_->chunks().get(ChunkKind::data, random_id<ChunkId>()));
+  value_of(repository_->chunks().rebuild_index());
   EXPECT_TRUE(
       value_of(repair_record(*repository_, RecordKind::snapshot, snapshot_.id.hex())).restored);
   EXPECT_EQ(test::read_whole(file()), whole);
