@@ -22,6 +22,7 @@
 #include "tests/support/faulty_files.h"
 #include "tests/support/memory_tree.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/torture.h"
 
 namespace bygone::store {
 namespace {
