@@ -20,14 +20,7 @@ found = [json.loads(line) for line in sys.stdin]
 found = [s for s in found if "id" in s]
 print(found[0]["id"] if len(found) > 1 else "")' 2>/dev/null) || return 0
   [ -n "$id" ] || return 0
-  mv -n "$BYGONE_REPOSITORY/snapshots/$id" "$BYGONE_REPOSITORY/trash/$id" 2>/dev/null || true
-}
-
-# What is emptied here by hand leaves gaps in the history; nothing else may be wrong.
-sound() {
-  "$BYGONE" verify --read-data >"$WORK/verify" 2>&1 || true
-  grep -q "^verified" "$WORK/verify"
-  ! grep -v 'the snapshot before it' "$WORK/verify" | grep 'error:'
+  "$BYGONE" -q forget "id:$id" --retry-lock 1m 2>>"$WORK/errors-$1" || echo "forget $?" >>"$WORK/bad"
 }
 
 step "an open file reads on while its pack is rewritten"
@@ -58,7 +51,7 @@ tail -c 30000000 "$WORK/read" >"$WORK/read-end"
 tail -c 30000000 "$WORK/data/stays" >"$WORK/data-end"
 check "the open file reads on" cmp "$WORK/read-end" "$WORK/data-end"
 check "and once more" cmp "$MNT/data/latest/stays" "$WORK/data/stays"
-check "verify" sound
+check "verify" "$BYGONE" verify --read-data
 check "stats" "$BYGONE" stats
 says 'live '
 check_equal "nothing is dead" "$("$BYGONE" stats --json | field dead_bytes)" 0
@@ -118,7 +111,7 @@ for source in one two; do
   check "restore $source" "$BYGONE" restore "$source" "$WORK/restored-$source"
   check_silent "$source is the same" tree_difference "$WORK/$source/" "$WORK/restored-$source/"
 done
-check "verify" sound
+check "verify" "$BYGONE" verify --read-data
 check "the index knows everything" "$BYGONE" repair index
 expect 0 "$BYGONE" cat one:/text
 quietly "$BYGONE" umount "$MNT"
