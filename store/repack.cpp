@@ -146,7 +146,7 @@ Result<void> Repacker::prove(Ordinal ordinal) {
 
 Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<bool>& leaves,
                                        const PackSet& proven) {
-  std::vector<PackId> packs;
+  PackSet packs;
   for (std::size_t number = 0; number < leaves.size(); ++number) {
     if (!leaves[number]) continue;
     const RecordTable::Pack& pack = table_.packs()[number];
@@ -159,14 +159,14 @@ Result<void> Repacker::prove_survivors(const Survey& survey, const std::vector<b
       TRY(add_packs(*kept, packs));
     }
   }
-  return repository_.chunks().sync_folders(packs);
+  return repository_.chunks().sync_folders({packs.begin(), packs.end()});
 }
 
 // The packs that a record is read from.
-Result<void> Repacker::add_packs(Ordinal ordinal, std::vector<PackId>& packs) {
+Result<void> Repacker::add_packs(Ordinal ordinal, PackSet& packs) {
   for (std::optional<Ordinal> at = ordinal; at;) {
     const RecordTable::Pack& pack = table_.pack_of(*at);
-    packs.push_back(pack.id);
+    packs.insert(pack.id);
     at = TRY(base_of(pack.kind, *TRY(record(*at))));
   }
   return {};

@@ -58,7 +58,7 @@ class Repacker {
   Result<std::shared_ptr<const Bytes>> decode(Ordinal ordinal);
   Result<void> copy_one(Ordinal ordinal, PackWriter& writer);
   Result<void> finish(PackWriter& writer, const std::vector<Ordinal>& ordinals);
-  Result<void> add_packs(Ordinal ordinal, std::vector<PackId>& packs);
+  Result<void> add_packs(Ordinal ordinal, PackSet& packs);
   Result<void> copy_all(const std::vector<Ordinal>& ordinals);
 
   Repository& repository_;
