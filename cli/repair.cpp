@@ -10,8 +10,6 @@
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "store/chunk_store.h"
-#include "store/condemned.h"
-#include "store/config.h"
 
 namespace bygone::cli {
 namespace {
@@ -157,14 +155,6 @@ Exit list_damaged(Context& context, store::Repository& repository, store::Record
   return found->empty() ? Exit::done : Exit::damage;
 }
 
-bool is_record_name(store::RecordKind kind, const std::string& name) {
-  if (kind == store::RecordKind::list) return store::generation_number(name).value_or(0) != 0;
-  if (kind == store::RecordKind::config) {
-    return name == store::kConfigFile || name == store::kConfigCopy;
-  }
-  return SnapshotId::from_hex_text(name).has_value();
-}
-
 const char* no_name(store::RecordKind kind) {
   if (kind == store::RecordKind::list) return " is no number of a list";
   if (kind == store::RecordKind::config) return " is neither config nor config-copy";
@@ -174,7 +164,7 @@ const char* no_name(store::RecordKind kind) {
 Exit repair_records(Context& context, const RecordCommand& command,
                     const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    if (is_record_name(command.kind, name)) continue;
+    if (store::is_record_name(command.kind, name)) continue;
     return context.usage(printable(name) + no_name(command.kind));
   }
   Exit exit = Exit::done;

@@ -70,6 +70,9 @@ struct DamagedRecord {
   std::string remedy;  // what it costs, and what to do
 };
 
+// Whether one of this kind can be called so; files with other names are not ours.
+[[nodiscard]] bool is_record_name(RecordKind kind, const std::string& name);
+
 // The records of that kind that do not prove themselves. Those of a later version are whole. A key
 // slot is looked at as far as that goes without its secret (FORMAT.md section 4).
 Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKind kind);

@@ -36,13 +36,6 @@ bool is_snapshot(RecordKind kind) {
   return kind == RecordKind::snapshot || kind == RecordKind::trashed;
 }
 
-// Files with other names are not ours.
-bool is_name_of(RecordKind kind, const std::string& name) {
-  if (kind == RecordKind::list) return generation_number(name).value_or(0) != 0;
-  if (kind == RecordKind::config) return name == kConfigFile || name == kConfigCopy;
-  return SnapshotId::from_hex_text(name).has_value();
-}
-
 // A slot of a later kind is as whole as its label says.
 Result<void> prove_slot(const Repository& repository, const std::string& name, ByteView slot) {
   const auto head = KeyRing::read_head(name, slot);
@@ -55,7 +48,7 @@ Result<void> prove_slot(const Repository& repository, const std::string& name, B
 // later version, which is whole.
 Result<void> prove(const Repository& repository, RecordKind kind, const std::string& name,
                    ByteView sealed) {
-  if (!is_name_of(kind, name)) return Error{Code::corrupt, 0, "its name is not that of one"};
+  if (!is_record_name(kind, name)) return Error{Code::corrupt, 0, "its name is not that of one"};
   switch (kind) {
     case RecordKind::snapshot:
     case RecordKind::trashed:
@@ -111,8 +104,8 @@ std::optional<Bytes> copy_of_snapshot(Repository& repository, RecordKind kind,
 // number must stay (FORMAT.md section 8.4).
 std::optional<Bytes> substitute(Repository& repository, RecordKind kind, const std::string& name) {
   if (is_snapshot(kind)) return copy_of_snapshot(repository, kind, name);
-  if (kind == RecordKind::config && is_name_of(kind, name)) return repository.config();
-  if (kind != RecordKind::list || !is_name_of(kind, name)) return std::nullopt;
+  if (kind == RecordKind::config && is_record_name(kind, name)) return repository.config();
+  if (kind != RecordKind::list || !is_record_name(kind, name)) return std::nullopt;
   return seal_condemned(repository.keys(), {*generation_number(name), {}});
 }
 
@@ -217,7 +210,7 @@ Result<RecordRepair> repair_locked(Repository& repository, RecordKind kind,
                                    const std::string& name) {
   const auto proven = prove_file(repository, kind, name);
   if (proven) return Error{Code::invalid, 0, "it is whole, and stays where it is"};
-  const bool may_be_missing = kind == RecordKind::config && is_name_of(kind, name);
+  const bool may_be_missing = kind == RecordKind::config && is_record_name(kind, name);
   const bool missing = may_be_missing && proven.error().code == Code::not_found;
   if (!missing && !is_broken(proven.error())) return proven.error();
   if (const auto good = substitute(repository, kind, name)) {
@@ -233,11 +226,17 @@ Result<RecordRepair> repair_locked(Repository& repository, RecordKind kind,
 
 }  // namespace
 
+bool is_record_name(RecordKind kind, const std::string& name) {
+  if (kind == RecordKind::list) return generation_number(name).value_or(0) != 0;
+  if (kind == RecordKind::config) return name == kConfigFile || name == kConfigCopy;
+  return SnapshotId::from_hex_text(name).has_value();
+}
+
 Result<std::vector<DamagedRecord>> find_damaged(Repository& repository, RecordKind kind) {
   std::vector<DamagedRecord> found;
   for (const std::string& name :
        TRY(repository.files().list(repository.path() + "/" + words_of(kind).folder))) {
-    if (!is_name_of(kind, name)) continue;
+    if (!is_record_name(kind, name)) continue;
     const auto proven = prove_file(repository, kind, name);
     if (proven || proven.error().code == Code::not_found) continue;
     if (proven.error().code == Code::unsupported) continue;
