@@ -136,16 +136,16 @@ Result<std::unique_ptr<Keeper>> Keeper::start(Plan plan) {
   signal_fd = state->signalled.get();
   struct sigaction action {};
   action.sa_handler = on_signal;  // without SA_RESTART: it must wake the serving thread
-  sigset_t ours, mask;
+  sigset_t ours;
   sigemptyset(&ours);
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     sigaddset(&ours, kSignals[i]);
     ::sigaction(kSignals[i], &action, &state->before[i]);
   }
-  const sigset_t blocked = all_but_faults();
-  pthread_sigmask(SIG_SETMASK, &blocked, &mask);
-  state->thread = std::thread([raw = state.get()] { raw->run(); });
-  pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+  {
+    const SignalsBlocked blocked;
+    state->thread = std::thread([raw = state.get()] { raw->run(); });
+  }
   pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
   return std::unique_ptr<Keeper>(new Keeper(std::move(state)));
 }

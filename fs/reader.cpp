@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <csignal>
 
 #include "store/base/signals.h"
 
@@ -38,12 +37,8 @@ Result<void> check_captured(const Entry& file) {
 
 Reader::Reader(store::TreeReader& trees, store::ChunkSource& chunks, ReaderOptions options)
     : trees_(trees), options_(options), cache_(chunks, options.cache_bytes), streams_(kStreams) {
-  // Signals are for the thread that waits for them, not for these.
-  sigset_t before;
-  const sigset_t blocked = all_but_faults();
-  pthread_sigmask(SIG_SETMASK, &blocked, &before);
+  const SignalsBlocked blocked;
   for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Reader::~Reader() {

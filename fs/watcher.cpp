@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 
 #include <poll.h>
@@ -41,11 +40,8 @@ Result<std::unique_ptr<Watcher>> Watcher::start(const std::string& folder,
     log::warning("watching " + folder + ": " + std::strerror(errno) +
                  "; new snapshots are seen every ten seconds");
   }
-  sigset_t before;
-  const sigset_t blocked = all_but_faults();
-  pthread_sigmask(SIG_SETMASK, &blocked, &before);
+  const SignalsBlocked blocked;
   watcher->thread_ = std::thread([raw = watcher.get()] { raw->run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return watcher;
 }
 
